@@ -1,0 +1,187 @@
+"""The Rust engine: bytes, times and answers in; finished rows, requests and faults out.
+
+No clock, no socket and no log inside: every state is reached by calling these functions.
+Times are integers, nanoseconds UTC. Prices and sizes never pass through a float.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, final
+
+__version__: str
+
+Section = Literal["binance_spot", "binance_usdm", "binance_coinm"]
+
+@final
+class Instrument:
+    """One tradable thing on one section of a venue. Frozen and hashable."""
+
+    @property
+    def section(self) -> str: ...
+    @property
+    def exchange(self) -> str: ...
+    @property
+    def market_type(self) -> str: ...
+    @property
+    def symbol(self) -> str:
+        """Our spelling, ``BTC-USDT``."""
+    @property
+    def instrument_id(self) -> str:
+        """The venue's own spelling, ``BTCUSDT``."""
+
+@final
+class Message:
+    """One fact, encoded once: ``payload`` is one JSON row without a newline."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def subject(self) -> str: ...
+    @property
+    def message_id(self) -> str:
+        """Names the fact, not the run: what JetStream and the store deduplicate by."""
+    @property
+    def ts_event(self) -> int: ...
+    @property
+    def payload(self) -> bytes: ...
+
+@final
+class Request:
+    """What the engine needs from whoever holds the sockets."""
+
+    @property
+    def kind(self) -> Literal["seed", "reconnect"]: ...
+    @property
+    def instrument(self) -> Instrument | None: ...
+    @property
+    def reason(self) -> str: ...
+
+@final
+class Fault:
+    """Something the outside world did wrong, or a book's recovery from it. Counted and reported."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def instrument(self) -> Instrument | None: ...
+    @property
+    def detail(self) -> str: ...
+    @property
+    def data_type(self) -> str | None: ...
+    @property
+    def from_id(self) -> int | None: ...
+    @property
+    def to_id(self) -> int | None: ...
+    @property
+    def from_ts(self) -> int | None: ...
+    @property
+    def to_ts(self) -> int | None: ...
+    @property
+    def frame(self) -> bytes | None:
+        """The offending frame, where it could not be read: it goes to the dead letters."""
+
+@final
+class Batch:
+    @property
+    def messages(self) -> list[Message]: ...
+    @property
+    def requests(self) -> list[Request]: ...
+    @property
+    def faults(self) -> list[Fault]: ...
+
+@final
+class BookStatus:
+    @property
+    def instrument(self) -> Instrument: ...
+    @property
+    def state(self) -> Literal["empty", "seeding", "live", "broken"]: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def last_update_id(self) -> int: ...
+    @property
+    def bids(self) -> int: ...
+    @property
+    def asks(self) -> int: ...
+    @property
+    def known_bids(self) -> int: ...
+    @property
+    def known_asks(self) -> int: ...
+    @property
+    def best_bid(self) -> tuple[str, str] | None: ...
+    @property
+    def best_ask(self) -> tuple[str, str] | None: ...
+
+@final
+class Session:
+    """One connection's life: decode, books, due snapshots. Thread-safe; releases the GIL."""
+
+    def __new__(
+        cls,
+        section: str,
+        instruments: Sequence[Instrument],
+        *,
+        books: Sequence[Instrument] = (),
+        collector: str = "marketprism",
+        depth_max: int = 5000,
+        depth_published: int = 400,
+        snapshot_every_ns: int = 1_000_000_000,
+        flush_after_ns: int = 1_000_000_000,
+    ) -> Session: ...
+    def open(self, now: int) -> Batch:
+        """The connection is up: every book begins again, trade ids go on."""
+    def receive(self, frames: Sequence[bytes], ts_recv: Sequence[int]) -> Batch:
+        """Frames in the order of arrival, with the time each left the socket."""
+    def seed(self, instrument: Instrument, body: bytes, ts_recv: int) -> Batch:
+        """A depth snapshot body, asked for or not."""
+    def tick(self, now: int) -> Batch:
+        """Time passes: drives timeouts and retries only, never a snapshot."""
+    def top(
+        self, instrument: Instrument, depth: int
+    ) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+        """Bids and asks, best first, exact decimal texts."""
+    def status(self) -> list[BookStatus]: ...
+    def counts(self) -> dict[str, int]:
+        """Frames by fate: ``trade``, ``orderbook`` (diffs), ``ignored.<kind>``, ``unknown``, …"""
+
+def instruments(section: str, body: bytes) -> list[Instrument]:
+    """Every instrument of an exchangeInfo body. Raises ``ValueError`` if the body cannot be read."""
+
+def guess_instrument(section: str, instrument_id: str) -> Instrument:
+    """From the spelling alone, by a built-in quote list, where no instrument list is at hand.
+
+    Raises ``ValueError`` when no known quote ends the name.
+    """
+
+def ledger_message(
+    event: str,
+    *,
+    collector: str,
+    run: int,
+    n: int,
+    ts: int,
+    instrument: Instrument | None = None,
+    exchange: str | None = None,
+    cause: str | None = None,
+    detail: str | None = None,
+    data_type: str | None = None,
+    from_id: int | None = None,
+    to_id: int | None = None,
+    from_ts: int | None = None,
+    to_ts: int | None = None,
+    count: int | None = None,
+) -> Message:
+    """One row of the ledger. ``run`` is the run's start, ``n`` counts rows within it."""
+
+def dead_letter_message(
+    *,
+    collector: str,
+    run: int,
+    n: int,
+    ts: int,
+    origin: Literal["frame", "body", "row"],
+    reason: str,
+    where: str,
+    payload: bytes,
+    exchange: str | None = None,
+) -> Message:
+    """What could not be read or stored, kept to 64 KiB (``payload`` as text, invalid UTF-8 replaced)."""

@@ -1,0 +1,221 @@
+"""What the operator decides: one frozen model per section, read once at start.
+
+Values come, strongest first, from ``--set KEY=VALUE``, the environment (``MARKETPRISM_NATS_URL``,
+``MARKETPRISM_<SECTION>__<KEY>``), the YAML file, and the defaults below. A key nobody knows is an
+error that names it, because a mistyped key that is ignored is a setting that silently is not there.
+
+Not here: how a venue is asked (``venues``), and anything a process learns while it runs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError
+
+__all__ = ["ConfigError", "Settings", "load"]
+
+_DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*$")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+class ConfigError(Exception):
+    """A setting that cannot be used: the message names the key, what was found and what is allowed."""
+
+
+def _duration(value: object) -> object:
+    """``250ms``, ``1s``, ``2m``, ``48h``, ``3d`` or a plain number of seconds, as seconds."""
+    if isinstance(value, str):
+        match = _DURATION.match(value)
+        if match:
+            return float(match[1]) * _SECONDS[match[2]]
+    return value
+
+
+Seconds = Annotated[float, BeforeValidator(_duration), Field(ge=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Hosts(_Section):
+    """Where a venue listens when it is not where its documents say: a test host, or the simulator."""
+
+    ws: str
+    rest: str
+
+
+class Exchange(_Section):
+    """One section of a venue and what to take from it."""
+
+    exchange: Literal["binance_spot", "binance_derivatives"]
+    symbols: tuple[str, ...] = ("BTC-USDT", "ETH-USDT")
+    data_types: tuple[Literal["orderbook", "trade"], ...] = ("orderbook", "trade")
+    hosts: Hosts | None = None
+
+
+class Snapshot(_Section):
+    """The published book images. Cells of ``every`` are multiples of it since the epoch, in venue time."""
+
+    every: Seconds = 1.0
+    flush_after: Seconds = 1.0
+    depth: int = Field(400, ge=1, le=5000)
+    depth_max: int = Field(5000, ge=1, le=5000)
+
+
+class Stream(_Section):
+    """Bounds of one JetStream stream."""
+
+    max_bytes: ByteSize
+    max_age: Seconds
+    duplicate_window: Seconds
+
+
+class Streams(_Section):
+    MARKET_DATA: Stream = Stream(
+        max_bytes=ByteSize(2 * 1024**3), max_age=48 * 3600.0, duplicate_window=120.0
+    )
+    ORDERBOOK_SNAP: Stream = Stream(
+        max_bytes=ByteSize(5 * 1024**3), max_age=24 * 3600.0, duplicate_window=60.0
+    )
+
+
+class Nats(_Section):
+    """``url`` empty: a nats-server of our own is started under the data directory."""
+
+    url: str | None = None
+    streams: Streams = Streams()
+    publish_window: int = Field(4000, ge=1)
+    publish_window_bytes: ByteSize = ByteSize(16 * 1024**2)
+    ack_timeout: Seconds = 2.0
+    connect_timeout: Seconds = 5.0
+
+
+class ClickHouse(_Section):
+    """``url`` empty: an embedded ClickHouse (chDB) under the data directory."""
+
+    url: str | None = None
+    hot_database: str = "marketprism_hot"
+
+
+class Store(_Section):
+    """When a batch is inserted: whichever of the three comes first."""
+
+    linger: Seconds = 0.25
+    rows_max: int = Field(50_000, ge=1, le=1_000_000)
+    bytes_max: ByteSize = ByteSize(24 * 1024**2)
+    ack_wait: Seconds = 60.0
+    max_ack_pending: int = Field(20_000, ge=1)
+
+
+class Sim(_Section):
+    """The synthetic market of the built-in venue. ``seed`` and ``start`` together reproduce a run."""
+
+    seed: int = 1
+    start: int | None = Field(None, description="nanoseconds UTC; empty: now")
+    symbols: tuple[str, ...] = ("BTC-USDT", "ETH-USDT")
+    trades_per_second: float = Field(200.0, gt=0, le=200_000)
+    diffs_per_second: float = Field(10.0, gt=0, le=1000)
+
+
+class Log(_Section):
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+class Settings(_Section):
+    """Everything. ``collector`` names this collector in every row and in its ledger."""
+
+    collector: str = Field(default_factory=socket.gethostname, pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    data_dir: Path = Path("data")
+    exchanges: tuple[Exchange, ...] = (
+        Exchange(exchange="binance_spot"),
+        Exchange(exchange="binance_derivatives"),
+    )
+    snapshot: Snapshot = Snapshot()
+    nats: Nats = Nats()
+    clickhouse: ClickHouse = ClickHouse()
+    store: Store = Store()
+    sim: Sim = Sim()
+    log: Log = Log()
+
+
+def load(
+    path: Path | None = None,
+    overrides: list[str] | None = None,
+    environ: dict[str, str] | None = None,
+) -> Settings:
+    """Read the settings. ``overrides`` are ``KEY=VALUE`` with dots in KEY.
+
+    Raises ``ConfigError`` for a file that cannot be read, a key nobody knows or a value that is not
+    allowed.
+    """
+    environ = dict(os.environ) if environ is None else environ
+    if path is None and environ.get("MARKETPRISM_CONFIG_PATH"):
+        path = Path(environ["MARKETPRISM_CONFIG_PATH"])
+    tree = _read(path) if path else {}
+    source = str(path) if path else "the defaults"
+    for key, value in _from_environment(environ):
+        _put(tree, key, value, "the environment")
+    for item in overrides or []:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {item!r}: expected KEY=VALUE, as in nats.publish_window=4000")
+        _put(tree, key.strip(), yaml.safe_load(value) if value else value, "--set")
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        found = "" if first["type"] == "extra_forbidden" else f", found {first['input']!r}"
+        what = "no such key" if first["type"] == "extra_forbidden" else first["msg"]
+        raise ConfigError(f"{key} (from {source}, environment or --set): {what}{found}") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name it with --config") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: expected sections with keys, found {type(tree).__name__}")
+    return tree
+
+
+def _from_environment(environ: dict[str, str]) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for name, key in (
+        ("NATS_URL", "nats.url"),
+        ("MARKETPRISM_NATS_URL", "nats.url"),
+        ("MARKETPRISM_CLICKHOUSE_URL", "clickhouse.url"),
+        ("LOG_LEVEL", "log.level"),
+        ("MARKETPRISM_LOG_LEVEL", "log.level"),
+    ):
+        if environ.get(name):
+            found.append((key, environ[name]))
+    for name in sorted(environ):
+        if name.startswith("MARKETPRISM_") and "__" in name:
+            section, _, key = name.removeprefix("MARKETPRISM_").partition("__")
+            dotted = f"{section.lower()}.{key.replace('__', '.')}"
+            # Stream names are upper case by contract; every other key is lower case.
+            parts = [p if p in Streams.model_fields else p.lower() for p in dotted.split(".")]
+            found.append((".".join(parts), yaml.safe_load(environ[name])))
+    return found
+
+
+def _put(tree: dict[str, Any], key: str, value: Any, source: str) -> None:
+    *parents, last = key.split(".")
+    for part in parents:
+        tree = tree.setdefault(part, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"{key} (from {source}): {part} is a value, not a section")
+    tree[last] = value

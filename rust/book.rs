@@ -1,0 +1,310 @@
+//! One order book: two ladders, a cursor in the venue's sequence, and the window known complete.
+//!
+//! # Promises
+//! A frame is applied whole or the book says that it is wrong. Levels are exact integers at scales
+//! that grow when a venue sends more digits; nothing is rounded. The horizon only ever shrinks
+//! between seeds: deltas beyond it prove nothing about their neighbours.
+//!
+//! # Not here
+//! Whether a delta follows (`venue/*`), and what happens when it does not (`life`, `session`).
+
+use crate::decimal::{self, Decimal, POW10};
+use crate::event::{Cursor, Levels, SeedHead};
+use crate::ladder::{Ladder, Level};
+
+/// Why a frame could not become part of the book. The book is not to be used any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// A price or size does not fit the integers at the scale that the book needs.
+    Precision,
+    /// Best bid at or above best ask.
+    Crossed,
+}
+
+#[derive(Clone, Debug)]
+pub struct Book {
+    pub bids: Ladder,
+    pub asks: Ladder,
+    pub cursor: Cursor,
+    price: Places,
+    quantity: Places,
+    /// Worst key per side up to which every level is known; `None`: the whole side is known.
+    bid_horizon: Option<i64>,
+    ask_horizon: Option<i64>,
+    depth_max: usize,
+}
+
+/// Stored fraction digits (`scale`) and printed ones (`digits`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Places {
+    scale: u8,
+    digits: u8,
+}
+
+impl Places {
+    /// Grows to hold `other`; returns the factor for what is already stored.
+    fn widen(&mut self, scale: u8, digits: u8) -> i64 {
+        let factor = POW10[usize::from(scale.saturating_sub(self.scale))];
+        self.scale = self.scale.max(scale);
+        self.digits = self.digits.max(digits);
+        factor
+    }
+}
+
+impl Book {
+    /// A book from a full image. `known` keeps the printed digits of an earlier life.
+    pub fn from_seed(head: SeedHead, levels: &Levels, depth_max: usize) -> Result<Book, Unfit> {
+        let mut book = Book {
+            bids: Ladder::with_capacity(levels.bids.len() + 64),
+            asks: Ladder::with_capacity(levels.asks.len() + 64),
+            cursor: Cursor { last: head.last, fresh: true },
+            price: Places::default(),
+            quantity: Places::default(),
+            bid_horizon: None,
+            ask_horizon: None,
+            depth_max,
+        };
+        book.widen(levels)?;
+        let convert = |side: &[(Decimal, Decimal)], sign: i64| -> Result<Vec<Level>, Unfit> {
+            side.iter()
+                .map(|&(price, quantity)| {
+                    let key = price.at(book.price.scale).ok_or(Unfit::Precision)?;
+                    let quantity = quantity.at(book.quantity.scale).ok_or(Unfit::Precision)?;
+                    Ok(Level { key: sign * key, quantity })
+                })
+                .collect()
+        };
+        let (bids, asks) = (convert(&levels.bids, 1)?, convert(&levels.asks, -1)?);
+        book.bids.replace(bids);
+        book.asks.replace(asks);
+        if head.bids_cut {
+            book.bid_horizon = book.bids.worst().map(|level| level.key);
+        }
+        if head.asks_cut {
+            book.ask_horizon = book.asks.worst().map(|level| level.key);
+        }
+        book.truncate();
+        book.check()?;
+        Ok(book)
+    }
+
+    /// Applies a whole frame. On an error the book is half changed and must be dropped.
+    #[inline]
+    pub fn apply(&mut self, levels: &Levels) -> Result<(), Unfit> {
+        self.widen(levels)?;
+        let (price, quantity) = (self.price.scale, self.quantity.scale);
+        for &(p, q) in &levels.bids {
+            let key = p.at(price).ok_or(Unfit::Precision)?;
+            self.bids.set(key, q.at(quantity).ok_or(Unfit::Precision)?);
+        }
+        for &(p, q) in &levels.asks {
+            let key = p.at(price).ok_or(Unfit::Precision)?;
+            self.asks.set(-key, q.at(quantity).ok_or(Unfit::Precision)?);
+        }
+        self.truncate();
+        self.check()
+    }
+
+    #[inline]
+    fn widen(&mut self, levels: &Levels) -> Result<(), Unfit> {
+        let (mut price, mut quantity) = (self.price, self.quantity);
+        for &(p, q) in levels.bids.iter().chain(&levels.asks) {
+            price.scale = price.scale.max(p.scale);
+            price.digits = price.digits.max(p.digits);
+            quantity.scale = quantity.scale.max(q.scale);
+            quantity.digits = quantity.digits.max(q.digits);
+        }
+        if price == self.price && quantity == self.quantity {
+            return Ok(());
+        }
+        let price_factor = self.price.widen(price.scale, price.digits);
+        let quantity_factor = self.quantity.widen(quantity.scale, quantity.digits);
+        if price_factor != 1 || quantity_factor != 1 {
+            for horizon in [&mut self.bid_horizon, &mut self.ask_horizon].into_iter().flatten() {
+                *horizon = horizon.checked_mul(price_factor).ok_or(Unfit::Precision)?;
+            }
+            if !self.bids.rescale(price_factor, quantity_factor)
+                || !self.asks.rescale(price_factor, quantity_factor)
+            {
+                return Err(Unfit::Precision);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the bound on levels. What is dropped is no longer known, so the horizon follows.
+    #[inline]
+    fn truncate(&mut self) {
+        for (ladder, horizon) in
+            [(&mut self.bids, &mut self.bid_horizon), (&mut self.asks, &mut self.ask_horizon)]
+        {
+            if ladder.truncate(self.depth_max) {
+                let worst = ladder.worst().map_or(i64::MAX, |level| level.key);
+                *horizon = Some(horizon.map_or(worst, |key| key.max(worst)));
+            }
+        }
+    }
+
+    #[inline]
+    fn check(&self) -> Result<(), Unfit> {
+        match (self.bids.best(), self.asks.best()) {
+            (Some(bid), Some(ask)) if bid.key >= -ask.key => Err(Unfit::Crossed),
+            _ => Ok(()),
+        }
+    }
+
+    /// Levels inside the window that is known to be complete, per side.
+    pub fn known(&self) -> (usize, usize) {
+        let count = |ladder: &Ladder, horizon: Option<i64>| match horizon {
+            Some(key) => ladder.count_from(key),
+            None => ladder.len(),
+        };
+        (count(&self.bids, self.bid_horizon), count(&self.asks, self.ask_horizon))
+    }
+
+    /// Whether a side ends at a horizon rather than at its last order.
+    pub fn cut(&self) -> (bool, bool) {
+        (self.bid_horizon.is_some(), self.ask_horizon.is_some())
+    }
+
+    pub fn bid_horizon(&self) -> Option<i64> {
+        self.bid_horizon
+    }
+
+    /// As a price, not as a key.
+    pub fn ask_horizon(&self) -> Option<i64> {
+        self.ask_horizon.map(|key| -key)
+    }
+
+    #[inline]
+    pub fn write_price(&self, out: &mut Vec<u8>, mantissa: i64) {
+        decimal::write(out, mantissa, self.price.scale, self.price.digits);
+    }
+
+    #[inline]
+    pub fn write_quantity(&self, out: &mut Vec<u8>, mantissa: i64) {
+        decimal::write(out, mantissa, self.quantity.scale, self.quantity.digits);
+    }
+
+    pub fn price_text(&self, mantissa: i64) -> String {
+        let mut out = Vec::new();
+        self.write_price(&mut out, mantissa);
+        String::from_utf8(out).expect("digits are ASCII")
+    }
+
+    pub fn quantity_text(&self, mantissa: i64) -> String {
+        let mut out = Vec::new();
+        self.write_quantity(&mut out, mantissa);
+        String::from_utf8(out).expect("digits are ASCII")
+    }
+
+    /// Best first, as (price, size) texts.
+    pub fn top_texts(&self, depth: usize) -> (Vec<(String, String)>, Vec<(String, String)>) {
+        let side = |ladder: &Ladder, sign: i64| {
+            ladder
+                .top(depth)
+                .map(|l| (self.price_text(sign * l.key), self.quantity_text(l.quantity)))
+                .collect()
+        };
+        (side(&self.bids, 1), side(&self.asks, -1))
+    }
+
+    /// Takes levels and window from an image of the same moment; the life goes on.
+    pub fn renew(&mut self, image: Book) {
+        debug_assert_eq!(self.cursor.last, image.cursor.last);
+        let cursor = self.cursor;
+        // Printed digits never shrink: the same level keeps the same text through a life.
+        let (price, quantity) = (self.price, self.quantity);
+        *self = image;
+        self.cursor = cursor;
+        self.price.digits = self.price.digits.max(price.digits);
+        self.quantity.digits = self.quantity.digits.max(quantity.digits);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn levels(bids: &[(&str, &str)], asks: &[(&str, &str)]) -> Levels {
+        let side = |s: &[(&str, &str)]| {
+            s.iter()
+                .map(|(p, q)| {
+                    (Decimal::parse(p.as_bytes()).unwrap(), Decimal::parse(q.as_bytes()).unwrap())
+                })
+                .collect()
+        };
+        Levels { bids: side(bids), asks: side(asks) }
+    }
+
+    fn seeded(cut: bool) -> Book {
+        let head = SeedHead { last: 10, bids_cut: cut, asks_cut: cut };
+        let image = levels(
+            &[("100.0", "1"), ("99.5", "2"), ("99.0", "3")],
+            &[("100.5", "1"), ("101.0", "2")],
+        );
+        Book::from_seed(head, &image, 5).unwrap()
+    }
+
+    #[test]
+    fn deltas_beyond_the_horizon_are_held_but_not_known() {
+        let mut book = seeded(true);
+        book.apply(&levels(&[("98.5", "9"), ("99.8", "1")], &[("150", "1")])).unwrap();
+        assert_eq!(book.bids.len(), 5);
+        assert_eq!(book.known(), (4, 2));
+    }
+
+    #[test]
+    fn an_uncut_side_is_known_whole() {
+        let mut book = seeded(false);
+        book.apply(&levels(&[("98.5", "9")], &[])).unwrap();
+        assert_eq!(book.known(), (4, 2));
+        assert_eq!(book.cut(), (false, false));
+    }
+
+    #[test]
+    fn dropping_levels_beyond_the_bound_moves_the_horizon() {
+        let mut book = seeded(false);
+        book.apply(&levels(&[("99.9", "1"), ("99.8", "1"), ("99.7", "1")], &[])).unwrap();
+        assert_eq!(book.bids.len(), 5);
+        assert_eq!(book.bid_horizon().map(|p| book.price_text(p)), Some("99.5".to_owned()));
+        // The dropped level does not come back by itself: below 99.5 nothing is claimed.
+        book.apply(&levels(&[("99.9", "0")], &[])).unwrap();
+        assert_eq!(book.known().0, 4);
+    }
+
+    #[test]
+    fn more_digits_widen_the_book_and_keep_every_value() {
+        let mut book = seeded(true);
+        book.apply(&levels(&[("99.1234", "0.000001")], &[])).unwrap();
+        let (bids, _) = book.top_texts(4);
+        assert_eq!(bids[0], ("100.0000".to_owned(), "1.000000".to_owned()));
+        assert_eq!(bids[2], ("99.1234".to_owned(), "0.000001".to_owned()));
+        assert_eq!(book.bid_horizon().map(|p| book.price_text(p)), Some("99.0000".to_owned()));
+    }
+
+    #[test]
+    fn a_crossed_frame_is_unfit() {
+        let mut book = seeded(true);
+        assert_eq!(book.apply(&levels(&[("100.5", "1")], &[])), Err(Unfit::Crossed));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_not_rounded() {
+        let mut book = seeded(true);
+        let huge = levels(&[("9.000000000000000001", "1")], &[]);
+        assert_eq!(book.apply(&huge), Err(Unfit::Precision));
+    }
+
+    #[test]
+    fn renewal_keeps_the_cursor_and_takes_the_window() {
+        let mut book = seeded(true);
+        book.cursor = Cursor { last: 12, fresh: false };
+        let head = SeedHead { last: 12, bids_cut: true, asks_cut: true };
+        let image = levels(&[("100", "1"), ("95", "2")], &[("101", "1"), ("105", "1")]);
+        book.renew(Book::from_seed(head, &image, 5).unwrap());
+        assert_eq!(book.cursor, Cursor { last: 12, fresh: false });
+        assert_eq!(book.known(), (2, 2));
+        assert_eq!(book.top_texts(1).0[0].0, "100.0");
+    }
+}

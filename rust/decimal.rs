@@ -1,0 +1,334 @@
+//! Digits to scaled integers and back: the only number parser for prices and sizes.
+//!
+//! # Promises
+//! A text is read exactly or refused; nothing is rounded unless a function says so in its name.
+//! `parse` then `write` with the same number of digits gives the same text back.
+//!
+//! # Not here
+//! Which scale an instrument uses: `book` learns it from what the venue sends.
+
+/// Ten to the power of the index; the largest that an `i64` holds is 10^18.
+pub const POW10: [i64; 19] = {
+    let mut table = [1i64; 19];
+    let mut i = 1;
+    while i < 19 {
+        table[i] = table[i - 1] * 10;
+        i += 1;
+    }
+    table
+};
+
+/// The most fraction digits a level may have.
+pub const SCALE_MAX: u8 = 18;
+
+/// An exact decimal as a venue sent it: `mantissa / 10^scale`, trailing fraction zeros removed.
+///
+/// `digits` remembers how many fraction digits the text had, so that `61837.60000000` is stored
+/// as 618376 at scale 1 and written back with its eight digits. Keeping the mantissa small is what
+/// lets a size of 10^12 with eight printed digits fit into an `i64`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decimal {
+    pub mantissa: i64,
+    pub scale: u8,
+    pub digits: u8,
+}
+
+impl Decimal {
+    pub const ZERO: Decimal = Decimal { mantissa: 0, scale: 0, digits: 0 };
+
+    /// Reads `[-]digits[.digits][(e|E)[+-]digits]`. `None` when the text is anything else, has
+    /// more than 18 significant fraction digits, or does not fit into an `i64`.
+    #[inline]
+    pub fn parse(text: &[u8]) -> Option<Decimal> {
+        let (negative, body) = match text.split_first()? {
+            (b'-', rest) => (true, rest),
+            _ => (false, text),
+        };
+        let mut mantissa: u64 = 0;
+        let mut at = 0;
+        while at < body.len() && body[at].wrapping_sub(b'0') < 10 {
+            mantissa = push(mantissa, body[at])?;
+            at += 1;
+        }
+        if at == 0 {
+            return None;
+        }
+        let (mut scale, mut digits) = (0u8, 0u8);
+        if at < body.len() {
+            if body[at] != b'.' {
+                return Self::parse_exponent(text);
+            }
+            let fraction = &body[at + 1..];
+            if fraction.is_empty() || fraction.len() > usize::from(u8::MAX) {
+                return None;
+            }
+            let mut end = fraction.len();
+            while end > 0 && fraction[end - 1] == b'0' {
+                end -= 1;
+            }
+            for &byte in &fraction[..end] {
+                if byte.wrapping_sub(b'0') >= 10 {
+                    return Self::parse_exponent(text);
+                }
+                mantissa = push(mantissa, byte)?;
+            }
+            if end > usize::from(SCALE_MAX) {
+                return None;
+            }
+            scale = end as u8;
+            digits = fraction.len() as u8;
+        }
+        let mantissa = i64::try_from(mantissa).ok()?;
+        Some(Decimal { mantissa: if negative { -mantissa } else { mantissa }, scale, digits })
+    }
+
+    /// JSON numbers may carry an exponent (`1e-05`); such a text is written out in full first.
+    #[cold]
+    fn parse_exponent(text: &[u8]) -> Option<Decimal> {
+        let at = text.iter().position(|b| matches!(b, b'e' | b'E'))?;
+        let exponent: i32 = std::str::from_utf8(&text[at + 1..]).ok()?.parse().ok()?;
+        if text[..at].iter().any(|b| matches!(b, b'e' | b'E')) {
+            return None;
+        }
+        let base = Self::parse(&text[..at])?;
+        let scale = i32::from(base.scale) - exponent;
+        if scale > i32::from(SCALE_MAX) || scale < -18 {
+            return None;
+        }
+        if scale < 0 {
+            let mantissa = base.mantissa.checked_mul(POW10[-scale as usize])?;
+            return Some(Decimal { mantissa, scale: 0, digits: 0 });
+        }
+        Some(Decimal { mantissa: base.mantissa, scale: scale as u8, digits: scale as u8 })
+    }
+
+    /// The mantissa at a scale at least as large as its own; `None` when it does not fit.
+    #[inline]
+    pub fn at(self, scale: u8) -> Option<i64> {
+        debug_assert!(scale >= self.scale);
+        self.mantissa.checked_mul(POW10[usize::from(scale - self.scale)])
+    }
+}
+
+#[inline]
+fn push(mantissa: u64, digit: u8) -> Option<u64> {
+    mantissa.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
+}
+
+const PAIRS: [u8; 200] = {
+    let mut table = [0u8; 200];
+    let mut i = 0;
+    while i < 100 {
+        table[2 * i] = b'0' + (i / 10) as u8;
+        table[2 * i + 1] = b'0' + (i % 10) as u8;
+        i += 1;
+    }
+    table
+};
+
+/// Writes `mantissa / 10^scale` with exactly `digits` fraction digits (`digits >= scale`).
+#[inline]
+pub fn write(out: &mut Vec<u8>, mantissa: i64, scale: u8, digits: u8) {
+    debug_assert!(digits >= scale && scale <= SCALE_MAX);
+    if mantissa < 0 {
+        out.push(b'-');
+    }
+    let value = mantissa.unsigned_abs();
+    let power = POW10[usize::from(scale)] as u64;
+    let (whole, fraction) = if scale == 0 { (value, 0) } else { (value / power, value % power) };
+    let mut text = [0u8; 20];
+    let mut at = 20;
+    let mut rest = whole;
+    while rest >= 100 {
+        let pair = (rest % 100) as usize * 2;
+        rest /= 100;
+        at -= 2;
+        text[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
+    }
+    if rest >= 10 {
+        at -= 2;
+        text[at..at + 2].copy_from_slice(&PAIRS[rest as usize * 2..rest as usize * 2 + 2]);
+    } else {
+        at -= 1;
+        text[at] = b'0' + rest as u8;
+    }
+    out.extend_from_slice(&text[at..]);
+    if digits > 0 {
+        let start = out.len();
+        out.resize(start + 1 + usize::from(digits), b'0');
+        out[start] = b'.';
+        let field = &mut out[start + 1..start + 1 + usize::from(scale)];
+        let mut rest = fraction;
+        let mut end = field.len();
+        while end >= 2 {
+            let pair = (rest % 100) as usize * 2;
+            rest /= 100;
+            field[end - 2..end].copy_from_slice(&PAIRS[pair..pair + 2]);
+            end -= 2;
+        }
+        if end == 1 {
+            field[0] = b'0' + rest as u8;
+        }
+    }
+}
+
+/// The exact product as text, without trailing fraction zeros: what a trade was worth.
+pub fn write_product(out: &mut Vec<u8>, a: Decimal, b: Decimal) {
+    let product = i128::from(a.mantissa) * i128::from(b.mantissa);
+    write_wide(out, product, u32::from(a.scale) + u32::from(b.scale));
+}
+
+/// `a * b / c` with 18 fraction digits, half to even, trailing zeros removed. `None` when `c` is
+/// zero or the numerator does not fit: the caller then leaves the value out rather than guess.
+pub fn quotient(a: Decimal, b: Decimal, c: Decimal) -> Option<Vec<u8>> {
+    const DIGITS: u32 = 18;
+    if c.mantissa == 0 {
+        return None;
+    }
+    let negative = (a.mantissa < 0) ^ (b.mantissa < 0) ^ (c.mantissa < 0);
+    let mut top = (u128::from(a.mantissa.unsigned_abs()))
+        .checked_mul(u128::from(b.mantissa.unsigned_abs()))?;
+    let mut bottom = u128::from(c.mantissa.unsigned_abs());
+    let shift = i32::from(c.scale) - i32::from(a.scale) - i32::from(b.scale);
+    let factor = 10u128.checked_pow(shift.unsigned_abs())?;
+    if shift >= 0 {
+        top = top.checked_mul(factor)?;
+    } else {
+        bottom = bottom.checked_mul(factor)?;
+    }
+    // Schoolbook division, a digit at a time: the remainder stays below the divisor, so only
+    // the divisor times ten has to fit.
+    bottom.checked_mul(10)?;
+    let mut result = top / bottom;
+    let mut rest = top % bottom;
+    for _ in 0..DIGITS {
+        rest *= 10;
+        result = result.checked_mul(10)?.checked_add(rest / bottom)?;
+        rest %= bottom;
+    }
+    let twice = rest * 2;
+    if twice > bottom || (twice == bottom && result % 2 == 1) {
+        result = result.checked_add(1)?;
+    }
+    let signed = i128::try_from(result).ok()?;
+    let mut out = Vec::with_capacity(40);
+    write_wide(&mut out, if negative { -signed } else { signed }, DIGITS);
+    Some(out)
+}
+
+fn write_wide(out: &mut Vec<u8>, mut mantissa: i128, mut scale: u32) {
+    while scale > 0 && mantissa % 10 == 0 {
+        mantissa /= 10;
+        scale -= 1;
+    }
+    if mantissa < 0 {
+        out.push(b'-');
+    }
+    let text = mantissa.unsigned_abs().to_string();
+    let scale = scale as usize;
+    if text.len() > scale {
+        out.extend_from_slice(&text.as_bytes()[..text.len() - scale]);
+    } else {
+        out.push(b'0');
+    }
+    if scale > 0 {
+        out.push(b'.');
+        out.resize(out.len() + scale.saturating_sub(text.len()), b'0');
+        out.extend_from_slice(&text.as_bytes()[text.len().saturating_sub(scale)..]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round_trip(text: &str) -> String {
+        let d = Decimal::parse(text.as_bytes()).expect(text);
+        let mut out = Vec::new();
+        write(&mut out, d.mantissa, d.scale, d.digits);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn reads_and_writes_back_the_same_text() {
+        for text in [
+            "0",
+            "1",
+            "0.00000000",
+            "61837.63000000",
+            "0.00000637",
+            "-0.5",
+            "100",
+            "99.9",
+            "1000000000000.00000000",
+            "9223372036854775807",
+            "0.000000000000000001",
+        ] {
+            assert_eq!(round_trip(text), text);
+        }
+    }
+
+    #[test]
+    fn keeps_the_mantissa_small() {
+        let d = Decimal::parse(b"1500000000000.00000000").unwrap();
+        assert_eq!((d.mantissa, d.scale, d.digits), (1_500_000_000_000, 0, 8));
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_number_or_does_not_fit() {
+        for text in [
+            "",
+            "-",
+            ".",
+            "1.",
+            ".5",
+            "1.2.3",
+            "NaN",
+            "Infinity",
+            "1,5",
+            " 1",
+            "1 ",
+            "0x1",
+            "99999999999999999999",
+            "0.0000000000000000001",
+            "1e400",
+            "1e1e1",
+            "--1",
+            "+1",
+            "1e",
+        ] {
+            assert_eq!(Decimal::parse(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_exponents_exactly() {
+        let d = Decimal::parse(b"1e-05").unwrap();
+        assert_eq!((d.mantissa, d.scale), (1, 5));
+        let d = Decimal::parse(b"1.25E3").unwrap();
+        assert_eq!((d.mantissa, d.scale), (1250, 0));
+    }
+
+    #[test]
+    fn products_are_exact() {
+        let mut out = Vec::new();
+        let price = Decimal::parse(b"61837.63000000").unwrap();
+        write_product(&mut out, price, Decimal::parse(b"0.00105000").unwrap());
+        assert_eq!(out, b"64.9295115");
+    }
+
+    #[test]
+    fn quotients_round_half_to_even_at_eighteen_digits() {
+        let q = |a: &str, b: &str, c: &str| {
+            let d = |t: &str| Decimal::parse(t.as_bytes()).unwrap();
+            String::from_utf8(quotient(d(a), d(b), d(c)).unwrap()).unwrap()
+        };
+        assert_eq!(q("1", "100", "3"), "33.333333333333333333");
+        assert_eq!(q("2", "100", "3"), "66.666666666666666667");
+        assert_eq!(q("1", "100", "50000"), "0.002");
+        assert_eq!(q("0.000000000000000001", "1", "2"), "0");
+        assert_eq!(q("0.000000000000000003", "1", "2"), "0.000000000000000002");
+        assert_eq!(q("5", "10", "61804.7"), "0.000808999962786002");
+        assert!(quotient(Decimal::ZERO, Decimal::ZERO, Decimal::ZERO).is_none());
+    }
+}

@@ -1,0 +1,33 @@
+//! The MarketPrism engine: exchange payloads in; exact books, finished rows, requests and faults out.
+//!
+//! **Python knows how to ask; Rust knows what was answered. A row is encoded once, here, and nobody
+//! opens it in Python.**
+//!
+//! # The walk of a frame
+//! [`session::Session::receive`] → [`venue`] (what the bytes mean) → [`venue::continuity`] (does it
+//! follow?) → [`book`] and [`ladder`] (exact levels, the window known complete) → [`life`] (is a
+//! snapshot due?) → [`encode`] (one JSON row, its subject, the id that names the fact) →
+//! [`session::Batch`]. The only way back is `Batch::requests`.
+//!
+//! # Rules
+//! Prices and sizes are integers at a scale, never floats. Time is an argument. Expected trouble is
+//! a [`fault::Fault`] with a remedy. Every buffer has a named bound. The output is a function of the
+//! input: no clock, no randomness, no iteration over a hash map.
+//!
+//! # Not here
+//! Sockets, clocks, threads, logs, retries over a network, and Python outside `python.rs`.
+
+#![forbid(unsafe_code)]
+
+pub mod book;
+pub mod decimal;
+pub mod encode;
+pub mod event;
+pub mod fault;
+pub mod instrument;
+pub mod ladder;
+pub mod life;
+#[cfg(feature = "python")]
+mod python;
+pub mod session;
+pub mod venue;

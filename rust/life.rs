@@ -1,0 +1,257 @@
+//! The life of one book: its state, the deltas that wait for a seed, when to ask again, and when a
+//! snapshot is due.
+//!
+//! ```text
+//! empty --first delta--> seeding --seed--> live --gap--> broken --request--> seeding
+//! ```
+//!
+//! # Promises
+//! Only a live book is published. Waiting deltas are bounded in number and bytes. The first seed
+//! is asked for at once; then [`RETRY_SOON`] apart, [`SOON_MAX`] times; then every [`RETRY_LATE`]:
+//! never given up, never a storm. Snapshots follow venue time, so every collector and every replay
+//! emits the same ones.
+//!
+//! # Not here
+//! Decoding and verdicts: `session` brings both.
+
+use std::collections::VecDeque;
+
+use crate::book::Book;
+
+/// Deltas that may wait for a seed, per book.
+pub const BUFFER_FRAMES_MAX: usize = 8192;
+pub const BUFFER_BYTES_MAX: usize = 32 << 20;
+
+const SECOND: u64 = 1_000_000_000;
+pub const RETRY_SOON: u64 = 5 * SECOND;
+pub const SOON_MAX: u32 = 3;
+pub const RETRY_LATE: u64 = 60 * SECOND;
+/// A book that was live this long has earned an immediate resync again.
+pub const CALM: u64 = 60 * SECOND;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Empty,
+    Seeding,
+    Live,
+    Broken,
+}
+
+impl State {
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Empty => "empty",
+            State::Seeding => "seeding",
+            State::Live => "live",
+            State::Broken => "broken",
+        }
+    }
+}
+
+/// When the next request is allowed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pacing {
+    asked: u32,
+    next_at: u64,
+}
+
+impl Pacing {
+    /// True at most once per interval; counts the request.
+    pub fn ask(&mut self, now: u64) -> bool {
+        if now < self.next_at {
+            return false;
+        }
+        self.asked = self.asked.saturating_add(1);
+        self.next_at = now + if self.asked <= SOON_MAX { RETRY_SOON } else { RETRY_LATE };
+        true
+    }
+
+    pub fn calm(&mut self) {
+        *self = Pacing::default();
+    }
+}
+
+/// Raw deltas in the order of arrival, oldest dropped when a bound is reached.
+#[derive(Clone, Debug, Default)]
+pub struct Waiting {
+    frames: VecDeque<(Box<[u8]>, u64)>,
+    bytes: usize,
+}
+
+impl Waiting {
+    /// False when the oldest had to go.
+    pub fn push(&mut self, frame: &[u8], ts_recv: u64) -> bool {
+        let mut whole = true;
+        while self.frames.len() >= BUFFER_FRAMES_MAX
+            || (self.bytes + frame.len() > BUFFER_BYTES_MAX && !self.frames.is_empty())
+        {
+            if let Some((old, _)) = self.frames.pop_front() {
+                self.bytes -= old.len();
+                whole = false;
+            }
+        }
+        self.bytes += frame.len();
+        self.frames.push_back((frame.into(), ts_recv));
+        whole
+    }
+
+    pub fn take(&mut self) -> VecDeque<(Box<[u8]>, u64)> {
+        self.bytes = 0;
+        std::mem::take(&mut self.frames)
+    }
+
+    pub fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+}
+
+/// A live book's renewal: deltas wait until the new image arrives, then both run until they meet.
+#[derive(Clone, Debug, Default)]
+pub struct Splice {
+    pub waiting: Waiting,
+    pub image: Option<Box<Book>>,
+}
+
+/// Cells of venue time and what has been published of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cadence {
+    cell: Option<u64>,
+    /// When a change that no snapshot shows yet is published by any frame's time.
+    flush_at: Option<u64>,
+}
+
+impl Cadence {
+    /// After a frame was applied: is a snapshot due now?
+    pub fn applied(&mut self, ts_event: u64, changed: bool, every: u64, flush_after: u64) -> bool {
+        let cell = ts_event / every;
+        if self.cell != Some(cell) {
+            self.cell = Some(cell);
+            self.flush_at = None;
+            return true;
+        }
+        if changed {
+            self.flush_at = Some((cell + 1) * every + flush_after);
+        }
+        false
+    }
+
+    pub fn flush_at(&self) -> Option<u64> {
+        self.flush_at
+    }
+
+    pub fn flushed(&mut self) {
+        self.flush_at = None;
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Life {
+    pub state: State,
+    pub book: Option<Book>,
+    pub waiting: Waiting,
+    pub splice: Option<Splice>,
+    pub seeds: Pacing,
+    pub renewals: Pacing,
+    pub cadence: Cadence,
+    /// `ts_recv` of the seed that began this life.
+    pub epoch: u64,
+    pub live_since: u64,
+    /// Venue and receive times of the last applied frame; they outlive the book, for gap rows.
+    pub last_event: Option<u64>,
+    pub last_sent: Option<u64>,
+    pub last_recv: u64,
+    /// Set while an earlier life has ended and no new one has begun: (last id, its venue time).
+    pub ended: Option<(u64, Option<u64>)>,
+    pub buffer_full_told: bool,
+    pub horizon_since: Option<u64>,
+}
+
+impl Life {
+    pub fn new() -> Life {
+        Life {
+            state: State::Empty,
+            book: None,
+            waiting: Waiting::default(),
+            splice: None,
+            seeds: Pacing::default(),
+            renewals: Pacing::default(),
+            cadence: Cadence::default(),
+            epoch: 0,
+            live_since: 0,
+            last_event: None,
+            last_sent: None,
+            last_recv: 0,
+            ended: None,
+            buffer_full_told: false,
+            horizon_since: None,
+        }
+    }
+
+    /// The chain is broken or the connection is new: nothing of the book may be used again.
+    pub fn end(&mut self, now: u64, state: State) {
+        if let Some(book) = self.book.take() {
+            if !book.cursor.fresh {
+                self.ended = Some((book.cursor.last, self.last_event));
+            }
+        }
+        if self.state == State::Live && now.saturating_sub(self.live_since) >= CALM {
+            self.seeds.calm();
+        }
+        self.state = state;
+        self.splice = None;
+        self.cadence.flushed();
+        self.renewals.calm();
+        self.waiting.take();
+        self.buffer_full_told = false;
+    }
+}
+
+impl Default for Life {
+    fn default() -> Self {
+        Life::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_come_at_once_then_soon_then_late() {
+        let mut pacing = Pacing::default();
+        let mut asked = Vec::new();
+        for second in 0..200 {
+            if pacing.ask(second * SECOND) {
+                asked.push(second);
+            }
+        }
+        assert_eq!(asked, [0, 5, 10, 15, 75, 135, 195]);
+    }
+
+    #[test]
+    fn waiting_deltas_are_bounded_and_the_newest_stay() {
+        let mut waiting = Waiting::default();
+        for i in 0..BUFFER_FRAMES_MAX as u64 + 3 {
+            waiting.push(b"x", i);
+        }
+        let kept = waiting.take();
+        assert_eq!(kept.len(), BUFFER_FRAMES_MAX);
+        assert_eq!(kept.front().map(|f| f.1), Some(3));
+    }
+
+    #[test]
+    fn one_snapshot_a_cell_and_a_flush_for_what_it_left_out() {
+        let mut cadence = Cadence::default();
+        assert!(cadence.applied(1_100, true, 1_000, 500));
+        assert!(!cadence.applied(1_200, true, 1_000, 500));
+        assert_eq!(cadence.flush_at(), Some(2_500));
+        assert!(cadence.applied(2_000, true, 1_000, 500));
+        assert_eq!(cadence.flush_at(), None);
+        assert!(!cadence.applied(2_100, false, 1_000, 500));
+        assert_eq!(cadence.flush_at(), None);
+    }
+}

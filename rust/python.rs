@@ -1,0 +1,440 @@
+//! All of PyO3: names, types and the GIL. Mapping only; nothing is decided here.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
+use pyo3::sync::MutexExt;
+use pyo3::types::{PyBytes, PyList, PyString};
+
+use crate::encode::{self, Author, LedgerRow, Place, Rows};
+use crate::instrument::{self as core_instrument, Section};
+use crate::session::{self as core, Options};
+use crate::venue;
+
+#[pyclass(frozen, module = "marketprism._core", name = "Instrument")]
+struct Instrument(core_instrument::Instrument);
+
+#[pymethods]
+impl Instrument {
+    #[getter]
+    fn section(&self) -> &'static str {
+        self.0.section.name()
+    }
+
+    #[getter]
+    fn exchange(&self) -> &'static str {
+        self.0.section.exchange()
+    }
+
+    #[getter]
+    fn market_type(&self) -> &'static str {
+        self.0.market_type.name()
+    }
+
+    #[getter]
+    fn symbol(&self) -> &str {
+        &self.0.symbol
+    }
+
+    #[getter]
+    fn instrument_id(&self) -> &str {
+        &self.0.native
+    }
+
+    fn __eq__(&self, other: &Instrument) -> bool {
+        self.0 == other.0
+    }
+
+    fn __hash__(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.0.section, &self.0.native).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Instrument({}, {}, {:?})", self.section(), self.market_type(), self.0.native)
+    }
+}
+
+#[pyclass(frozen, get_all, module = "marketprism._core")]
+struct Message {
+    kind: &'static str,
+    subject: Py<PyString>,
+    message_id: Py<PyString>,
+    ts_event: u64,
+    payload: Py<PyBytes>,
+}
+
+#[pyclass(frozen, get_all, module = "marketprism._core")]
+struct Request {
+    kind: &'static str,
+    instrument: Option<Py<Instrument>>,
+    reason: &'static str,
+}
+
+#[pyclass(frozen, get_all, module = "marketprism._core")]
+struct Fault {
+    label: &'static str,
+    instrument: Option<Py<Instrument>>,
+    detail: String,
+    data_type: Option<&'static str>,
+    from_id: Option<u64>,
+    to_id: Option<u64>,
+    from_ts: Option<u64>,
+    to_ts: Option<u64>,
+    frame: Option<Py<PyBytes>>,
+}
+
+#[pyclass(frozen, get_all, module = "marketprism._core")]
+struct Batch {
+    messages: Py<PyList>,
+    requests: Py<PyList>,
+    faults: Py<PyList>,
+}
+
+type LevelText = (String, String);
+
+#[pyclass(frozen, get_all, module = "marketprism._core")]
+struct BookStatus {
+    instrument: Py<Instrument>,
+    state: &'static str,
+    epoch: u64,
+    last_update_id: u64,
+    bids: usize,
+    asks: usize,
+    known_bids: usize,
+    known_asks: usize,
+    best_bid: Option<LevelText>,
+    best_ask: Option<LevelText>,
+}
+
+/// The engine behind a lock: one session a connection, so nobody waits for it.
+#[pyclass(frozen, module = "marketprism._core")]
+struct Session {
+    inner: Mutex<Inner>,
+    instruments: Vec<Py<Instrument>>,
+}
+
+struct Inner {
+    session: core::Session,
+    /// Subjects are few and repeat: one Python string each.
+    subjects: HashMap<Arc<str>, Py<PyString>>,
+}
+
+#[pymethods]
+impl Session {
+    #[new]
+    #[pyo3(signature = (section, instruments, *, books=Vec::new(), collector="marketprism",
+        depth_max=5000, depth_published=400, snapshot_every_ns=1_000_000_000,
+        flush_after_ns=1_000_000_000))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        py: Python<'_>,
+        section: &str,
+        instruments: Vec<Py<Instrument>>,
+        books: Vec<Py<Instrument>>,
+        collector: &str,
+        depth_max: usize,
+        depth_published: usize,
+        snapshot_every_ns: u64,
+        flush_after_ns: u64,
+    ) -> PyResult<Session> {
+        if depth_max == 0 || depth_published == 0 || snapshot_every_ns == 0 {
+            return Err(PyValueError::new_err("depths and snapshot_every_ns are at least 1"));
+        }
+        let options = Options {
+            depth_max,
+            depth_published,
+            snapshot_every: snapshot_every_ns,
+            flush_after: flush_after_ns,
+        };
+        let section = section_named(section)?;
+        let list = instruments.iter().map(|i| i.bind(py).get().0.clone()).collect();
+        let books: Vec<Box<str>> =
+            books.iter().map(|i| i.bind(py).get().0.native.clone()).collect();
+        let session = core::Session::new(section, list, &books, collector, options);
+        let inner = Inner { session, subjects: HashMap::new() };
+        Ok(Session { inner: Mutex::new(inner), instruments })
+    }
+
+    fn open(&self, py: Python<'_>, now: u64) -> PyResult<Batch> {
+        let mut inner = self.lock(py);
+        let batch = inner.session.open(now);
+        self.batch(py, &mut inner, batch)
+    }
+
+    fn receive(
+        &self,
+        py: Python<'_>,
+        frames: Vec<PyBackedBytes>,
+        ts_recv: Vec<u64>,
+    ) -> PyResult<Batch> {
+        if frames.len() != ts_recv.len() {
+            return Err(PyValueError::new_err("frames and ts_recv differ in length"));
+        }
+        let batch = py.detach(|| {
+            let mut inner = self.inner.lock().expect("no call panics while it holds the lock");
+            let mut batch = core::Batch::default();
+            for (frame, ts_recv) in frames.iter().zip(&ts_recv) {
+                inner.session.receive(frame, *ts_recv, &mut batch);
+            }
+            batch
+        });
+        let mut inner = self.lock(py);
+        self.batch(py, &mut inner, batch)
+    }
+
+    fn seed(
+        &self,
+        py: Python<'_>,
+        instrument: &Instrument,
+        body: PyBackedBytes,
+        ts_recv: u64,
+    ) -> PyResult<Batch> {
+        let at = self.position(py, instrument)?;
+        let batch = py.detach(|| {
+            let mut inner = self.inner.lock().expect("no call panics while it holds the lock");
+            let mut batch = core::Batch::default();
+            inner.session.seed(at, &body, ts_recv, &mut batch);
+            batch
+        });
+        let mut inner = self.lock(py);
+        self.batch(py, &mut inner, batch)
+    }
+
+    fn tick(&self, py: Python<'_>, now: u64) -> PyResult<Batch> {
+        let mut inner = self.lock(py);
+        let mut batch = core::Batch::default();
+        inner.session.tick(now, &mut batch);
+        self.batch(py, &mut inner, batch)
+    }
+
+    fn top(
+        &self,
+        py: Python<'_>,
+        instrument: &Instrument,
+        depth: usize,
+    ) -> PyResult<(Vec<LevelText>, Vec<LevelText>)> {
+        let at = self.position(py, instrument)?;
+        let inner = self.lock(py);
+        Ok(inner
+            .session
+            .life(at)
+            .book
+            .as_ref()
+            .map(|book| book.top_texts(depth))
+            .unwrap_or_default())
+    }
+
+    fn status(&self, py: Python<'_>) -> Vec<BookStatus> {
+        let inner = self.lock(py);
+        self.instruments
+            .iter()
+            .enumerate()
+            .map(|(at, instrument)| {
+                let life = inner.session.life(at);
+                let book = life.book.as_ref();
+                let known = book.map_or((0, 0), |b| b.known());
+                let (mut bids, mut asks) = book.map(|b| b.top_texts(1)).unwrap_or_default();
+                BookStatus {
+                    instrument: instrument.clone_ref(py),
+                    state: life.state.name(),
+                    epoch: life.epoch,
+                    last_update_id: book.map_or(0, |b| b.cursor.last),
+                    bids: book.map_or(0, |b| b.bids.len()),
+                    asks: book.map_or(0, |b| b.asks.len()),
+                    known_bids: known.0,
+                    known_asks: known.1,
+                    best_bid: bids.pop(),
+                    best_ask: asks.pop(),
+                }
+            })
+            .collect()
+    }
+
+    fn counts(&self, py: Python<'_>) -> HashMap<&'static str, u64> {
+        self.lock(py).session.counts().iter().copied().collect()
+    }
+}
+
+impl Session {
+    fn lock(&self, py: Python<'_>) -> MutexGuard<'_, Inner> {
+        self.inner.lock_py_attached(py).expect("no call panics while it holds the lock")
+    }
+
+    fn position(&self, py: Python<'_>, instrument: &Instrument) -> PyResult<usize> {
+        self.lock(py).session.position(&instrument.0.native).ok_or_else(|| {
+            PyValueError::new_err(format!(
+                "{} is not an instrument of this session",
+                instrument.0.native
+            ))
+        })
+    }
+
+    fn named(&self, py: Python<'_>, at: Option<usize>) -> Option<Py<Instrument>> {
+        at.map(|at| self.instruments[at].clone_ref(py))
+    }
+
+    fn batch(&self, py: Python<'_>, inner: &mut Inner, batch: core::Batch) -> PyResult<Batch> {
+        let messages = PyList::empty(py);
+        for message in &batch.rows.messages {
+            let subject = inner
+                .subjects
+                .entry(Arc::clone(&message.subject))
+                .or_insert_with(|| PyString::new(py, &message.subject).unbind());
+            messages.append(py_message(py, &batch.rows, message, subject.clone_ref(py)))?;
+        }
+        let requests = PyList::empty(py);
+        for request in batch.requests {
+            requests.append(match request {
+                core::Request::Seed { instrument, reason } => {
+                    Request { kind: "seed", instrument: self.named(py, Some(instrument)), reason }
+                }
+                core::Request::Reconnect { reason } => {
+                    Request { kind: "reconnect", instrument: None, reason }
+                }
+            })?;
+        }
+        let faults = PyList::empty(py);
+        for fault in batch.faults {
+            faults.append(Fault {
+                label: fault.kind.label(),
+                instrument: self.named(py, fault.instrument),
+                detail: fault.kind.to_string(),
+                data_type: fault.data_type,
+                from_id: fault.from_id,
+                to_id: fault.to_id,
+                from_ts: fault.from_ts,
+                to_ts: fault.to_ts,
+                frame: fault.frame.map(|frame| PyBytes::new(py, &frame).unbind()),
+            })?;
+        }
+        Ok(Batch {
+            messages: messages.unbind(),
+            requests: requests.unbind(),
+            faults: faults.unbind(),
+        })
+    }
+}
+
+fn py_message(
+    py: Python<'_>,
+    rows: &Rows,
+    message: &encode::Message,
+    subject: Py<PyString>,
+) -> Message {
+    Message {
+        kind: message.kind.name(),
+        subject,
+        message_id: PyString::new(py, rows.id(message)).unbind(),
+        ts_event: message.ts_event,
+        payload: PyBytes::new(py, rows.payload(message)).unbind(),
+    }
+}
+
+fn section_named(name: &str) -> PyResult<Section> {
+    Section::from_name(name).ok_or_else(|| {
+        let known: Vec<_> = Section::ALL.iter().map(|section| section.name()).collect();
+        PyValueError::new_err(format!("no section {name:?}; one of {}", known.join(", ")))
+    })
+}
+
+#[pyfunction]
+fn instruments(py: Python<'_>, section: &str, body: PyBackedBytes) -> PyResult<Vec<Instrument>> {
+    let section = section_named(section)?;
+    let found = py.detach(|| venue::instruments(section, &body));
+    Ok(found
+        .map_err(|why| PyValueError::new_err(why.into_string()))?
+        .into_iter()
+        .map(Instrument)
+        .collect())
+}
+
+#[pyfunction]
+fn guess_instrument(section: &str, instrument_id: &str) -> PyResult<Instrument> {
+    venue::guess(section_named(section)?, instrument_id).map(Instrument).ok_or_else(|| {
+        PyValueError::new_err(format!(
+            "no known quote asset ends {instrument_id:?}; the venue's list is needed"
+        ))
+    })
+}
+
+fn only(py: Python<'_>, rows: &Rows) -> Message {
+    let message = &rows.messages[0];
+    py_message(py, rows, message, PyString::new(py, &message.subject).unbind())
+}
+
+#[pyfunction]
+#[pyo3(signature = (event, *, collector, run, n, ts, instrument=None, exchange=None, cause=None,
+    detail=None, data_type=None, from_id=None, to_id=None, from_ts=None, to_ts=None, count=None))]
+#[allow(clippy::too_many_arguments)]
+fn ledger_message(
+    py: Python<'_>,
+    event: &str,
+    collector: &str,
+    run: u64,
+    n: u64,
+    ts: u64,
+    instrument: Option<&Instrument>,
+    exchange: Option<&str>,
+    cause: Option<&str>,
+    detail: Option<&str>,
+    data_type: Option<&str>,
+    from_id: Option<u64>,
+    to_id: Option<u64>,
+    from_ts: Option<u64>,
+    to_ts: Option<u64>,
+    count: Option<u64>,
+) -> Message {
+    let place = match instrument {
+        Some(instrument) => Place::of(&instrument.0),
+        None => Place::exchange(exchange.unwrap_or("-")),
+    };
+    let row = LedgerRow { event, cause, detail, data_type, from_id, to_id, from_ts, to_ts, count };
+    let mut rows = Rows::default();
+    encode::ledger(&mut rows, Author { collector, run, n, ts }, place, row);
+    only(py, &rows)
+}
+
+#[pyfunction]
+#[pyo3(signature = (*, collector, run, n, ts, origin, reason, r#where, payload, exchange=None))]
+#[allow(clippy::too_many_arguments)]
+fn dead_letter_message(
+    py: Python<'_>,
+    collector: &str,
+    run: u64,
+    n: u64,
+    ts: u64,
+    origin: &str,
+    reason: &str,
+    r#where: PyBackedStr,
+    payload: PyBackedBytes,
+    exchange: Option<&str>,
+) -> Message {
+    let place = Place::exchange(exchange.unwrap_or("-"));
+    let author = Author { collector, run, n, ts };
+    let mut rows = Rows::default();
+    encode::dead_letter(&mut rows, author, place, origin, reason, &r#where, &payload);
+    only(py, &rows)
+}
+
+#[pymodule(gil_used = false)]
+fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    m.add_class::<Instrument>()?;
+    m.add_class::<Message>()?;
+    m.add_class::<Request>()?;
+    m.add_class::<Fault>()?;
+    m.add_class::<Batch>()?;
+    m.add_class::<BookStatus>()?;
+    m.add_class::<Session>()?;
+    m.add_function(wrap_pyfunction!(instruments, m)?)?;
+    m.add_function(wrap_pyfunction!(guess_instrument, m)?)?;
+    m.add_function(wrap_pyfunction!(ledger_message, m)?)?;
+    m.add_function(wrap_pyfunction!(dead_letter_message, m)?)?;
+    Ok(())
+}
