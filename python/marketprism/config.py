@@ -25,7 +25,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 class ConfigError(Exception):
-    """A setting that cannot be used: the message names the key, what was found and what is allowed."""
+    """A setting that cannot be used: names the key, what was found and what is allowed."""
 
 
 def _duration(value: object) -> object:
@@ -45,7 +45,7 @@ class _Section(BaseModel):
 
 
 class Hosts(_Section):
-    """Where a venue listens when it is not where its documents say: a test host, or the simulator."""
+    """Where a venue listens when it is not where its documents say: a test or simulated host."""
 
     ws: str
     rest: str
@@ -61,7 +61,7 @@ class Exchange(_Section):
 
 
 class Snapshot(_Section):
-    """The published book images. Cells of ``every`` are multiples of it since the epoch, in venue time."""
+    """The published book images. Cells of ``every`` are multiples of it, in venue time."""
 
     every: Seconds = 1.0
     flush_after: Seconds = 1.0
@@ -69,21 +69,25 @@ class Snapshot(_Section):
     depth_max: int = Field(5000, ge=1, le=5000)
 
 
-class Stream(_Section):
-    """Bounds of one JetStream stream."""
+class MarketData(_Section):
+    """Bounds of the stream of everything but order books."""
 
-    max_bytes: ByteSize
-    max_age: Seconds
-    duplicate_window: Seconds
+    max_bytes: ByteSize = ByteSize(2 * 1024**3)
+    max_age: Seconds = 48 * 3600.0
+    duplicate_window: Seconds = 120.0
+
+
+class OrderbookSnap(_Section):
+    """Bounds of the order books' stream: apart, so that books never crowd out trades."""
+
+    max_bytes: ByteSize = ByteSize(5 * 1024**3)
+    max_age: Seconds = 24 * 3600.0
+    duplicate_window: Seconds = 60.0
 
 
 class Streams(_Section):
-    MARKET_DATA: Stream = Stream(
-        max_bytes=ByteSize(2 * 1024**3), max_age=48 * 3600.0, duplicate_window=120.0
-    )
-    ORDERBOOK_SNAP: Stream = Stream(
-        max_bytes=ByteSize(5 * 1024**3), max_age=24 * 3600.0, duplicate_window=60.0
-    )
+    MARKET_DATA: MarketData = MarketData()
+    ORDERBOOK_SNAP: OrderbookSnap = OrderbookSnap()
 
 
 class Nats(_Section):
@@ -105,8 +109,10 @@ class ClickHouse(_Section):
 
 
 class Store(_Section):
-    """When a batch is inserted: whichever of the three comes first."""
+    """``run``: the collector starts a store of its own. A batch is inserted at ``linger``,
+    ``rows_max`` or ``bytes_max``, whichever comes first."""
 
+    run: bool = True
     linger: Seconds = 0.25
     rows_max: int = Field(50_000, ge=1, le=1_000_000)
     bytes_max: ByteSize = ByteSize(24 * 1024**2)
@@ -115,7 +121,7 @@ class Store(_Section):
 
 
 class Sim(_Section):
-    """The synthetic market of the built-in venue. ``seed`` and ``start`` together reproduce a run."""
+    """The built-in venue's synthetic market; ``seed`` and ``start`` together reproduce a run."""
 
     seed: int = 1
     start: int | None = Field(None, description="nanoseconds UTC; empty: now")
@@ -181,7 +187,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name it with --config") from None
+        raise ConfigError(
+            f"{path}: cannot be read ({error.strerror}); name it with --config"
+        ) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not YAML: {error}") from None
     if tree is None:

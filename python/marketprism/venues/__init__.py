@@ -1,0 +1,47 @@
+"""How to ask each venue: hosts, paths, subscriptions, seeds. What was answered is the engine's.
+
+One module a venue, the same functions in each: ``sections``, ``list_url``, ``seed_url``,
+``connections`` and ``subscribed``. A new venue is one module and one line in ``VENUES``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+from urllib.parse import urlsplit
+
+from . import binance
+
+__all__ = ["VENUES", "Connection", "Subscribed", "section_of_host", "venue_of"]
+
+Connection = binance.Connection
+Subscribed = binance.Subscribed
+
+VENUES: dict[str, ModuleType] = {"binance": binance}
+
+
+@dataclass(frozen=True)
+class _Unknown(Exception):
+    host: str
+
+    def __str__(self) -> str:
+        known = ", ".join(sorted(host for venue in VENUES.values() for host in venue.HOSTS))
+        return f"{self.host} is not a host of a venue that is covered; covered are {known}"
+
+
+class UnknownHost(_Unknown):
+    """A URL of a venue that is not covered. The message names the host and those that are."""
+
+
+def section_of_host(url: str) -> tuple[ModuleType, str]:
+    """The venue's module and the section that a recorded URL belongs to. Raises ``UnknownHost``."""
+    host = urlsplit(url).hostname or url
+    for venue in VENUES.values():
+        if host in venue.HOSTS:
+            return venue, venue.HOSTS[host]
+    raise UnknownHost(host)
+
+
+def venue_of(exchange: str) -> ModuleType:
+    """The module that asks this exchange, ``binance_spot`` or ``binance_derivatives``."""
+    return VENUES[exchange.partition("_")[0]]

@@ -1,0 +1,677 @@
+"""One run of the collector: starts the parts in order, connects them, and ends them in order.
+
+``marketprism-collect`` is four kinds of process at most: this one (sockets, engine, publisher), the
+store, nats-server and the built-in venue. A run promises that everything received is stored before
+it ends, or counted as pending; what is pending stays in the stream and is stored at the next start.
+
+Not here: what any of the parts does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+from urllib.parse import urlsplit
+
+from tqdm import tqdm
+
+from . import venues
+from ._core import Instrument, Session, guess_instrument, instruments
+from .collect.feed import Feed
+from .collect.ledger import Ledger
+from .collect.publish import Publisher, PublishError
+from .collect.rest import Rest, RestError
+from .config import Exchange, Settings
+from .embedded import nats as embedded_nats
+from .embedded.child import Child, ChildError
+from .serve.health import Check, PortInUse, check, serve_health
+from .store.hot import DATA_TYPES
+from .store.query import StoreError, connect, run_sql
+from .store.schema import TABLES
+from .venues import Connection
+
+__all__ = ["PORTS", "Options", "RunError", "collect", "held_by"]
+
+log = logging.getLogger(__name__)
+
+PORTS = {
+    "health": 8087,
+    "metrics": 9093,
+    "store": 8085,
+    "nats": 4222,
+    "nats_http": 8222,
+    "clickhouse": 8123,
+}
+_HOST = "127.0.0.1"
+_STORE_WAIT = 60.0  # seconds that a run with an end waits until all is stored
+_DRAIN = 10.0  # seconds that a run which was told to end takes at most
+_CHILD_STOP = 5.0
+
+
+class RunError(Exception):
+    """The run cannot begin or go on; the message is for the operator. ``status`` is the exit's."""
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line adds to the settings."""
+
+    demo: bool = False
+    replay: tuple[Path, ...] = ()
+    speed: str = "1"
+    duration: float | None = None
+    ports: str = "fixed"
+    overrides: tuple[str, ...] = ()
+    config: Path | None = None
+
+
+@dataclass
+class _Run:
+    """What is known while a run goes on."""
+
+    settings: Settings
+    options: Options
+    run: int
+    ports: dict[str, int]
+    publisher: Publisher
+    ledger: Ledger
+    rest: Rest
+    stop: asyncio.Event
+    feeds: list[Feed] = field(default_factory=list)
+    children: list[Child] = field(default_factory=list)
+    tables_before: dict[str, int] = field(default_factory=dict)
+    damaged: list[str] = field(default_factory=list)
+    interrupted: bool = False
+    clickhouse: str = ""
+    served: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+async def collect(settings: Settings, options: Options) -> tuple[int, dict[str, Any]]:
+    """One run. Returns the exit status and the summary of CONTRACT 5. Raises ``RunError``."""
+    directory = settings.data_dir
+    with _locked(directory):
+        run = time.time_ns()
+        ports = _choose_ports(options.ports)
+        stop = asyncio.Event()
+        async with contextlib.AsyncExitStack() as stack:
+            nats_url, server = await _start_nats(settings, directory, ports, stack)
+            publisher = Publisher(settings.nats, nats_url)
+            try:
+                await publisher.connect()
+            except PublishError as error:
+                raise RunError(str(error)) from error
+            stack.push_async_callback(publisher.close)
+            ledger = Ledger(publisher, settings.collector, run)
+            rest = await stack.enter_async_context(Rest())
+            state = _Run(settings, options, run, ports, publisher, ledger, rest, stop)
+            if server:
+                server.ended = lambda *what: _ended(state, *what)
+                state.children.append(server)
+            _listen_for_signals(state)
+            return await _go(state, nats_url, stack)
+
+
+async def _go(
+    state: _Run, nats_url: str, stack: contextlib.AsyncExitStack
+) -> tuple[int, dict[str, Any]]:
+    began = time.monotonic()
+    settings = state.settings
+    if settings.store.run:
+        await _start_store(state, nats_url, stack)
+    state.tables_before = await _count_tables(state)
+    source = await _start_venue(state, stack)
+    _write_run(state, nats_url)
+    stack.callback(lambda: (settings.data_dir / "run.json").unlink(missing_ok=True))
+    await state.ledger.write("started", detail=" ".join(sys.argv[1:]) or None)
+    state.feeds = await _plan(state, source)
+    try:
+        page = await serve_health(
+            _HOST, state.ports["health"], "collector", lambda: _checks(state), moved_by="--ports"
+        )
+    except PortInUse as error:
+        raise RunError(str(error)) from error
+    stack.push_async_callback(page.cleanup)
+    frames = sum(c.get("frames") or 0 for c in source.get("connections", []))
+    await _run_feeds(state, frames)
+    status = await _finish(state)
+    return status, await _summary(state, time.monotonic() - began, source)
+
+
+# --- the data directory and its ports ---------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Any:
+    """One run a directory. The lock is the kernel's, so a killed run does not leave it behind."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock: TextIO = open(directory / "lock", "a+", encoding="utf-8")  # noqa: SIM115
+    except OSError as error:
+        raise RunError(
+            f"{directory}: cannot be written ({error.strerror}); choose another with --data-dir"
+        ) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            owner = lock.read().strip() or "another process"
+            raise RunError(
+                f"{directory}: in use by process {owner}; stop it, or choose another --data-dir"
+            ) from None
+        lock.seek(0)
+        lock.truncate()
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def held_by(directory: Path) -> dict[str, Any]:
+    """What ``run.json`` of a running collector says, or nothing where none runs."""
+    try:
+        said: dict[str, Any] = json.loads((directory / "run.json").read_text(encoding="utf-8"))
+        with open(directory / "lock", encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return said
+    except (OSError, ValueError):
+        return {}
+    return {}
+
+
+def _write_run(state: _Run, nats_url: str) -> None:
+    said = {
+        "pid": os.getpid(),
+        "run": state.run,
+        "ports": state.ports,
+        "nats_url": nats_url,
+        "clickhouse_url": state.clickhouse,
+        "children": {child.name: child.pid for child in state.children},
+    }
+    target = state.settings.data_dir / "run.json"
+    draft = target.with_suffix(".tmp")
+    # It may hold a password, so nobody else may read it.
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        json.dump(said, file, indent=2)
+    draft.replace(target)
+
+
+def _choose_ports(option: str) -> dict[str, int]:
+    if option == "auto":
+        return {name: _free_port() for name in PORTS}
+    if option == "fixed":
+        chosen = dict(PORTS)
+    else:
+        try:
+            base = int(option)
+        except ValueError:
+            raise RunError(f"--ports {option}: expected auto, fixed or a number", 2) from None
+        if not 1 <= base <= 65535 - len(PORTS):
+            raise RunError(f"--ports {base}: expected 1 to {65535 - len(PORTS)}", 2)
+        chosen = {name: base + i for i, name in enumerate(PORTS)}
+    for name, port in chosen.items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((_HOST, port))
+            except OSError as error:
+                raise RunError(
+                    f"port {port} ({name}) on {_HOST} cannot be used ({error.strerror}); "
+                    "move all ports with --ports auto or --ports BASE"
+                ) from None
+    return chosen
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+# --- the children ------------------------------------------------------------------------------
+
+
+def _marketprism(*words: str) -> list[str]:
+    return [sys.executable, "-m", "marketprism", *words]
+
+
+async def _start_nats(
+    settings: Settings,
+    directory: Path,
+    ports: dict[str, int],
+    stack: contextlib.AsyncExitStack,
+) -> tuple[str, Child | None]:
+    if settings.nats.url:
+        return settings.nats.url, None
+    home = directory / "nats"
+    try:
+        argv = embedded_nats.argv(home)
+        embedded_nats.write_config(home, ports["nats"], ports["nats_http"])
+    except embedded_nats.NatsServerError as error:
+        raise RunError(str(error)) from error
+
+    async def before() -> None:
+        if (pid := await embedded_nats.end_stale(home)) is not None:
+            log.info("ended nats-server %d, which an earlier run left behind", pid)
+
+    async def ready(pid: int) -> None:
+        embedded_nats.remember(home, pid)
+        await _answers(ports["nats"])
+
+    child = Child("nats-server", argv, before=before, ready=ready)
+    try:
+        await child.start()
+    except (ChildError, embedded_nats.NatsServerError) as error:
+        raise RunError(f"{error}; see {home / 'server.log'}") from error
+    stack.push_async_callback(child.stop, _CHILD_STOP)
+    return f"nats://{_HOST}:{ports['nats']}", child
+
+
+async def _answers(port: int) -> None:
+    """Returns once something listens on the port; at most 30 s (it may restore a large store)."""
+    end = time.monotonic() + 30.0
+    while time.monotonic() < end:
+        try:
+            _, writer = await asyncio.open_connection(_HOST, port)
+        except OSError:
+            await asyncio.sleep(0.02)
+        else:
+            writer.close()
+            return
+
+
+async def _ended(state: _Run, name: str, status: int) -> None:
+    await state.ledger.write("restarted", cause=name, detail=f"ended with status {status}")
+
+
+async def _start_child(state: _Run, child: Child, stack: contextlib.AsyncExitStack) -> None:
+    try:
+        await child.start()
+    except ChildError as error:
+        raise RunError(str(error)) from error
+    finally:
+        stack.push_async_callback(child.stop, _CHILD_STOP)
+    state.children.append(child)
+
+
+async def _start_store(state: _Run, nats_url: str, stack: contextlib.AsyncExitStack) -> None:
+    directory, settings = state.settings.data_dir, state.settings
+    url = settings.clickhouse.url
+    embedded = url is None or url.startswith("chdb:")
+    words = ["store", "hot", "--data-dir", str(directory), "--http-port", str(state.ports["store"])]
+    words += ["--run", str(state.run), "--until-pipe-closes", "--nats", nats_url]
+    if embedded:
+        words += ["--gateway-port", str(state.ports["clickhouse"])]
+        state.clickhouse = f"http://{_HOST}:{state.ports['clickhouse']}/"
+    else:
+        state.clickhouse = url or ""
+    words += _inherited(state.options)
+    child = Child("store", _marketprism(*words), ended=lambda *a: _ended(state, *a))
+    await _start_child(state, child, stack)
+
+
+def _inherited(options: Options) -> list[str]:
+    words = ["--config", str(options.config)] if options.config else []
+    for item in options.overrides:
+        words += ["--set", item]
+    return words
+
+
+async def _start_venue(state: _Run, stack: contextlib.AsyncExitStack) -> dict[str, Any]:
+    """Starts the built-in venue if it is the source; returns what it said of itself."""
+    options = state.options
+    if not options.demo and not options.replay:
+        return {}
+    said: dict[str, Any] = {}
+
+    def announce(event: dict[str, Any]) -> None:
+        if event["event"] == "ready":
+            said.update(event)
+        elif event["event"] == "served":
+            state.served.set()
+        elif event["event"] == "damage":
+            text = str(event.get("message") or event)
+            state.damaged.append(text)
+            log.error("%s", text)
+
+    words = ["sim", "--until-pipe-closes"]
+    words += ["--ws-port", str(_free_port()), "--rest-port", str(_free_port())]
+    words += _inherited(options)
+    if options.demo:
+        start = state.settings.sim.start or time.time_ns()
+        words += ["--set", f"sim.start={start}"]
+    else:
+        words += ["--speed", options.speed, *(str(path) for path in options.replay)]
+    child = Child(
+        "venue",
+        _marketprism(*words),
+        announce=announce,
+        ended=lambda *a: _ended(state, *a),
+    )
+    await _start_child(state, child, stack)
+    return said
+
+
+# --- what to collect ---------------------------------------------------------------------------
+
+
+async def _plan(state: _Run, source: dict[str, Any]) -> list[Feed]:
+    if state.options.replay:
+        return [await _recorded_feed(state, source, c) for c in source["connections"]]
+    feeds: list[Feed] = []
+    wanted = state.settings.exchanges
+    for exchange in wanted:
+        feeds += await _exchange_feeds(state, source, exchange)
+    if not feeds:
+        raise RunError("nothing to collect: no exchange lists any of the symbols asked for", 2)
+    return feeds
+
+
+async def _exchange_feeds(state: _Run, source: dict[str, Any], wanted: Exchange) -> list[Feed]:
+    venue = venues.venue_of(wanted.exchange)
+    by_section: dict[str, list[str]] = {}
+    for symbol in wanted.symbols:
+        by_section.setdefault(venue.section_for(wanted.exchange, symbol), []).append(symbol)
+    feeds = []
+    for section, symbols in by_section.items():
+
+        def via(url: str, hosts: Any = wanted.hosts) -> str:
+            if source:
+                return _via(source, url)
+            return _hosted(url, hosts.ws if url.startswith("ws") else hosts.rest) if hosts else url
+
+        listed = await _listed(state, section, via(venue.list_url(section)))
+        found = []
+        for symbol in symbols:
+            instrument = listed.get(symbol)
+            if instrument is None and not listed:
+                instrument = _guessed(section, venue.native(section, symbol))
+            if instrument is None:
+                # One bad symbol never stops another.
+                log.error("%s does not list %s; it is left out", wanted.exchange, symbol)
+                await state.ledger.write(
+                    "refused", exchange=wanted.exchange, cause="not listed", detail=symbol
+                )
+            else:
+                found.append(instrument)
+        for connection in venue.connections(section, found, wanted.data_types) if found else []:
+            feeds.append(_feed(state, connection, found, via))
+    return feeds
+
+
+async def _recorded_feed(state: _Run, source: dict[str, Any], recorded: dict[str, Any]) -> Feed:
+    url = recorded["url"]
+    venue, section = venues.section_of_host(url)
+    sent = tuple(text.encode() for text in recorded["sent"])
+    subscribed = venue.subscribed(url, sent)
+
+    def via(url: str) -> str:
+        return _via(source, url)
+
+    listed = await _listed(state, section, via(venue.list_url(section)))
+    by_native = {i.instrument_id: i for i in listed.values()}
+    found = [
+        by_native.get(native) or _guessed(section, native) for native in subscribed.instrument_ids
+    ]
+    connection = Connection(section, url, sent, subscribed.instrument_ids, subscribed.book_ids)
+    return _feed(state, connection, [i for i in found if i is not None], via)
+
+
+async def _listed(state: _Run, section: str, url: str) -> dict[str, Instrument]:
+    """The section's instruments by our symbol; empty, with one ledger row, when it has no list."""
+    try:
+        return {i.symbol: i for i in instruments(section, await state.rest.get(url))}
+    except (RestError, ValueError) as error:
+        log.warning("%s: no instrument list (%s); the built-in quote list is used", section, error)
+        await state.ledger.write(
+            "refused", exchange=section, cause="instrument list", detail=str(error)
+        )
+        return {}
+
+
+def _guessed(section: str, native: str) -> Instrument | None:
+    try:
+        return guess_instrument(section, native)
+    except ValueError as error:
+        log.error("%s: %s", section, error)
+        return None
+
+
+def _via(source: dict[str, Any], url: str) -> str:
+    """The same question, asked of the built-in venue: the host becomes the first path segment."""
+    rest = url.partition("://")[2]
+    return f"{source['ws' if url.startswith('ws') else 'rest']}/{rest}"
+
+
+def _hosted(url: str, base: str) -> str:
+    parts = urlsplit(url)
+    return base.rstrip("/") + parts.path + (f"?{parts.query}" if parts.query else "")
+
+
+def _feed(
+    state: _Run,
+    connection: Connection,
+    found: list[Instrument],
+    via: Callable[[str], str],
+) -> Feed:
+    snapshot = state.settings.snapshot
+    carried = [i for i in found if i.instrument_id in connection.instrument_ids]
+    session = Session(
+        connection.section,
+        carried,
+        books=[i for i in carried if i.instrument_id in connection.book_ids],
+        collector=state.settings.collector,
+        depth_max=snapshot.depth_max,
+        depth_published=snapshot.depth,
+        snapshot_every_ns=round(snapshot.every * 1e9),
+        flush_after_ns=round(snapshot.flush_after * 1e9),
+    )
+    venue, _ = venues.section_of_host(connection.url)
+    return Feed(
+        connection,
+        session,
+        carried,
+        url=via(connection.url),
+        seed_url=lambda i: via(venue.seed_url(i.section, i.instrument_id)),
+        publisher=state.publisher,
+        ledger=state.ledger,
+        rest=state.rest,
+    )
+
+
+# --- the run itself ----------------------------------------------------------------------------
+
+
+def _listen_for_signals(state: _Run) -> None:
+    def on_signal() -> None:
+        if state.stop.is_set():
+            os._exit(1)
+        log.info("stopping: what was received is stored first; once more ends at once")
+        state.interrupted = True
+        state.stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+
+
+async def _run_feeds(state: _Run, frames_in_all: int) -> None:
+    """Until the time is up, all is served, or somebody asks to stop."""
+    async with asyncio.TaskGroup() as group:
+        feeds = [group.create_task(feed.run(), name=feed.url) for feed in state.feeds]
+        ends = [asyncio.create_task(state.stop.wait())]
+        if state.options.replay:
+            ends.append(asyncio.create_task(asyncio.wait(feeds)))  # type: ignore[arg-type]
+        progress = asyncio.create_task(_progress(state, frames_in_all))
+        await asyncio.wait(
+            ends, timeout=state.options.duration, return_when=asyncio.FIRST_COMPLETED
+        )
+        state.stop.set()
+        await asyncio.gather(*(feed.stop() for feed in state.feeds))
+        await asyncio.wait(feeds)
+        for task in (*ends, progress):
+            task.cancel()
+
+
+async def _finish(state: _Run) -> int:
+    """Waits for the acknowledgements, then for the store. 0, or 1 where a journal was damaged."""
+    end = time.monotonic() + (_DRAIN - 2.0 if state.interrupted else _STORE_WAIT)
+    await state.ledger.tell_untold()
+    for feed in state.feeds:
+        counts = dict(sorted(feed.session.counts().items()))
+        await state.ledger.write(
+            "frames", exchange=feed.exchange, detail=json.dumps(counts), count=feed.frames
+        )
+    await state.ledger.write("stopped", cause="interrupted" if state.interrupted else "complete")
+    if not await state.publisher.drained(max(0.1, end - time.monotonic())):
+        log.warning("%d messages are not acknowledged by NATS", state.publisher.pending)
+    while state.settings.store.run and time.monotonic() < end:
+        if await _unstored(state) == 0:
+            break
+        await asyncio.sleep(0.1)
+    return 1 if state.damaged else 0
+
+
+async def _unstored(state: _Run) -> int:
+    try:
+        return await state.publisher.unstored(DATA_TYPES)
+    except PublishError as error:
+        log.warning("%s", error)
+        return -1
+
+
+async def _summary(state: _Run, seconds: float, source: dict[str, Any]) -> dict[str, Any]:
+    received: dict[str, int] = {}
+    books: dict[str, int] = {}
+    for feed in state.feeds:
+        for kind, n in feed.received.items():
+            received[kind] = received.get(kind, 0) + n
+        for book in feed.books():
+            books[book.state] = books.get(book.state, 0) + 1
+    publisher, ledger = state.publisher, state.ledger
+    after = await _count_tables(state)
+    stored = {name: after[name] - state.tables_before.get(name, 0) for name in after}
+    unstored = await _unstored(state) if state.settings.store.run else 0
+    # Once all is stored, what was acknowledged and is no new row was there before.
+    skipped = publisher.acknowledged - sum(stored.values()) if after and unstored == 0 else 0
+    return {
+        "received": dict(sorted(received.items())),
+        "published": publisher.published,
+        "acknowledged": publisher.acknowledged,
+        "stored": {name: n for name, n in stored.items() if n},
+        "skipped_duplicates": max(publisher.duplicates, skipped),
+        "rejected": ledger.dead_letters,
+        "books": dict(sorted(books.items())),
+        "gaps": {"open": sum(ledger.open_gaps.values()), "healed": 0, "lost": ledger.lost_gaps},
+        "conflated": 0,
+        "pending": publisher.pending + max(0, unstored),
+        "duration_s": round(seconds, 3),
+        "seed": source.get("seed"),
+    }
+
+
+async def _count_tables(state: _Run) -> dict[str, int]:
+    """Rows a table, by ClickHouse's own count; empty where no store is ours to ask."""
+    if not state.clickhouse:
+        return {}
+    database = state.settings.clickhouse.hot_database
+    sql = " UNION ALL ".join(
+        f"SELECT '{table.name}' AS name, count() AS n FROM {database}.{table.name}"
+        for table in TABLES.values()
+    )
+
+    def ask() -> bytes:
+        client = connect(state.clickhouse)
+        try:
+            return run_sql(client, f"{sql} FORMAT TSV")
+        finally:
+            client.close()
+
+    try:
+        answer = await asyncio.to_thread(ask)
+    except StoreError as error:
+        log.warning("rows cannot be counted: %s", error)
+        return {}
+    return {name: int(n) for name, n in (line.split("\t") for line in answer.decode().splitlines())}
+
+
+def _checks(state: _Run) -> dict[str, Check]:
+    publisher, feeds = state.publisher, state.feeds
+    up = sum(feed.connected for feed in feeds)
+    books = [book for feed in feeds for book in feed.books()]
+    live = sum(book.state == "live" for book in books)
+    frames = sum(feed.frames for feed in feeds)
+    return {
+        "nats": check(
+            "healthy" if publisher.connected else "degraded",
+            "connected" if publisher.connected else f"away: {publisher.last_error}",
+            published=publisher.published,
+            acknowledged=publisher.acknowledged,
+            pending=publisher.pending,
+        ),
+        "connections": check(
+            "healthy" if up == len(feeds) else "degraded" if up else "unhealthy",
+            f"{up} of {len(feeds)} connected",
+            connected=up,
+            wanted=len(feeds),
+            frames=frames,
+        ),
+        "books": check(
+            "healthy" if live == len(books) else "degraded",
+            f"{live} of {len(books)} live",
+            live=live,
+            wanted=len(books),
+        ),
+        "children": check(
+            "healthy",
+            "running",
+            restarts={child.name: child.restarts for child in state.children},
+        ),
+    }
+
+
+async def _progress(state: _Run, frames_in_all: int) -> None:
+    """A line on a terminal: messages a second, books live, rows stored. Quiet elsewhere."""
+    if not sys.stderr.isatty():
+        return
+    total: float | None = frames_in_all or None
+    began = time.monotonic()
+    before = 0
+    unit = "frame" if total else "s"
+    with tqdm(
+        total=total or state.options.duration, unit=unit, file=sys.stderr, dynamic_ncols=True
+    ) as bar:
+        async for _ in _every(0.5):
+            frames = sum(feed.frames for feed in state.feeds)
+            books = [b.state for feed in state.feeds for b in feed.books()]
+            rows = sum((await _count_tables(state)).values()) - sum(state.tables_before.values())
+            bar.n = frames if frames_in_all else round(time.monotonic() - began, 1)
+            bar.set_postfix_str(
+                f"{(frames - before) * 2:,} frames/s, {books.count('live')}/{len(books)} books "
+                f"live, {state.publisher.acknowledged:,} published, {rows:,} rows stored"
+            )
+            before = frames
+
+
+async def _every(seconds: float) -> AsyncIterator[None]:
+    while True:
+        await asyncio.sleep(seconds)
+        yield

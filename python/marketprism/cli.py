@@ -1,0 +1,343 @@
+"""The commands: what is typed becomes settings and one call.
+
+``marketprism-collect`` is ``marketprism collect``. Every expected trouble ends with one sentence on
+stderr and the exit status of the contract: 1 for an error, 2 for usage or configuration.
+
+Not here: what any command does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .app import PORTS, Options, RunError, held_by
+from .app import collect as run_collector
+from .collect.journal import JournalError
+from .collect.replay import ReplayError, replay
+from .config import ConfigError, Settings, load
+
+__all__ = ["collect", "main"]
+
+_EXPECTED = (ConfigError, RunError, JournalError, ReplayError)
+
+
+def collect(argv: Sequence[str] | None = None) -> int:
+    """``marketprism-collect``."""
+    return main(["collect", *(sys.argv[1:] if argv is None else argv)])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``marketprism``: runs the command, returns the exit status."""
+    arguments = _parser().parse_args(argv)
+    run: Callable[[argparse.Namespace], int] = arguments.run
+    try:
+        return run(arguments)
+    except _EXPECTED as error:
+        return _fail(arguments, error)
+    except KeyboardInterrupt:
+        return 1
+
+
+def _fail(arguments: argparse.Namespace, error: BaseException) -> int:
+    status = 2 if isinstance(error, ConfigError) else getattr(error, "status", 1)
+    print(f"{arguments.command}: {error}", file=sys.stderr)  # noqa: T201
+    if getattr(arguments, "until_pipe_closes", False):
+        # The parent says it to the operator.
+        _say({"event": "error", "message": str(error)})
+    return int(status)
+
+
+def _say(said: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(said) + "\n")
+    sys.stdout.flush()
+
+
+# --- the grammar -------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="marketprism",
+        description="Crypto market data that says whether it is right and whether it is all there.",
+    )
+    parser.add_argument("--version", action="version", version=f"marketprism {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _collect_grammar(commands)
+    _replay_grammar(commands)
+    _sql_grammar(commands)
+    _store_grammar(commands)
+    _sim_grammar(commands)
+    return parser
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, help="YAML file; every key is in config/")
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override one setting, as in --set sim.trades_per_second=20000",
+    )
+    parser.add_argument("--data-dir", type=Path, help="where everything is kept (default: data)")
+    parser.add_argument("--nats", metavar="URL", help="a NATS server that runs already")
+    parser.add_argument("--clickhouse", metavar="URL", help="http(s)://user:password@host:8123/")
+    parser.add_argument("--log-level", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+
+
+def _collect_grammar(commands: Any) -> None:
+    parser = commands.add_parser("collect", help="collect, publish and store (the main job)")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--demo", action="store_true", help="the built-in venue is the source: no network"
+    )
+    source.add_argument(
+        "--replay", nargs="+", type=Path, metavar="JOURNAL", help="serve recorded sessions"
+    )
+    parser.add_argument("--speed", default="1", help="of a replay: a factor, or max (default: 1)")
+    parser.add_argument("--duration", type=float, metavar="S", help="end after so many seconds")
+    parser.add_argument(
+        "--ports",
+        metavar="auto|fixed|BASE",
+        help="auto: free ones, in DATA_DIR/run.json (default of --demo and --replay); fixed: "
+        + ", ".join(f"{name} {port}" for name, port in PORTS.items()),
+    )
+    parser.add_argument("--json", action="store_true", help="one line of JSON at the end")
+    _common(parser)
+    parser.set_defaults(run=_collect)
+
+
+def _replay_grammar(commands: Any) -> None:
+    parser = commands.add_parser("replay", help="journals through the engine only, at full speed")
+    parser.add_argument("journals", nargs="+", type=Path, metavar="JOURNAL")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="every message as NDJSON")
+    parser.add_argument("--json", action="store_true", help="one line of JSON at the end")
+    parser.add_argument("--verify", action="store_true", help="run twice and compare the digests")
+    parser.set_defaults(run=_replay, log_level=None)
+
+
+def _sql_grammar(commands: Any) -> None:
+    parser = commands.add_parser("sql", help="ask ClickHouse; works while a collector runs")
+    parser.add_argument("query")
+    _common(parser)
+    parser.set_defaults(run=_sql)
+
+
+def _store_grammar(commands: Any) -> None:
+    parser = commands.add_parser("store", help="JetStream to ClickHouse")
+    parser.add_argument("tier", choices=("hot",))
+    parser.add_argument("--http-port", type=int, default=PORTS["store"])
+    parser.add_argument("--gateway-port", type=int, default=PORTS["clickhouse"])
+    _common(parser)
+    _child_grammar(parser)
+    parser.set_defaults(run=_store)
+
+
+def _sim_grammar(commands: Any) -> None:
+    parser = commands.add_parser("sim", help="the built-in venue on its own")
+    parser.add_argument("journals", nargs="*", type=Path, metavar="JOURNAL")
+    parser.add_argument("--ws-port", type=int, default=0)
+    parser.add_argument("--rest-port", type=int, default=0)
+    parser.add_argument("--speed", default="1", help="of a journal: a factor, or max (default: 1)")
+    _common(parser)
+    _child_grammar(parser)
+    parser.set_defaults(run=_sim)
+
+
+def _child_grammar(parser: argparse.ArgumentParser) -> None:
+    # How a parent starts us: it reads our stdout and holds our stdin.
+    parser.add_argument("--until-pipe-closes", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--run", dest="run_ns", type=int, help=argparse.SUPPRESS)
+
+
+# --- the commands ------------------------------------------------------------------------------
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    overrides = list(arguments.overrides)
+    for key, value in (
+        ("data_dir", arguments.data_dir),
+        ("nats.url", arguments.nats),
+        ("clickhouse.url", arguments.clickhouse),
+        ("log.level", arguments.log_level),
+    ):
+        if value is not None:
+            overrides.append(f"{key}={json.dumps(str(value))}")
+    settings = load(arguments.config, overrides)
+    _log(settings.log.level)
+    return settings
+
+
+def _log(level: str) -> None:
+    logging.basicConfig(
+        level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    # One line a state change is ours; these tell one a connection.
+    for library in ("websockets", "nats", "aiohttp", "clickhouse_connect"):
+        logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLevelName(level)))
+
+
+def _speed(text: str) -> float | None:
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed <= 1e6:
+        raise ConfigError(f"--speed {text}: expected max or a number above 0")
+    return speed
+
+
+def _collect(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    _speed(arguments.speed)
+    for path in arguments.replay or ():
+        if not path.is_file():
+            raise RunError(f"{path}: no such journal; --replay takes files", 2)
+    if not arguments.demo and not arguments.replay and any(e.hosts for e in settings.exchanges):
+        logging.getLogger(__name__).info("some hosts are not the venues' own, by configuration")
+    built_in = bool(arguments.demo or arguments.replay)
+    # The children read the same settings from the same places.
+    overrides = [*arguments.overrides, f"data_dir={json.dumps(str(settings.data_dir))}"]
+    overrides.append(f"collector={settings.collector}")
+    if arguments.clickhouse:
+        overrides.append(f"clickhouse.url={json.dumps(arguments.clickhouse)}")
+    options = Options(
+        demo=arguments.demo,
+        replay=tuple(arguments.replay or ()),
+        speed=arguments.speed,
+        duration=arguments.duration,
+        ports=arguments.ports or ("auto" if built_in else "fixed"),
+        overrides=tuple(overrides),
+        config=arguments.config,
+    )
+    status, summary = asyncio.run(run_collector(settings, options))
+    if arguments.json:
+        _say(summary)
+    return status
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    _log("WARNING")
+    result = replay(arguments.journals, out=arguments.out)
+    if arguments.verify:
+        again = replay(arguments.journals, out=None)
+        if again["digest"] != result["digest"]:
+            raise ReplayError(f"two runs differ: {result['digest']} and {again['digest']}")
+    if arguments.json:
+        _say(result)
+    else:
+        books = ", ".join(f"{b['symbol']} {b['state']}" for b in result["books"])
+        sys.stdout.write(
+            f"{result['frames']:,} frames, {result['messages']}, faults {result['faults']}\n"
+            f"books: {books}\ndigest {result['digest']}\n"
+            + ("both runs are equal\n" if arguments.verify else "")
+        )
+    return 0
+
+
+def _sql(arguments: argparse.Namespace) -> int:
+    from .store.query import StoreError, connect, run_sql
+
+    settings = _settings(arguments)
+    url = settings.clickhouse.url or held_by(settings.data_dir).get("clickhouse_url")
+    if not url:
+        directory = settings.data_dir / "clickhouse"
+        if not directory.exists():
+            raise RunError(f"{settings.data_dir}: nothing is stored here; see --data-dir")
+        url = f"chdb://{directory.resolve()}"
+    try:
+        client = connect(url)
+        try:
+            sys.stdout.buffer.write(run_sql(client, arguments.query))
+            sys.stdout.flush()
+        finally:
+            client.close()
+    except StoreError as error:
+        raise RunError(str(error)) from error
+    return 0
+
+
+def _store(arguments: argparse.Namespace) -> int:
+    from .serve.health import PortInUse
+    from .store.hot import run_hot
+    from .store.query import StoreError
+
+    settings = _settings(arguments)
+    directory = (settings.data_dir / "clickhouse").resolve()
+    url = settings.clickhouse.url or f"chdb://{directory}"
+
+    async def run() -> None:
+        stop = _stop_event(arguments)
+        await run_hot(
+            settings,
+            nats_url=settings.nats.url or f"nats://127.0.0.1:{PORTS['nats']}",
+            clickhouse_url=url,
+            http_port=arguments.http_port,
+            gateway_port=arguments.gateway_port,
+            on_ready=lambda ports: _say({"event": "ready", **ports}),
+            stop=stop,
+        )
+
+    try:
+        if url.startswith("chdb:"):
+            directory.mkdir(parents=True, exist_ok=True)
+        asyncio.run(run())
+    except (StoreError, PortInUse) as error:
+        raise RunError(str(error)) from error
+    except OSError as error:
+        raise RunError(f"{directory}: cannot be written ({error.strerror})") from error
+    return 0
+
+
+def _sim(arguments: argparse.Namespace) -> int:
+    from .sim.venue import PortError, run_sim
+
+    settings = _settings(arguments)
+    speed = _speed(arguments.speed)
+
+    async def run() -> int:
+        stop = _stop_event(arguments)
+        return await run_sim(
+            settings,
+            journals=arguments.journals or None,
+            speed=speed,
+            ws_port=arguments.ws_port,
+            rest_port=arguments.rest_port,
+            announce=_say,
+            stop=stop,
+        )
+
+    try:
+        return asyncio.run(run())
+    except PortError as error:
+        raise RunError(str(error)) from error
+
+
+def _stop_event(arguments: argparse.Namespace) -> asyncio.Event:
+    """Set by SIGINT, SIGTERM, and, in a child, by the end of the parent's pipe."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    if arguments.until_pipe_closes:
+
+        def heard() -> None:
+            if not os.read(sys.stdin.fileno(), 4096):
+                loop.remove_reader(sys.stdin)
+                stop.set()
+
+        loop.add_reader(sys.stdin, heard)
+    return stop

@@ -1,0 +1,1 @@
+"""From a venue's sockets to JetStream, and the journals that record what came."""

@@ -1,0 +1,246 @@
+"""One connection to a venue and its session in the engine.
+
+Frames are stamped as they leave the socket and handed over in batches of what has arrived, with no
+timer in between: under load the batches grow by themselves. What the engine asks for comes back as
+requests: seeds are fetched here, one at a time a book. Nothing is dropped on the way: while the
+publisher's window is full the socket is not read.
+
+Not here: what frames mean, whether a seed is asked again, and where to connect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+
+from .._core import Batch, BookStatus, Instrument, Session
+from ..venues import Connection
+from .ledger import Ledger
+from .publish import Publisher
+from .rest import Rest, RestError
+
+__all__ = ["SERVED", "Feed"]
+
+log = logging.getLogger(__name__)
+
+# The reason with which a replayed venue says that everything is served.
+SERVED = "served"
+
+_BATCH_MAX = 256  # frames a call into the engine
+_HELD_MAX = 4096  # frames read and not yet taken by the engine
+_FRAME_BYTES_MAX = 16 * 1024**2
+_QUEUE_FRAMES = 256  # frames that the library may hold before it pushes back on TCP
+_TICK = 1.0
+# FEATURES S2-01, S2-02: 10 s to connect, 1 s to 30 s between tries, 60 s for a pong.
+_OPEN_TIMEOUT = 10.0
+_DELAY_FIRST, _DELAY_MAX, _DELAY_FACTOR = 1.0, 30.0, 2.0
+_PING_INTERVAL, _PING_TIMEOUT, _CLOSE_TIMEOUT = 20.0, 60.0, 2.0
+
+
+def _delays() -> Generator[float, None, None]:
+    delay = _DELAY_FIRST
+    while True:
+        yield delay
+        delay = min(delay * _DELAY_FACTOR, _DELAY_MAX)
+
+
+class Feed:
+    """Holds one connection, for as long as it is wanted, and counts what came of it."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        session: Session,
+        instruments: list[Instrument],
+        *,
+        url: str,
+        seed_url: Callable[[Instrument], str],
+        publisher: Publisher,
+        ledger: Ledger,
+        rest: Rest,
+    ) -> None:
+        self.connection = connection
+        self.session = session
+        self.exchange = instruments[0].exchange
+        self.url = url
+        self.connected = False
+        self.served = False
+        self.frames = 0
+        self.last_frame = 0
+        self.reconnects = -1
+        self.received: dict[str, int] = {}
+        self._seed_url = seed_url
+        self._publisher = publisher
+        self._ledger = ledger
+        self._rest = rest
+        self._held: list[bytes] = []
+        self._times: list[int] = []
+        self._arrived = asyncio.Event()
+        self._taken = asyncio.Event()
+        self._stopping = False
+        self._socket: ClientConnection | None = None
+        self._seeding: dict[Instrument, asyncio.Task[None]] = {}
+        # Rows of one session are published in the order in which the engine made them.
+        self._order = asyncio.Lock()
+
+    def books(self) -> list[BookStatus]:
+        """The books that this connection carries."""
+        wanted = set(self.connection.book_ids)
+        return [b for b in self.session.status() if b.instrument.instrument_id in wanted]
+
+    async def run(self) -> None:
+        """Connects, and connects again, until stopped or until a replayed venue has served all."""
+        try:
+            async with contextlib.aclosing(self._sockets()) as sockets:
+                async for socket in sockets:
+                    self._socket = socket
+                    await self._converse(socket)
+                    if self.served or self._stopping:
+                        return
+        finally:
+            for task in self._seeding.values():
+                task.cancel()
+
+    async def stop(self) -> None:
+        """Closes the socket; what was received until then still goes its way."""
+        self._stopping = True
+        if self._socket:
+            await self._socket.close()
+
+    async def _sockets(self) -> AsyncGenerator[ClientConnection, None]:
+        """Open sockets, one after the other; each refusal is a row."""
+        delays = _delays()
+        while not self._stopping:
+            try:
+                async with connect(
+                    self.url,
+                    compression=None,
+                    max_size=_FRAME_BYTES_MAX,
+                    max_queue=_QUEUE_FRAMES,
+                    open_timeout=_OPEN_TIMEOUT,
+                    ping_interval=_PING_INTERVAL,
+                    ping_timeout=_PING_TIMEOUT,
+                    close_timeout=_CLOSE_TIMEOUT,
+                ) as socket:
+                    began = time.monotonic()
+                    yield socket
+                # A connection that lived has earned a quick return; one that did not has not.
+                if time.monotonic() - began >= _DELAY_MAX:
+                    delays = _delays()
+            except InvalidURI as error:
+                log.error("%s", error)
+                return
+            except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed) as error:
+                reason = str(error) or type(error).__name__
+                log.warning("%s: cannot connect: %s", self.url, reason)
+                await self._ledger.write(
+                    "refused", exchange=self.exchange, cause="connect", detail=reason
+                )
+            if not self._stopping and not self.served:
+                await asyncio.sleep(next(delays))
+
+    async def _converse(self, socket: ClientConnection) -> None:
+        self.reconnects += 1
+        self.connected = True
+        await self._ledger.write("connected", exchange=self.exchange, detail=self.url)
+        await self._use(self.session.open(time.time_ns()))
+        reader = asyncio.create_task(self._read(socket))
+        ticker = asyncio.create_task(self._tick())
+        try:
+            with contextlib.suppress(ConnectionClosed):
+                for payload in self.connection.sent:
+                    await socket.send(payload, text=True)
+            await self._work(reader)
+        finally:
+            self.connected = False
+            ticker.cancel()
+            reader.cancel()
+        received = socket.protocol.close_rcvd
+        self.served = received is not None and received.reason == SERVED
+        cause = (
+            "stopped"
+            if self._stopping
+            else (received.reason or str(received.code))
+            if (received)
+            else "no close frame"
+        )
+        log.info("%s: closed: %s", self.url, cause)
+        await self._ledger.write(
+            "disconnected", exchange=self.exchange, cause=cause, count=self.frames
+        )
+
+    async def _read(self, socket: ClientConnection) -> None:
+        """Stamps and holds what arrives; stops reading while too much is held."""
+        held, times = self._held, self._times
+        try:
+            while True:
+                frame = await socket.recv(decode=False)
+                held.append(frame)
+                times.append(time.time_ns())
+                self._arrived.set()
+                while len(held) >= _HELD_MAX:
+                    self._taken.clear()
+                    await self._taken.wait()
+        except ConnectionClosed:
+            return
+
+    async def _work(self, reader: asyncio.Task[None]) -> None:
+        """Engine and publisher, batch after batch, until the socket is closed and all is taken."""
+        reader.add_done_callback(lambda _: self._arrived.set())
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._held:
+                frames, times = self._held[:_BATCH_MAX], self._times[:_BATCH_MAX]
+                del self._held[:_BATCH_MAX], self._times[:_BATCH_MAX]
+                self._taken.set()
+                self.frames += len(frames)
+                self.last_frame = times[-1]
+                async with self._order:
+                    await self._use(self.session.receive(frames, times))
+            if reader.done():
+                return
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK)
+            async with self._order:
+                await self._use(self.session.tick(time.time_ns()))
+
+    async def _use(self, batch: Batch) -> None:
+        for request in batch.requests:
+            if request.kind == "seed" and request.instrument is not None:
+                self._ask_seed(request.instrument)
+            elif request.kind == "reconnect" and self._socket:
+                log.info("%s: the venue asks to reconnect: %s", self.url, request.reason)
+                await self._socket.close()
+        for fault in batch.faults:
+            await self._ledger.fault(fault, self.exchange, self.url)
+        if batch.messages:
+            for message in batch.messages:
+                self.received[message.kind] = self.received.get(message.kind, 0) + 1
+            await self._publisher.publish(batch.messages)
+
+    def _ask_seed(self, instrument: Instrument) -> None:
+        running = self._seeding.get(instrument)
+        if running is None or running.done():
+            self._seeding[instrument] = asyncio.create_task(self._seed(instrument))
+
+    async def _seed(self, instrument: Instrument) -> None:
+        """One attempt; the engine asks again when it is time."""
+        try:
+            body = await self._rest.get(self._seed_url(instrument))
+        except RestError as error:
+            log.info("%s: no seed: %s", instrument.symbol, error)
+            await self._ledger.write(
+                "refused", instrument=instrument, cause="seed", detail=str(error)
+            )
+            return
+        async with self._order:
+            await self._use(self.session.seed(instrument, body, time.time_ns()))

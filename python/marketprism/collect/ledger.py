@@ -1,0 +1,147 @@
+"""The ledger: what happened to the data, as rows like any other.
+
+Every gap, resync, connection and dead letter of this run is numbered and published; the rows are
+encoded by the engine. Dead letters are bounded: past the bound of a minute and reason they are
+counted, and the count is a row.
+
+Not here: what the rows are compared with (``sim``), and coverage.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+from .._core import Fault, Instrument, dead_letter_message, ledger_message
+from .publish import Publisher
+
+__all__ = ["Ledger"]
+
+# Per reason and minute; the rest is counted (CONTRACT 3, dead_letter).
+_DEAD_LETTERS_MAX = 100
+_MINUTE = 60.0
+_REASONS_MAX = 1000
+
+# What a fault is called in the ledger, and with what cause. All others keep their own label.
+_EVENTS = {
+    "horizon_healed": ("horizon", "healed"),
+    "reseeded": ("horizon", "reseeded"),
+    "reset": ("gap", "reset"),
+}
+
+
+class Ledger:
+    """Numbers the rows of one run and keeps the counts that its summary needs."""
+
+    def __init__(self, publisher: Publisher, collector: str, run: int) -> None:
+        self.collector = collector
+        self.run = run
+        self.dead_letters = 0
+        self.open_gaps: Counter[str] = Counter()
+        self.lost_gaps = 0
+        self.faults: Counter[str] = Counter()
+        self._publisher = publisher
+        self._n = 0
+        self._minute: dict[str, tuple[float, int]] = {}
+        self._untold: Counter[str] = Counter()
+
+    def _next(self) -> int:
+        self._n += 1
+        return self._n
+
+    async def write(
+        self,
+        event: str,
+        *,
+        instrument: Instrument | None = None,
+        exchange: str | None = None,
+        cause: str | None = None,
+        detail: str | None = None,
+        count: int | None = None,
+    ) -> None:
+        """One row of our own, stamped now."""
+        message = ledger_message(
+            event,
+            collector=self.collector,
+            run=self.run,
+            n=self._next(),
+            ts=time.time_ns(),
+            instrument=instrument,
+            exchange=exchange,
+            cause=cause,
+            detail=detail,
+            count=count,
+        )
+        await self._publisher.publish([message])
+
+    async def fault(self, fault: Fault, exchange: str, where: str) -> None:
+        """A fault of the engine: a dead letter if a frame was lost by it, else a ledger row."""
+        self.faults[fault.label] += 1
+        self._account(fault)
+        if fault.frame is not None:
+            await self.dead_letter("frame", fault.detail, where, fault.frame, exchange)
+            return
+        event, cause = _EVENTS.get(fault.label, (fault.label, None))
+        message = ledger_message(
+            event,
+            collector=self.collector,
+            run=self.run,
+            n=self._next(),
+            ts=time.time_ns(),
+            instrument=fault.instrument,
+            exchange=exchange,
+            cause=cause,
+            detail=fault.detail,
+            data_type=fault.data_type,
+            from_id=fault.from_id,
+            to_id=fault.to_id,
+            from_ts=fault.from_ts,
+            to_ts=fault.to_ts,
+        )
+        await self._publisher.publish([message])
+
+    def _account(self, fault: Fault) -> None:
+        """A book's gap is over when the book is live again; what it missed cannot be had any more.
+        A trade gap stays open: its trades can still be asked for."""
+        key = f"{fault.data_type}:{fault.instrument!r}"
+        if fault.label in ("gap", "reset", "crossed", "precision"):
+            self.open_gaps[key] += 1
+        elif fault.label == "resync":
+            self.lost_gaps += self.open_gaps.pop(key, 0)
+
+    async def dead_letter(
+        self, origin: str, reason: str, where: str, payload: bytes, exchange: str | None = None
+    ) -> None:
+        """Keeps what could not be read, within the bound of a minute and reason."""
+        self.dead_letters += 1
+        now = time.monotonic()
+        # Offsets and digits in a reason would make every reason its own.
+        kind = "".join(c for c in reason if not c.isdigit())[:80]
+        began, count = self._minute.get(kind, (now, 0))
+        if now - began >= _MINUTE:
+            began, count = now, 0
+            await self.tell_untold()
+        if kind not in self._minute and len(self._minute) >= _REASONS_MAX:
+            self._minute.clear()
+        self._minute[kind] = (began, count + 1)
+        if count >= _DEAD_LETTERS_MAX:
+            self._untold[kind] += 1
+            return
+        message = dead_letter_message(
+            collector=self.collector,
+            run=self.run,
+            n=self._next(),
+            ts=time.time_ns(),
+            origin=origin,  # type: ignore[arg-type]
+            reason=reason,
+            where=where,
+            payload=payload,
+            exchange=exchange,
+        )
+        await self._publisher.publish([message])
+
+    async def tell_untold(self) -> None:
+        """Rows for the dead letters that were counted and not kept."""
+        untold, self._untold = self._untold, Counter()
+        for reason, count in untold.items():
+            await self.write("dead_letter", cause="not kept", detail=reason, count=count)

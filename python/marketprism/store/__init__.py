@@ -1,0 +1,1 @@
+"""From the streams into the tables, and back out by SQL."""

@@ -1,0 +1,988 @@
+"""The hot store: from the streams into the tables, each fact once.
+
+The way of a message: the server sends it against a standing request; it waits in the buffer of its
+data type until the linger, the row or the byte bound is reached; it is parsed for four things only
+(its sequence, its id, its time, its closing brace); rows that the table has already are left out;
+the rest is one INSERT per table and day; then the server is told.
+
+Promises: a message is acknowledged only after its row is in its table or in ``dead_letters``;
+whatever is killed when, every fact is stored once. Two questions before each insert make that so:
+which stream sequences are there (a redelivery) and which identities are there (a fact that came
+again by another way). An insert token is the belt for an insert whose answer was lost.
+
+Not here: what a row means (``schema``, the engine), reading (``query``, ``embedded.clickhouse``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import logging
+import re
+import time
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+import nats
+import nats.errors
+import orjson
+from clickhouse_connect.driver.client import Client as ClickHouse
+from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
+from nats.aio.client import Client as Nats
+from nats.aio.msg import Msg
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.errors import Error as JetStreamError
+
+from marketprism._core import dead_letter_message
+from marketprism.config import Settings
+from marketprism.embedded.clickhouse import Gateway
+from marketprism.serve.health import Check, PortInUse, check, port_of, serve_health
+from marketprism.store.query import StoreError, connect, shown
+from marketprism.store.schema import TABLES, Table, create
+
+__all__ = ["DATA_TYPES", "MARKET_DATA_TYPES", "Store", "run_hot"]
+
+_log = logging.getLogger(__name__)
+
+MARKET_DATA_TYPES = (
+    "orderbook",
+    "trade",
+    "funding_rate",
+    "open_interest",
+    "liquidation",
+    "lsr_top_position",
+    "lsr_all_account",
+    "volatility_index",
+)
+DATA_TYPES = (*MARKET_DATA_TYPES, "ledger", "dead_letter", "instrument")
+_BOOK_TYPES = frozenset({"orderbook", "orderbook_delta"})
+
+# A standing request: at most so many messages and bytes, for so long. Two stand at a time.
+ASK_ROWS = 2_000
+ASK_BYTES = 4 * 1024**2
+ASK_SECONDS = 5.0
+# A request that was neither answered nor ended so long after its time was forgotten by the server.
+SILENCE_SECONDS = ASK_SECONDS + 2.0
+TICK_SECONDS = 0.25
+
+CONNECT_TRIES_SECONDS = 60.0
+"""How long NATS and the streams may be missing at start before the store gives up."""
+API_SECONDS = 5.0
+RETRY_FIRST, RETRY_MOST = 0.25, 10.0
+ACK_TRIES, ACK_SECONDS = 3, 2.0
+# Long enough for the server's own look at what is pending, which follows 0.1 s after an update.
+RECLAIM_SECONDS, RECLAIM_PAUSE_SECONDS = 0.001, 0.3
+STOP_SECONDS = 6.0
+"""How long the last inserts may take after ``stop``; what is left is delivered again."""
+WRITERS = 4
+
+# Rows of one batch lie together; a run ends where the next value is further away than this.
+_SEQ_GAP = 10_000
+_TIME_GAP_MS = 60_000
+_RUNS_MAX = 16
+# More names than this are not listed in a query: the time window alone bounds it.
+_NAMES_MAX = 500
+
+_DAY_NS = 86_400_000_000_000
+_MS_NS = 1_000_000
+
+_TS_EVENT = re.compile(rb'"ts_event":(-?\d+)')
+_TS_RECV = re.compile(rb'"ts_recv":(-?\d+)')
+
+_INSERT: Mapping[str, str | int] = {
+    # A key that is no column is a mistake to be seen, not a value to lose.
+    "input_format_skip_unknown_fields": 0,
+    "input_format_null_as_default": 0,
+    # Levels come as [["price", "quantity"], …].
+    "input_format_json_named_tuples_as_objects": 0,
+    "async_insert": 0,
+}
+
+# What the engine says when a row is at fault and not the engine: these rows are dead letters.
+_ROW_FAULTS = frozenset(
+    {
+        6,  # CANNOT_PARSE_TEXT
+        25,  # CANNOT_PARSE_ESCAPE_SEQUENCE
+        26,  # CANNOT_PARSE_QUOTED_STRING
+        27,  # CANNOT_PARSE_INPUT_ASSERTION_FAILED
+        32,  # ATTEMPT_TO_READ_AFTER_EOF
+        33,  # CANNOT_READ_ALL_DATA
+        38,  # CANNOT_PARSE_DATE
+        41,  # CANNOT_PARSE_DATETIME
+        53,  # TYPE_MISMATCH
+        69,  # ARGUMENT_OUT_OF_BOUND
+        70,  # CANNOT_CONVERT_TYPE
+        72,  # CANNOT_PARSE_NUMBER
+        117,  # INCORRECT_DATA: an unknown or repeated key among others
+        130,  # CANNOT_READ_ARRAY_FROM_TEXT
+        131,  # TOO_LARGE_STRING_SIZE
+        190,  # SIZES_OF_ARRAYS_DONT_MATCH
+        321,  # VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
+        349,  # CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
+        407,  # DECIMAL_OVERFLOW
+        467,  # CANNOT_PARSE_BOOL
+        469,  # VIOLATED_CONSTRAINT
+    }
+)
+
+
+class Row(NamedTuple):
+    """What is known of a message without reading its meaning. ``ts`` in ns; 0 if it has none."""
+
+    seq: int
+    message_id: str
+    subject: str
+    ts: int
+    timed: bool
+    data: bytes
+
+
+@dataclass
+class Consumer:
+    """One durable consumer: what was asked for, what is held, and how it went.
+
+    ``held`` has the life of the stream beside each message: a stream that was made anew counts from
+    1 again, so a sequence names a message only together with it.
+    """
+
+    table: Table
+    stream: str
+    life: str = ""
+    present: bool = False
+    asked: int = 0
+    heard: float = 0.0
+    held: list[tuple[str, Msg]] = field(default_factory=list)
+    held_bytes: int = 0
+    storing: list[tuple[str, Msg]] = field(default_factory=list)
+    storing_bytes: int = 0
+    some: asyncio.Event = field(default_factory=asyncio.Event)
+    enough: asyncio.Event = field(default_factory=asyncio.Event)
+    requests: int = 0
+    behind: int = 0
+    stored: int = 0
+    skipped: int = 0
+    buried: int = 0
+    inserts: int = 0
+    failed: int = 0
+    last_insert: float | None = None
+    trouble: str = ""
+
+    @property
+    def durable(self) -> str:
+        return f"store_hot_{self.table.data_type}"
+
+
+class Writer:
+    """Puts rows into tables, in a thread of its own; one a consumer, so its calls never overlap."""
+
+    def __init__(self, url: str, database: str, collector: str, run: int, n: Iterable[int]) -> None:
+        self._url = url
+        self._database = database
+        self._collector = collector
+        self._run = run
+        self._n = iter(n)
+        self._client: ClickHouse | None = None
+
+    def store(self, table: Table, held: Sequence[tuple[str, Msg]]) -> Counter[str]:
+        """Every message is a row of its table, or of ``dead_letters``, when this returns.
+
+        Counts ``stored``, ``skipped``, ``buried`` and ``inserts``. To be called again after an
+        error: what was stored is found and left out. Raises ``StoreError``, ``ClickHouseError``
+        or ``OSError`` when the engine cannot take rows now.
+        """
+        if self._client is None:
+            self._client = connect(self._url)
+        counts: Counter[str] = Counter()
+        groups: dict[tuple[str, int], list[Row]] = {}
+        for life, message in held:
+            row = _row(message)
+            groups.setdefault((life, row.ts // _DAY_NS), []).append(row)
+        for (life, day), rows in sorted(groups.items()):
+            fresh = self._missing(table, life, rows)
+            counts["skipped"] += len(rows) - len(fresh)
+            if fresh:
+                self._insert(table, life, day, fresh, counts)
+        return counts
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _ask(self, sql: str) -> bytes:
+        assert self._client is not None
+        return bytes(self._client.raw_query(sql, fmt="TabSeparatedRaw"))
+
+    def _missing(self, table: Table, life: str, rows: list[Row]) -> list[Row]:
+        """The rows of one day that are not stored yet, in the order of the stream, each once."""
+        rows = sorted(rows, key=lambda row: row.seq)
+        known = self._sequences(table, life, [row.seq for row in rows])
+        rows = [row for row in rows if row.seq not in known]
+        if not rows:
+            return rows
+        if table.newest_only:
+            return self._changed(table, rows)
+        once: dict[str, Row] = {}
+        for row in rows:
+            once.setdefault(row.message_id or f"\0{row.seq}", row)
+        stored = self._identities(table, list(once.values()))
+        return [row for name, row in once.items() if name not in stored]
+
+    def _sequences(self, table: Table, life: str, seqs: list[int]) -> frozenset[int]:
+        spans = " OR ".join(
+            f"stream_seq BETWEEN {low} AND {high}" for low, high in _runs(seqs, _SEQ_GAP)
+        )
+        found = self._ask(
+            f"SELECT stream_seq FROM {self._name(table)}"
+            f" WHERE stream = {_quoted(life)} AND ({spans})"
+        )
+        return frozenset(map(int, found.split()))
+
+    def _identities(self, table: Table, rows: list[Row]) -> frozenset[str]:
+        """The ids among those of ``rows`` whose facts are stored, from whatever message."""
+        named = {unquote(row.message_id): row.message_id for row in rows if row.message_id}
+        found: set[str] = set()
+        for timed in (True, False):
+            some = [row for row in rows if row.timed is timed and row.message_id]
+            if not some:
+                continue
+            where = _names([unquote(row.message_id) for row in some])
+            where.append(_span(table, some) if timed else _untimed(table, some))
+            answer = self._ask(
+                f"SELECT concat('{table.data_type}:', exchange, ':', market_type, ':', symbol,"
+                f" ':', {table.fact_sql}) FROM {self._name(table)} WHERE {' AND '.join(where)}"
+            )
+            found.update(answer.decode().split("\n"))
+        return frozenset(named[name] for name in found if name in named)
+
+    def _changed(self, table: Table, rows: list[Row]) -> list[Row]:
+        """The rows that differ from the newest of their instrument, stored or in the batch."""
+        where = _names([unquote(row.message_id) for row in rows if row.message_id])
+        answer = self._ask(
+            f"SELECT concat('{table.data_type}:', exchange, ':', market_type, ':', symbol) AS of,"
+            f" argMax({table.fact_sql}, (timestamp, stream_seq)) FROM {self._name(table)}"
+            f" WHERE {' AND '.join(where) or '1'} GROUP BY of"
+        )
+        lines = filter(None, answer.decode().split("\n"))
+        newest = dict(line.split("\t", 1) for line in lines)
+        changed = []
+        for row in rows:
+            of, _, fact = unquote(row.message_id).rpartition(":")
+            if not of or newest.get(of) != fact:
+                changed.append(row)
+                newest[of] = fact
+        return changed
+
+    def _insert(
+        self, table: Table, life: str, day: int, rows: list[Row], counts: Counter[str]
+    ) -> None:
+        """Insert rows of one day; rows at fault are found by halving and buried."""
+        assert self._client is not None
+        seqs = array("Q", [row.seq for row in rows])
+        token = f"{life}:{table.name}:{day}:{hashlib.sha256(seqs.tobytes()).hexdigest()}"
+        try:
+            self._client.raw_insert(
+                self._name(table),
+                insert_block=_body(life, rows),
+                settings={**_INSERT, "insert_deduplication_token": token},
+                fmt="JSONEachRow",
+            )
+        except DatabaseError as error:
+            if error.code not in _ROW_FAULTS:
+                raise
+            if len(rows) == 1:
+                self._bury(life, rows[0], " ".join(str(error).split()))
+                counts["buried"] += 1
+                return
+            half = len(rows) // 2
+            self._insert(table, life, day, rows[:half], counts)
+            self._insert(table, life, day, rows[half:], counts)
+            return
+        counts["stored"] += len(rows)
+        counts["inserts"] += 1
+
+    def _bury(self, life: str, row: Row, reason: str) -> None:
+        """A dead letter in the place of a row, under the sequence of its message: once."""
+        table = TABLES["dead_letter"]
+        if self._sequences(table, life, [row.seq]):
+            return
+        exchange = row.subject.split(".")[1] if row.subject.count(".") else None
+        letter = dead_letter_message(
+            collector=self._collector,
+            run=self._run,
+            n=next(self._n),
+            ts=time.time_ns(),
+            origin="row",
+            reason=reason[:1000],
+            where=f"{row.subject} {life}:{row.seq}",
+            payload=row.data,
+            exchange=None if exchange == "-" else exchange,
+        )
+        assert self._client is not None
+        self._client.raw_insert(
+            self._name(table),
+            insert_block=_spliced(letter.payload, _ours(life), row.seq),
+            settings={**_INSERT, "insert_deduplication_token": f"{life}:buried:{row.seq}"},
+            fmt="JSONEachRow",
+        )
+        _log.warning("%s %s:%d cannot be stored: %s", row.subject, life, row.seq, reason[:200])
+
+    def _name(self, table: Table) -> str:
+        return f"`{self._database}`.`{table.name}`"
+
+
+def _row(message: Msg) -> Row:
+    found = _TS_EVENT.search(message.data)
+    timed = found is not None
+    if found is None:
+        found = _TS_RECV.search(message.data)
+    headers = message.headers
+    return Row(
+        _sequence(message.reply),
+        headers.get("Nats-Msg-Id", "") if headers else "",
+        message.subject,
+        int(found[1]) if found else 0,
+        timed,
+        message.data,
+    )
+
+
+def _sequence(reply: str) -> int:
+    """The stream sequence in an ack subject: ``$JS.ACK.<stream>.<consumer>.<tries>.<seq>.…`` with 9
+    tokens, or with domain and account before the stream and 11 or more (ADR-15)."""
+    tokens = reply.split(".")
+    return int(tokens[5] if len(tokens) == 9 else tokens[7])
+
+
+def _behind(reply: str) -> int:
+    """How many messages of the consumer came after this one, from its ack subject."""
+    tokens = reply.split(".")
+    return int(tokens[8] if len(tokens) == 9 else tokens[10])
+
+
+def _runs(values: Iterable[int], gap: int) -> list[tuple[int, int]]:
+    """Ascending values as at most ``_RUNS_MAX`` spans, broken at the widest gaps above ``gap``.
+
+    One late redelivery among new messages must not make a query read everything in between.
+    """
+    ordered = list(values)
+    breaks = sorted(
+        (
+            (after - before, index)
+            for index, (before, after) in enumerate(itertools.pairwise(ordered))
+            if after - before > gap
+        ),
+        reverse=True,
+    )[: _RUNS_MAX - 1]
+    cuts = sorted(index + 1 for _, index in breaks)
+    starts, ends = [0, *cuts], [*cuts, len(ordered)]
+    return [(ordered[low], ordered[high - 1]) for low, high in zip(starts, ends, strict=True)]
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _names(ids: Iterable[str]) -> list[str]:
+    """Conditions on the exchanges, market types and symbols that ``ids`` name."""
+    parts = [one.split(":", 4) for one in ids]
+    conditions = []
+    for position, column in ((1, "exchange"), (2, "market_type"), (3, "symbol")):
+        names = {part[position] for part in parts if len(part) == 5}
+        if 0 < len(names) <= _NAMES_MAX:
+            conditions.append(f"{column} IN ({', '.join(map(_quoted, sorted(names)))})")
+    return conditions
+
+
+def _span(table: Table, rows: Iterable[Row]) -> str:
+    """The windows of venue time in which facts equal to ``rows`` would lie."""
+    windows = " OR ".join(
+        f"timestamp BETWEEN fromUnixTimestamp64Milli(toInt64({low}), 'UTC')"
+        f" AND fromUnixTimestamp64Milli(toInt64({high}), 'UTC')"
+        for low, high in _runs(sorted(row.ts // _MS_NS for row in rows), _TIME_GAP_MS)
+    )
+    return f"({windows})"
+
+
+def _untimed(table: Table, rows: Iterable[Row]) -> str:
+    """The range of ids, where a fact has no venue time to look for it by."""
+    condition = "isNull(ts_event)"
+    numbers = [re.search(r"\d+", row.message_id.rsplit(":", 1)[-1]) for row in rows]
+    if table.id_number and all(numbers):
+        values = [int(number[0]) for number in numbers if number]
+        condition += f" AND {table.id_number} BETWEEN {min(values)} AND {max(values)}"
+    return condition
+
+
+def _ours(life: str) -> bytes:
+    return b',"stream":' + orjson.dumps(life) + b',"stream_seq":'
+
+
+def _spliced(data: bytes, ours: bytes, seq: int) -> bytes:
+    """The payload with our two keys put before its closing brace; nobody reads the rest.
+
+    A payload without that brace stays as it is, and is refused: closing it would forge a row.
+    """
+    whole = data.rstrip()
+    if not whole.endswith(b"}"):
+        return whole + b"\n"
+    return whole[:-1] + ours + b"%d}\n" % seq
+
+
+def _body(life: str, rows: Iterable[Row]) -> bytes:
+    ours = _ours(life)
+    return b"".join([_spliced(row.data, ours, row.seq) for row in rows])
+
+
+class Store:
+    """The consumers of one process and what the health page says of them."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        nats_url: str,
+        clickhouse_url: str,
+        data_types: Sequence[str] = DATA_TYPES,
+    ) -> None:
+        self._settings = settings
+        self._nats_url = nats_url
+        self._clickhouse_url = clickhouse_url
+        run = time.time_ns()
+        letters = itertools.count(1)
+        database = settings.clickhouse.hot_database
+        self.consumers = {
+            kind: Consumer(TABLES[kind], "ORDERBOOK_SNAP" if kind in _BOOK_TYPES else "MARKET_DATA")
+            for kind in data_types
+        }
+        self._writers = {
+            kind: Writer(clickhouse_url, database, settings.collector, run, letters)
+            for kind in data_types
+        }
+        self._threads = ThreadPoolExecutor(WRITERS, thread_name_prefix="store")
+        self._nats = Nats()
+        self._opened = False
+        self._inbox = ""
+        self._fresh = asyncio.Event()
+        self._closed = asyncio.Event()
+        self._stopping = False
+        self._drained = False
+        self._deadline = 0.0
+        # The server sends no more than max_ack_pending unacknowledged ones: half of them are stored
+        # while the other half arrives.
+        store = settings.store
+        self._rows_enough = max(1, min(store.rows_max, store.max_ack_pending // 2))
+
+    # -- the life of the process -----------------------------------------------------------------
+
+    async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+        """Store until ``stop`` is set, then store what is held. Raises ``StoreError`` when NATS
+        cannot be reached, has no such streams, or has closed the connection for good."""
+        tasks: list[asyncio.Task[Any]] = []
+        try:
+            await self._connect()
+            tasks = [asyncio.create_task(self._work(one)) for one in self.consumers.values()]
+            tasks.append(asyncio.create_task(self._tick()))
+            ends = [asyncio.create_task(stop.wait()), asyncio.create_task(self._closed.wait())]
+            ready()
+            await asyncio.wait([*tasks, *ends], return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    # None of them ends before it is told to: this raises what went wrong.
+                    task.result()
+            tasks += ends
+            if self._closed.is_set():
+                raise StoreError(f"NATS at {shown(self._nats_url)} closed the connection")
+            await self._finish()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._close()
+
+    async def _connect(self) -> None:
+        """Connect and find or make every consumer, patiently but not for ever."""
+        give_up = time.monotonic() + CONNECT_TRIES_SECONDS
+        wait, said = RETRY_FIRST, False
+        while True:
+            try:
+                if not self._nats.is_connected:
+                    await self._open()
+                await self._prepare(list(self.consumers.values()))
+                return
+            except (OSError, nats.errors.Error, JetStreamError) as error:
+                reason = f"{type(error).__name__} {error}".strip()
+            if time.monotonic() > give_up:
+                raise StoreError(
+                    f"NATS at {shown(self._nats_url)} is not there or has no streams of ours: "
+                    f"start it and the collector, or correct nats.url ({reason})"
+                )
+            if not said:
+                said = True
+                _log.info("waiting for %s and its streams: %s", shown(self._nats_url), reason)
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, RETRY_MOST)
+
+    async def _open(self) -> None:
+        """A connection that from then on mends itself. Raises ``OSError`` or a NATS error."""
+        if self._opened:
+            await self._nats.close()
+        self._nats = connection = Nats()
+
+        async def fresh() -> None:
+            _log.info("connected to NATS again")
+            self._fresh.set()
+
+        async def lost() -> None:
+            if self._inbox and not self._stopping:
+                _log.warning("NATS is away; what is held is kept and reconnecting goes on")
+
+        async def closed() -> None:
+            # A try to connect that was given up closes its connection too, which is no end.
+            if connection is self._nats and self._inbox:
+                self._closed.set()
+
+        async def trouble(error: Exception) -> None:
+            _log.debug("nats: %r", error)
+
+        # nats-py cannot close what never began to connect.
+        self._opened = True
+        patience = self._settings.nats.connect_timeout
+        async with asyncio.timeout(patience):
+            await connection.connect(
+                self._nats_url.split(","),
+                name="marketprism-store-hot",
+                error_cb=trouble,
+                disconnected_cb=lost,
+                reconnected_cb=fresh,
+                closed_cb=closed,
+                allow_reconnect=True,
+                max_reconnect_attempts=-1,
+                # nats-py says int and takes any number of seconds.
+                reconnect_time_wait=0.25,  # type: ignore[arg-type]
+                connect_timeout=patience,  # type: ignore[arg-type]
+                ping_interval=2,
+                max_outstanding_pings=2,
+                pending_size=8 * 1024**2,
+                # Every subject we publish to is our own or came from the server.
+                skip_subject_validation=True,
+            )
+        self._inbox = connection.new_inbox()
+        # No limits here: what can arrive is bounded by what was asked for.
+        self._arrivals = await connection.subscribe(
+            f"{self._inbox}.>", cb=self._arrived, pending_msgs_limit=0, pending_bytes_limit=0
+        )
+
+    async def _finish(self) -> None:
+        """Nothing more is asked for; what has come is stored and acknowledged."""
+        self._deadline = time.monotonic() + STOP_SECONDS
+        self._stopping = True
+        try:
+            async with asyncio.timeout(ACK_SECONDS):
+                # Takes the interest away from the requests that stand, and waits for the last.
+                await self._arrivals.drain()  # type: ignore[no-untyped-call]
+        except (TimeoutError, nats.errors.Error):
+            _log.info("NATS did not confirm the end of the subscription")
+        self._drained = True
+        for consumer in self.consumers.values():
+            consumer.some.set()
+            consumer.enough.set()
+        while any(one.held or one.storing for one in self.consumers.values()):
+            if time.monotonic() > self._deadline:
+                left = sum(len(one.held) + len(one.storing) for one in self.consumers.values())
+                _log.warning("%d messages are left for the next start", left)
+                return
+            await asyncio.sleep(TICK_SECONDS / 10)
+
+    async def _close(self) -> None:
+        self._stopping = True
+        if self._opened:
+            await self._nats.close()
+        # An insert that runs is waited for: its rows are either stored or come again.
+        await asyncio.to_thread(self._threads.shutdown, wait=True, cancel_futures=True)
+        for writer in self._writers.values():
+            writer.close()
+
+    # -- streams and consumers -------------------------------------------------------------------
+
+    async def _prepare(self, consumers: Sequence[Consumer]) -> None:
+        """Learn which life the streams are in, see that the consumers stand, and ask."""
+        lives = {stream: await self._life(stream) for stream in {one.stream for one in consumers}}
+        for consumer in consumers:
+            consumer.life = lives[consumer.stream]
+        await asyncio.gather(*[self._stand(consumer) for consumer in consumers])
+        for consumer in consumers:
+            consumer.asked = 0
+            await self._ask(consumer)
+
+    async def _life(self, stream: str) -> str:
+        """``<STREAM>@<created ns>``. nats-py gives the time in microseconds, so it is read here."""
+        subject = f"$JS.API.STREAM.INFO.{stream}"
+        answer = orjson.loads((await self._nats.request(subject, b"", timeout=API_SECONDS)).data)
+        if "error" in answer:
+            raise nats.errors.Error(f"{stream}: {answer['error'].get('description')}")
+        whole, _, digits = str(answer["created"]).rstrip("Z").partition(".")
+        seconds = datetime.fromisoformat(whole).replace(tzinfo=UTC).timestamp()
+        return f"{stream}@{int(seconds) * 10**9 + int(digits.ljust(9, '0')[:9] or 0)}"
+
+    async def _stand(self, consumer: Consumer) -> None:
+        """The durable consumer as configured; one that is there keeps its position.
+
+        Messages that were delivered to a store that died, or whose acknowledgements died with the
+        server, would come again only after ``ack_wait``: that is made short for a moment, so they
+        come now. What this store holds of them is left out when it comes the second time.
+        """
+        store = self._settings.store
+        config = ConsumerConfig(
+            name=consumer.durable,
+            durable_name=consumer.durable,
+            filter_subject=f"{consumer.table.data_type}.>",
+            deliver_policy=DeliverPolicy.ALL,
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=store.ack_wait,
+            max_deliver=-1,
+            max_ack_pending=store.max_ack_pending,
+        )
+        js = self._nats.jetstream(timeout=API_SECONDS)
+        info = await js.add_consumer(consumer.stream, config)
+        consumer.behind = info.num_pending or 0
+        if info.num_ack_pending:
+            await js.add_consumer(consumer.stream, config.evolve(ack_wait=RECLAIM_SECONDS))
+            await asyncio.sleep(RECLAIM_PAUSE_SECONDS)
+            await js.add_consumer(consumer.stream, config)
+        if not consumer.present:
+            _log.info("%s stands on %s", consumer.durable, consumer.life)
+        consumer.present = True
+
+    async def _ask(self, consumer: Consumer) -> None:
+        """Let the server send more, while few enough messages are on their way or held."""
+        store = self._settings.store
+        held = len(consumer.held) + len(consumer.storing)
+        held_bytes = consumer.held_bytes + consumer.storing_bytes
+        if (
+            self._stopping
+            or not consumer.present
+            or consumer.asked > ASK_ROWS
+            or held + consumer.asked >= 2 * store.rows_max
+            or held_bytes >= 2 * store.bytes_max
+        ):
+            return
+        consumer.requests += 1
+        consumer.asked += ASK_ROWS
+        consumer.heard = time.monotonic()
+        request = {"batch": ASK_ROWS, "max_bytes": ASK_BYTES, "expires": int(ASK_SECONDS * 1e9)}
+        await self._nats.publish(
+            f"$JS.API.CONSUMER.MSG.NEXT.{consumer.stream}.{consumer.durable}",
+            orjson.dumps(request),
+            reply=f"{self._inbox}.{consumer.table.data_type}.{consumer.requests}",
+        )
+
+    async def _arrived(self, message: Msg) -> None:
+        """A message, or the server's word on a request that ended."""
+        consumer = self.consumers.get(message.subject.partition(".")[0])
+        if consumer is None:
+            await self._ended(message)
+            return
+        consumer.held.append((consumer.life, message))
+        consumer.held_bytes += len(message.data)
+        consumer.asked -= 1
+        consumer.some.set()
+        if (
+            len(consumer.held) >= self._rows_enough
+            or consumer.held_bytes >= self._settings.store.bytes_max
+        ):
+            consumer.enough.set()
+        if consumer.asked <= ASK_ROWS // 2:
+            consumer.heard = time.monotonic()
+            await self._ask(consumer)
+
+    async def _ended(self, message: Msg) -> None:
+        """A status: 408 time is over, 409 too large or consumer gone, 404, 503 nobody there."""
+        if not message.subject.startswith(self._inbox):
+            _log.debug("unexpected message on %s", message.subject)
+            return
+        consumer = self.consumers.get(message.subject[len(self._inbox) + 1 :].partition(".")[0])
+        if consumer is None:
+            return
+        headers = message.headers or {}
+        status, reason = headers.get("Status", ""), headers.get("Description", "")
+        consumer.heard = time.monotonic()
+        left = headers.get("Nats-Pending-Messages")
+        consumer.asked = max(0, consumer.asked - int(left)) if left else 0
+        if status == "408" or "MaxBytes" in reason or "Batch Completed" in reason:
+            await self._ask(consumer)
+        elif status in ("409", "503", "404"):
+            # Asked again by the tick, after a look whether the consumer is still there.
+            consumer.present = False
+
+    async def _tick(self) -> None:
+        """Looks after what nobody reports: forgotten requests, lost consumers, a new connection."""
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            if self._stopping or not self._nats.is_connected:
+                continue
+            if self._fresh.is_set():
+                self._fresh.clear()
+                for consumer in self.consumers.values():
+                    consumer.present = False
+            try:
+                lost = [one for one in self.consumers.values() if not one.present]
+                if lost:
+                    await self._prepare(lost)
+                for consumer in self.consumers.values():
+                    if consumer.asked and time.monotonic() - consumer.heard > SILENCE_SECONDS:
+                        consumer.asked = 0
+                    if consumer.asked <= ASK_ROWS // 2:
+                        await self._ask(consumer)
+            except (OSError, nats.errors.Error, JetStreamError) as error:
+                _log.debug("streams are not ready: %r", error)
+
+    # -- from the buffer to the table ------------------------------------------------------------
+
+    async def _work(self, consumer: Consumer) -> None:
+        """The one task that stores a data type: wait, insert, acknowledge, again."""
+        while not (self._drained and not consumer.held):
+            await consumer.some.wait()
+            if not consumer.held:
+                if not self._drained:
+                    consumer.some.clear()
+                continue
+            try:
+                async with asyncio.timeout(self._settings.store.linger):
+                    await consumer.enough.wait()
+            except TimeoutError:
+                pass
+            self._take(consumer)
+            try:
+                if await self._insert(consumer):
+                    await self._acknowledge(consumer.storing)
+            finally:
+                consumer.storing, consumer.storing_bytes = [], 0
+            await self._top_up(consumer)
+
+    def _take(self, consumer: Consumer) -> None:
+        """Move what is held, up to the bounds of one batch, to what is being stored."""
+        store = self._settings.store
+        size = rows = 0
+        for _, message in consumer.held:
+            if rows and (rows >= self._rows_enough or size + len(message.data) > store.bytes_max):
+                break
+            rows, size = rows + 1, size + len(message.data)
+        consumer.storing, consumer.held = consumer.held[:rows], consumer.held[rows:]
+        consumer.storing_bytes = size
+        consumer.held_bytes -= size
+        if not self._drained:
+            if not consumer.held:
+                consumer.some.clear()
+            if len(consumer.held) < self._rows_enough and consumer.held_bytes < store.bytes_max:
+                consumer.enough.clear()
+
+    async def _insert(self, consumer: Consumer) -> bool:
+        """Until the rows are stored, or the process ends before they could be."""
+        loop = asyncio.get_running_loop()
+        writer = self._writers[consumer.table.data_type]
+        wait = RETRY_FIRST
+        while True:
+            call = loop.run_in_executor(
+                self._threads, writer.store, consumer.table, consumer.storing
+            )
+            try:
+                counts = await self._watched(consumer, call)
+            except (StoreError, ClickHouseError, OSError) as error:
+                reason = " ".join(str(error).split())[:300]
+            else:
+                if consumer.trouble:
+                    _log.info("%s is stored again", consumer.table.name)
+                consumer.trouble = ""
+                consumer.stored += counts["stored"]
+                consumer.skipped += counts["skipped"]
+                consumer.buried += counts["buried"]
+                consumer.inserts += counts["inserts"]
+                consumer.last_insert = time.monotonic()
+                consumer.behind = _behind(consumer.storing[-1][1].reply)
+                return True
+            if not consumer.trouble:
+                _log.warning("%s cannot be stored now: %s", consumer.table.name, reason)
+            consumer.trouble = reason
+            consumer.failed += 1
+            if self._stopping and time.monotonic() + wait > self._deadline:
+                return False
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, RETRY_MOST)
+
+    async def _watched(
+        self, consumer: Consumer, call: asyncio.Future[Counter[str]]
+    ) -> Counter[str]:
+        """Wait for an insert; while it takes long, tell the server that we work on it."""
+        while True:
+            done, _ = await asyncio.wait([call], timeout=self._settings.store.ack_wait / 3)
+            if done:
+                return call.result()
+            try:
+                for _, message in [*consumer.storing, *consumer.held]:
+                    await self._nats.publish(message.reply, b"+WPI")
+            except nats.errors.Error as error:
+                _log.debug("in progress not sent: %r", error)
+
+    async def _acknowledge(self, batch: Sequence[tuple[str, Msg]]) -> None:
+        """Tell the server, and know that it heard: the last one is a request.
+
+        If the connection breaks in between, all are sent again; if it stays broken they come again
+        and are left out.
+        """
+        for _ in range(ACK_TRIES):
+            try:
+                for index, (_, message) in enumerate(batch[:-1]):
+                    await self._nats.publish(message.reply, b"+ACK")
+                    if index % 256 == 255:
+                        await asyncio.sleep(0)
+                await self._nats.request(batch[-1][1].reply, b"+ACK", timeout=ACK_SECONDS)
+                return
+            except nats.errors.NoRespondersError:
+                return
+            except nats.errors.Error as error:
+                _log.debug("acknowledgements not confirmed: %r", error)
+                if self._nats.is_closed:
+                    return
+
+    async def _top_up(self, consumer: Consumer) -> None:
+        try:
+            await self._ask(consumer)
+        except nats.errors.Error as error:
+            _log.debug("not asked: %r", error)
+
+    # -- what the pages show ---------------------------------------------------------------------
+
+    def checks(self) -> dict[str, Check]:
+        """The checks of the health page."""
+        consumers = self.consumers.values()
+        connected = self._nats.is_connected
+        standing = [one.table.data_type for one in consumers if one.present and connected]
+        market = [kind for kind in standing if kind in MARKET_DATA_TYPES]
+        wanted = [kind for kind in self.consumers if kind in MARKET_DATA_TYPES]
+        troubled = {one.table.name: one.trouble for one in consumers if one.trouble}
+        inserts = [one.last_insert for one in consumers if one.last_insert is not None]
+        age = round(time.monotonic() - max(inserts), 3) if inserts else None
+        return {
+            "nats": check(
+                "healthy" if connected else "degraded",
+                f"{'connected to' if connected else 'reconnecting to'} {shown(self._nats_url)}",
+                behind=sum(one.behind for one in consumers),
+            ),
+            "clickhouse": check(
+                "degraded" if troubled else "healthy",
+                "; ".join(f"{name}: {why}" for name, why in troubled.items())
+                or f"inserting into {shown(self._clickhouse_url)}",
+                last_insert_age_seconds=age,
+                failed=sum(one.failed for one in consumers),
+            ),
+            "subscriptions": _counted(len(standing), len(self.consumers)),
+            "market_data_subscriptions": _counted(len(market), len(wanted)),
+        }
+
+    def stats(self) -> dict[str, Any]:
+        """Counts since the start, by table; ``buffered`` and ``behind`` are of this moment."""
+        consumers = self.consumers.values()
+        tables = {
+            one.table.name: {
+                "stored": one.stored,
+                "duplicates_skipped": one.skipped,
+                "dead_letters": one.buried,
+                "inserts": one.inserts,
+                "failed": one.failed,
+                "buffered": len(one.held) + len(one.storing),
+                "buffered_bytes": one.held_bytes + one.storing_bytes,
+                "behind": one.behind,
+            }
+            for one in consumers
+        }
+        totals = {key: sum(table[key] for table in tables.values()) for key in _TOTALS}
+        return {**totals, "tables": tables}
+
+
+_TOTALS = (
+    "stored",
+    "duplicates_skipped",
+    "dead_letters",
+    "inserts",
+    "failed",
+    "buffered",
+    "behind",
+)
+
+
+def _counted(there: int, wanted: int) -> Check:
+    return check(
+        "healthy" if there == wanted else "degraded",
+        f"{there} of {wanted}",
+        count=there,
+        expected=wanted,
+    )
+
+
+async def run_hot(
+    settings: Settings,
+    *,
+    nats_url: str,
+    clickhouse_url: str,
+    http_port: int,
+    gateway_port: int | None,
+    host: str = "127.0.0.1",
+    gateway_password: str | None = None,
+    on_ready: Callable[[Mapping[str, int]], None] | None = None,
+    stop: asyncio.Event,
+) -> None:
+    """The hot store as a process: tables, pages, gateway, and storing until ``stop`` is set.
+
+    ``on_ready`` is called once with ``{"http_port", "gateway_port"}`` (0 asks for free ones; the
+    gateway, and its key, only with ``chdb://``) when the pages answer and the consumers stand.
+    Raises ``StoreError`` or ``PortInUse``, each with one sentence for the operator.
+    """
+    database = settings.clickhouse.hot_database
+    # Kept open to the end: the engine of an embedded directory lives as long as its last client.
+    client = await asyncio.to_thread(_make_tables, clickhouse_url, database)
+    store = Store(settings, nats_url=nats_url, clickhouse_url=clickhouse_url)
+    ports: dict[str, int] = {}
+    gateway = page = None
+    try:
+        parts = urlsplit(clickhouse_url)
+        if parts.scheme == "chdb" and gateway_port is not None:
+            gateway = Gateway(unquote(parts.path), database=database, password=gateway_password)
+            try:
+                ports["gateway_port"] = await gateway.start(host, gateway_port)
+            except OSError as error:
+                raise PortInUse(
+                    f"port {gateway_port} on {host} cannot be used for the ClickHouse gateway "
+                    f"({error.strerror}): free it or choose another with --ports"
+                ) from error
+        page = await serve_health(
+            host, http_port, "store-hot", store.checks, {"/stats": store.stats}
+        )
+        ports["http_port"] = port_of(page)
+        await store.run(stop, lambda: on_ready(ports) if on_ready else None)
+    finally:
+        if page is not None:
+            await page.cleanup()
+        if gateway is not None:
+            await gateway.close()
+        client.close()
+
+
+def _make_tables(url: str, database: str) -> ClickHouse:
+    client = connect(url)
+    try:
+        create(client, database)
+    except ClickHouseError as error:
+        client.close()
+        reason = " ".join(str(error).split())
+        raise StoreError(
+            f"the tables of {database} cannot be made at {shown(url)}: {reason}"
+        ) from error
+    return client

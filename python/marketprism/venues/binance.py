@@ -1,0 +1,174 @@
+"""How to ask Binance: spot, USD-M and COIN-M.
+
+Hosts and stream routes: PROTOCOLS 1.1–1.4. Since 2026-04-23 USD-M sockets are split: a stream on
+the wrong route is accepted and never delivered, so the route is chosen here, by kind.
+
+Not here: sockets, budgets, and the meaning of any answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import parse_qs, urlsplit
+
+import orjson
+
+__all__ = [
+    "HOSTS",
+    "Connection",
+    "Subscribed",
+    "connections",
+    "list_url",
+    "native",
+    "rest_host",
+    "section_for",
+    "seed_url",
+    "subscribed",
+]
+
+# Recorded and live hosts, by section.
+HOSTS = {
+    "stream.binance.com": "binance_spot",
+    "data-stream.binance.vision": "binance_spot",
+    "fstream.binance.com": "binance_usdm",
+    "dstream.binance.com": "binance_coinm",
+}
+
+_WS = {
+    "binance_spot": "wss://stream.binance.com:9443",
+    "binance_usdm": "wss://fstream.binance.com",
+    "binance_coinm": "wss://dstream.binance.com",
+}
+_REST = {
+    "binance_spot": ("https://api.binance.com", "/api/v3"),
+    "binance_usdm": ("https://fapi.binance.com", "/fapi/v1"),
+    "binance_coinm": ("https://dapi.binance.com", "/dapi/v1"),
+}
+# The deepest image that a section gives: PROTOCOLS 2.1, 2.2.
+_SEED_LIMIT = {"binance_spot": 5000, "binance_usdm": 1000, "binance_coinm": 1000}
+# Streams a SUBSCRIBE and a connection: the lower of the figures in PROTOCOLS 1.1.
+_STREAMS_MAX = 200
+# One granularity a symbol: spot gives each match, futures give aggregates (CONTRACT 3).
+_TRADE_STREAM = {"binance_spot": "trade", "binance_usdm": "aggTrade", "binance_coinm": "aggTrade"}
+_ROUTES = {"depth": "/public", "aggTrade": "/market", "trade": "/public"}
+
+_EXPIRY = re.compile(r"^(?P<pair>.+)-(?P<date>\d{6})$")
+
+
+class _Instrument(Protocol):
+    @property
+    def section(self) -> str: ...
+    @property
+    def instrument_id(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Connection:
+    """One socket to open: where, what to send first, and what it will carry."""
+
+    section: str
+    url: str
+    sent: tuple[bytes, ...]
+    instrument_ids: tuple[str, ...]
+    book_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Subscribed:
+    """What a recorded connection was subscribed to, in the venue's spellings."""
+
+    section: str
+    instrument_ids: tuple[str, ...]
+    book_ids: tuple[str, ...]
+
+
+def section_for(exchange: str, symbol: str) -> str:
+    """``binance_spot``, or by the quote: COIN-M is quoted in USD, USD-M in stablecoins."""
+    if exchange == "binance_spot":
+        return "binance_spot"
+    pair = _EXPIRY.sub(r"\g<pair>", symbol)
+    return "binance_coinm" if pair.endswith("-USD") else "binance_usdm"
+
+
+def native(section: str, symbol: str) -> str:
+    """The venue's spelling of ours, when its list cannot be had: ``BTC-USDT`` -> ``BTCUSDT``."""
+    match = _EXPIRY.match(symbol)
+    pair = (match["pair"] if match else symbol).replace("-", "")
+    if match:
+        return f"{pair}_{match['date']}"
+    return f"{pair}_PERP" if section == "binance_coinm" else pair
+
+
+def rest_host(section: str) -> str:
+    """Scheme and host of the section's REST API."""
+    return _REST[section][0]
+
+
+def list_url(section: str) -> str:
+    """Where the section lists its instruments."""
+    return "".join(_REST[section]) + "/exchangeInfo"
+
+
+def seed_url(section: str, instrument_id: str) -> str:
+    """Where a book's seed is had, at the section's greatest depth."""
+    base = "".join(_REST[section])
+    return f"{base}/depth?symbol={instrument_id}&limit={_SEED_LIMIT[section]}"
+
+
+def connections(
+    section: str, instruments: Sequence[_Instrument], data_types: Iterable[str]
+) -> list[Connection]:
+    """The sockets that carry these data types of these instruments, packed by route."""
+    kinds = [k for t in data_types for k in {"orderbook": ["depth"], "trade": ["trade"]}[t]]
+    routes: dict[str, list[tuple[str, str]]] = {}
+    for kind in kinds:
+        if kind == "trade":
+            kind = _TRADE_STREAM[section]
+        suffix = "depth@100ms" if kind == "depth" else kind
+        # Spot and COIN-M have one route for everything.
+        route = _ROUTES[kind] if section == "binance_usdm" else ""
+        streams = routes.setdefault(route, [])
+        streams += [(i.instrument_id, f"{i.instrument_id.lower()}@{suffix}") for i in instruments]
+    made = []
+    for route, streams in routes.items():
+        for start in range(0, len(streams), _STREAMS_MAX):
+            packed = streams[start : start + _STREAMS_MAX]
+            books = [i for i, stream in packed if "@depth" in stream]
+            made.append(
+                Connection(
+                    section=section,
+                    url=f"{_WS[section]}{route}/stream",
+                    sent=(_subscribe([stream for _, stream in packed]),),
+                    instrument_ids=tuple(dict.fromkeys(i for i, _ in packed)),
+                    book_ids=tuple(dict.fromkeys(books)),
+                )
+            )
+    return made
+
+
+def _subscribe(streams: list[str]) -> bytes:
+    return orjson.dumps({"method": "SUBSCRIBE", "params": streams, "id": 1})
+
+
+def subscribed(url: str, sent: Iterable[bytes]) -> Subscribed:
+    """Reads a recorded ``open`` URL and ``sent`` payloads back into instruments."""
+    parts = urlsplit(url)
+    streams = [s for value in parse_qs(parts.query).get("streams", []) for s in value.split("/")]
+    if "/ws/" in parts.path:
+        streams += parts.path.partition("/ws/")[2].split("/")
+    for payload in sent:
+        message = orjson.loads(payload)
+        if message.get("method") == "SUBSCRIBE":
+            streams += message["params"]
+    named = [s for s in streams if s and not s.startswith("!")]
+    ids = [s.partition("@")[0].upper() for s in named]
+    # A partial depth stream (`@depth20`) is no diff and seeds no book.
+    books = [i for i, s in zip(ids, named, strict=True) if re.search(r"@depth(@|$)", s)]
+    return Subscribed(
+        section=HOSTS[parts.hostname or ""],
+        instrument_ids=tuple(dict.fromkeys(ids)),
+        book_ids=tuple(dict.fromkeys(books)),
+    )
