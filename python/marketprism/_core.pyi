@@ -144,7 +144,7 @@ class Session:
         """Frames by fate: ``trade``, ``orderbook`` (diffs), ``ignored.<kind>``, ``unknown``, …"""
 
 def instruments(section: str, body: bytes) -> list[Instrument]:
-    """Every instrument of an exchangeInfo body. Raises ``ValueError`` if the body cannot be read."""
+    """Every instrument of an exchangeInfo body. Raises ``ValueError`` if it is none."""
 
 def guess_instrument(section: str, instrument_id: str) -> Instrument:
     """From the spelling alone, by a built-in quote list, where no instrument list is at hand.
@@ -184,4 +184,4 @@ def dead_letter_message(
     payload: bytes,
     exchange: str | None = None,
 ) -> Message:
-    """What could not be read or stored, kept to 64 KiB (``payload`` as text, invalid UTF-8 replaced)."""
+    """What could not be read or stored, as text (invalid UTF-8 replaced), cut to 64 KiB."""

@@ -58,6 +58,7 @@ _HOST = "127.0.0.1"
 _STORE_WAIT = 60.0  # seconds that a run with an end waits until all is stored
 _DRAIN = 10.0  # seconds that a run which was told to end takes at most
 _CHILD_STOP = 5.0
+_LOCK_TRIES = 10
 
 
 class RunError(Exception):
@@ -110,6 +111,8 @@ async def collect(settings: Settings, options: Options) -> tuple[int, dict[str, 
         ports = _choose_ports(options.ports)
         stop = asyncio.Event()
         async with contextlib.AsyncExitStack() as stack:
+            # Removed last: until then the ports in it are the way to the data.
+            stack.callback(lambda: (directory / "run.json").unlink(missing_ok=True))
             nats_url, server = await _start_nats(settings, directory, ports, stack)
             publisher = Publisher(settings.nats, nats_url)
             try:
@@ -134,10 +137,10 @@ async def _go(
     settings = state.settings
     if settings.store.run:
         await _start_store(state, nats_url, stack)
+        _write_run(state, nats_url)
     state.tables_before = await _count_tables(state)
     source = await _start_venue(state, stack)
     _write_run(state, nats_url)
-    stack.callback(lambda: (settings.data_dir / "run.json").unlink(missing_ok=True))
     await state.ledger.write("started", detail=" ".join(sys.argv[1:]) or None)
     state.feeds = await _plan(state, source)
     try:
@@ -167,14 +170,20 @@ def _locked(directory: Path) -> Any:
             f"{directory}: cannot be written ({error.strerror}); choose another with --data-dir"
         ) from None
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        for _ in range(_LOCK_TRIES):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                # A reader that looks whether we run holds it for an instant.
+                time.sleep(0.02)
+            else:
+                break
+        else:
             lock.seek(0)
             owner = lock.read().strip() or "another process"
             raise RunError(
                 f"{directory}: in use by process {owner}; stop it, or choose another --data-dir"
-            ) from None
+            )
         lock.seek(0)
         lock.truncate()
         lock.write(str(os.getpid()))
@@ -182,18 +191,22 @@ def _locked(directory: Path) -> Any:
         yield
 
 
-def held_by(directory: Path) -> dict[str, Any]:
-    """What ``run.json`` of a running collector says, or nothing where none runs."""
+def held_by(directory: Path) -> dict[str, Any] | None:
+    """What a running collector's ``run.json`` says; empty while it starts, ``None`` where none
+    runs."""
+    try:
+        with open(directory / "lock", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return None
+    except BlockingIOError:
+        pass
+    except OSError:
+        return None
     try:
         said: dict[str, Any] = json.loads((directory / "run.json").read_text(encoding="utf-8"))
-        with open(directory / "lock", encoding="utf-8") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
-                return said
     except (OSError, ValueError):
         return {}
-    return {}
+    return said
 
 
 def _write_run(state: _Run, nats_url: str) -> None:
@@ -276,7 +289,8 @@ async def _start_nats(
         embedded_nats.remember(home, pid)
         await _answers(ports["nats"])
 
-    child = Child("nats-server", argv, before=before, ready=ready)
+    errors = home / "stderr.log"
+    child = Child("nats-server", argv, before=before, ready=ready, errors=errors)
     try:
         await child.start()
     except (ChildError, embedded_nats.NatsServerError) as error:
@@ -348,7 +362,7 @@ async def _start_venue(state: _Run, stack: contextlib.AsyncExitStack) -> dict[st
         elif event["event"] == "served":
             state.served.set()
         elif event["event"] == "damage":
-            text = str(event.get("message") or event)
+            text = _damage(event)
             state.damaged.append(text)
             log.error("%s", text)
 
@@ -368,6 +382,16 @@ async def _start_venue(state: _Run, stack: contextlib.AsyncExitStack) -> dict[st
     )
     await _start_child(state, child, stack)
     return said
+
+
+def _damage(event: dict[str, Any]) -> str:
+    """What was unreadable in a journal, in one sentence."""
+    said = [event["reason"]] if event.get("reason") else []
+    if event.get("lines"):
+        said.append(f"{event['lines']} lines cannot be read, the first is line {event['first']}")
+    if event.get("tail"):
+        said.append(str(event["tail"]))
+    return f"{event['journal']}: {'; '.join(said)}; everything else was served"
 
 
 # --- what to collect ---------------------------------------------------------------------------
@@ -398,7 +422,7 @@ async def _exchange_feeds(state: _Run, source: dict[str, Any], wanted: Exchange)
                 return _via(source, url)
             return _hosted(url, hosts.ws if url.startswith("ws") else hosts.rest) if hosts else url
 
-        listed = await _listed(state, section, via(venue.list_url(section)))
+        listed = await _listed(state, wanted.exchange, section, via(venue.list_url(section)))
         found = []
         for symbol in symbols:
             instrument = listed.get(symbol)
@@ -426,7 +450,8 @@ async def _recorded_feed(state: _Run, source: dict[str, Any], recorded: dict[str
     def via(url: str) -> str:
         return _via(source, url)
 
-    listed = await _listed(state, section, via(venue.list_url(section)))
+    exchange = venue.exchange_of(section)
+    listed = await _listed(state, exchange, section, via(venue.list_url(section)))
     by_native = {i.instrument_id: i for i in listed.values()}
     found = [
         by_native.get(native) or _guessed(section, native) for native in subscribed.instrument_ids
@@ -435,14 +460,14 @@ async def _recorded_feed(state: _Run, source: dict[str, Any], recorded: dict[str
     return _feed(state, connection, [i for i in found if i is not None], via)
 
 
-async def _listed(state: _Run, section: str, url: str) -> dict[str, Instrument]:
+async def _listed(state: _Run, exchange: str, section: str, url: str) -> dict[str, Instrument]:
     """The section's instruments by our symbol; empty, with one ledger row, when it has no list."""
     try:
         return {i.symbol: i for i in instruments(section, await state.rest.get(url))}
     except (RestError, ValueError) as error:
         log.warning("%s: no instrument list (%s); the built-in quote list is used", section, error)
         await state.ledger.write(
-            "refused", exchange=section, cause="instrument list", detail=str(error)
+            "refused", exchange=exchange, cause="instrument list", detail=str(error)
         )
         return {}
 

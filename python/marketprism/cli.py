@@ -211,7 +211,7 @@ def _collect(arguments: argparse.Namespace) -> int:
     built_in = bool(arguments.demo or arguments.replay)
     # The children read the same settings from the same places.
     overrides = [*arguments.overrides, f"data_dir={json.dumps(str(settings.data_dir))}"]
-    overrides.append(f"collector={settings.collector}")
+    overrides.append(f"collector={json.dumps(settings.collector)}")
     if arguments.clickhouse:
         overrides.append(f"clickhouse.url={json.dumps(arguments.clickhouse)}")
     options = Options(
@@ -252,7 +252,10 @@ def _sql(arguments: argparse.Namespace) -> int:
     from .store.query import StoreError, connect, run_sql
 
     settings = _settings(arguments)
-    url = settings.clickhouse.url or held_by(settings.data_dir).get("clickhouse_url")
+    running = held_by(settings.data_dir)
+    url = settings.clickhouse.url or (running or {}).get("clickhouse_url")
+    if not url and running is not None:
+        raise RunError(f"{settings.data_dir}: a collector is starting or ending; ask again")
     if not url:
         directory = settings.data_dir / "clickhouse"
         if not directory.exists():

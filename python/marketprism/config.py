@@ -134,10 +134,15 @@ class Log(_Section):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 
+def _host() -> str:
+    """The host's name, fit for a message id."""
+    return re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:64] or "collector"
+
+
 class Settings(_Section):
     """Everything. ``collector`` names this collector in every row and in its ledger."""
 
-    collector: str = Field(default_factory=socket.gethostname, pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    collector: str = Field(default_factory=_host, pattern=r"^[A-Za-z0-9_-]{1,64}$")
     data_dir: Path = Path("data")
     exchanges: tuple[Exchange, ...] = (
         Exchange(exchange="binance_spot"),

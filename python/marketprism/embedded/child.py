@@ -14,6 +14,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 __all__ = ["Child", "ChildError"]
@@ -35,7 +36,7 @@ class Child:
     """Runs ``argv`` until stopped. ``restarts`` counts how often it had to be started again.
 
     ``before`` runs before each start; ``ready`` tells when one is up that does not say it itself;
-    ``ended`` is awaited with the exit status each time the child dies unasked.
+    ``ended`` is told the exit status each time the child dies unasked. ``errors`` takes its stderr.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Child:
         before: Callable[[], Awaitable[None]] | None = None,
         ready: Callable[[int], Awaitable[None]] | None = None,
         ended: Callable[[str, int], Awaitable[None]] | None = None,
+        errors: Path | None = None,
     ) -> None:
         self.name = name
         self.argv = argv
@@ -56,10 +58,12 @@ class Child:
         self._before = before
         self._ready = ready
         self.ended = ended
+        self._errors = errors
         self._up = asyncio.get_running_loop().create_future()
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Starts the child and waits until it is ready. Raises ``ChildError`` if it is not to be.
@@ -83,12 +87,17 @@ class Child:
                 return
             log.warning("%s ended with status %d; starting it again", self.name, status)
             if self.ended:
-                await self.ended(self.name, status)
+                # Not awaited: telling it may need the very child that is down.
+                self._telling = asyncio.create_task(self._tell(status))
             if time.monotonic() - began >= _CALM:
                 delay = _DELAY_FIRST
             await asyncio.sleep(delay)
             delay = min(delay * 2, _DELAY_MAX)
             self.restarts += 1
+
+    async def _tell(self, status: int) -> None:
+        if self.ended:
+            await self.ended(self.name, status)
 
     def _fail(self, reason: str) -> None:
         if not self._up.done():
@@ -97,14 +106,19 @@ class Child:
     async def _once(self) -> int:
         if self._before:
             await self._before()
+        # What may outlive us must not hold our stderr: whoever reads that waits for its end.
+        errors = open(self._errors, "ab") if self._errors else None  # noqa: SIM115
         # A session of its own: Ctrl-C in a terminal is for the parent, which drains first.
         process = await asyncio.create_subprocess_exec(
             *self.argv,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
             start_new_session=True,
             limit=_LINE_MAX,
         )
+        if errors:
+            errors.close()
         self._process, self.pid = process, process.pid
         if self._ready:
             await self._ready(process.pid)

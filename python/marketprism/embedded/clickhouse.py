@@ -278,9 +278,13 @@ class Gateway:
             return await self._select(request, query_id)
         except Refused as refusal:
             return _failure(refusal.code, f"DB::Exception: {refusal}", query_id)
-        except RuntimeError as error:
-            # What chDB raises for every error of a query.
-            text = re.sub(r"(Code: \d+\. DB::Exception: )(?=Code: \d+\. )", "", str(error))
+        except (RuntimeError, UnicodeDecodeError) as error:
+            # What chDB raises for every error of a query; the second when its message quotes half
+            # a character.
+            text = str(error)
+            if isinstance(error, UnicodeDecodeError):
+                text = error.object.decode("utf-8", "replace")
+            text = re.sub(r"(Code: \d+\. DB::Exception: )(?=Code: \d+\. )", "", text)
             code = re.search(r"Code: (\d+)\. ", text)
             number = int(code[1]) if code else 1002
             return _failure(number, text.split(". ", 1)[1] if code else text, query_id)

@@ -304,7 +304,7 @@ class RecordedVenue:
                 continue
             stood = loop.time()
             if line.kind == "open" and tape.opened:
-                tape.opened = False
+                tape.opened, tape.heard, tape.expected = False, 0, 0
                 await connection.close(CloseCode.GOING_AWAY, "the recorded connection ended here")
                 return
             await self._pass(tape, line)
@@ -321,7 +321,7 @@ class RecordedVenue:
     async def _pass(self, tape: _Tape, line: Line) -> None:
         """Wait at a line that is not a frame until the client did its part."""
         if line.kind == "open":
-            tape.opened, tape.heard, tape.expected = True, 0, 0
+            tape.opened = True
         elif line.kind == "sent":
             tape.expected += 1
             expected = tape.expected

@@ -20,6 +20,7 @@ import hashlib
 import itertools
 import logging
 import re
+import tempfile
 import time
 from array import array
 from collections import Counter
@@ -27,6 +28,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -95,6 +97,7 @@ _MS_NS = 1_000_000
 
 _TS_EVENT = re.compile(rb'"ts_event":(-?\d+)')
 _TS_RECV = re.compile(rb'"ts_recv":(-?\d+)')
+_TOO_FINE = re.compile(rb"\.\d{19}")
 
 _INSERT: Mapping[str, str | int] = {
     # A key that is no column is a mistake to be seen, not a value to lose.
@@ -285,6 +288,21 @@ class Writer:
     ) -> None:
         """Insert rows of one day; rows at fault are found by halving and buried."""
         assert self._client is not None
+        sound = []
+        for row in rows:
+            fault = _unsound(table, row.data)
+            if fault:
+                self._bury(life, row, fault)
+                counts["buried"] += 1
+            else:
+                sound.append(row)
+        if sound:
+            self._insert_sound(table, life, day, sound, counts)
+
+    def _insert_sound(
+        self, table: Table, life: str, day: int, rows: list[Row], counts: Counter[str]
+    ) -> None:
+        assert self._client is not None
         seqs = array("Q", [row.seq for row in rows])
         token = f"{life}:{table.name}:{day}:{hashlib.sha256(seqs.tobytes()).hexdigest()}"
         try:
@@ -295,15 +313,16 @@ class Writer:
                 fmt="JSONEachRow",
             )
         except DatabaseError as error:
-            if error.code not in _ROW_FAULTS:
+            code, words = _said(error)
+            if code not in _ROW_FAULTS:
                 raise
             if len(rows) == 1:
-                self._bury(life, rows[0], " ".join(str(error).split()))
+                self._bury(life, rows[0], words)
                 counts["buried"] += 1
                 return
             half = len(rows) // 2
-            self._insert(table, life, day, rows[:half], counts)
-            self._insert(table, life, day, rows[half:], counts)
+            self._insert_sound(table, life, day, rows[:half], counts)
+            self._insert_sound(table, life, day, rows[half:], counts)
             return
         counts["stored"] += len(rows)
         counts["inserts"] += 1
@@ -421,19 +440,45 @@ def _untimed(table: Table, rows: Iterable[Row]) -> str:
     return condition
 
 
+def _unsound(table: Table, data: bytes) -> str | None:
+    """Why a payload must not be shown to the engine, which would take it for something else.
+
+    Closing a payload that was cut short would forge a row, and digits after the 18th would be cut
+    off without an error.
+    """
+    if not data.rstrip().endswith(b"}"):
+        return "not a JSON object: the payload does not end with a closing brace"
+    if not data.isascii():
+        try:
+            data.decode()
+        except UnicodeDecodeError as error:
+            return f"not a JSON object: the payload is no UTF-8 text ({error.reason})"
+    if not table.free_text and _TOO_FINE.search(data):
+        return "a number has more than 18 fractional digits and would be cut"
+    return None
+
+
+def _said(error: DatabaseError) -> tuple[int | None, str]:
+    """The engine's number for an error, and its words in one line.
+
+    chDB quotes the row in its message and may cut a character in two; the message then reaches us
+    only as the bytes that Python could not decode.
+    """
+    text, code = str(error), error.code
+    if code is None and isinstance(error.__cause__, UnicodeDecodeError):
+        text = error.__cause__.object.decode("utf-8", "replace")
+        found = re.search(r"Code: (\d+)", text)
+        code = int(found[1]) if found else None
+    return code, " ".join(text.split())
+
+
 def _ours(life: str) -> bytes:
     return b',"stream":' + orjson.dumps(life) + b',"stream_seq":'
 
 
 def _spliced(data: bytes, ours: bytes, seq: int) -> bytes:
-    """The payload with our two keys put before its closing brace; nobody reads the rest.
-
-    A payload without that brace stays as it is, and is refused: closing it would forge a row.
-    """
-    whole = data.rstrip()
-    if not whole.endswith(b"}"):
-        return whole + b"\n"
-    return whole[:-1] + ours + b"%d}\n" % seq
+    """The payload with our two keys put before its closing brace; nobody reads the rest."""
+    return data.rstrip()[:-1] + ours + b"%d}\n" % seq
 
 
 def _body(life: str, rows: Iterable[Row]) -> bytes:
@@ -485,19 +530,22 @@ class Store:
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         """Store until ``stop`` is set, then store what is held. Raises ``StoreError`` when NATS
         cannot be reached, has no such streams, or has closed the connection for good."""
-        tasks: list[asyncio.Task[Any]] = []
+        connecting = asyncio.create_task(self._connect())
+        tasks: list[asyncio.Task[Any]] = [connecting, asyncio.create_task(stop.wait())]
         try:
-            await self._connect()
-            tasks = [asyncio.create_task(self._work(one)) for one in self.consumers.values()]
-            tasks.append(asyncio.create_task(self._tick()))
-            ends = [asyncio.create_task(stop.wait()), asyncio.create_task(self._closed.wait())]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if stop.is_set():
+                return
+            connecting.result()
+            work = [asyncio.create_task(self._work(one)) for one in self.consumers.values()]
+            work.append(asyncio.create_task(self._tick()))
+            tasks += [*work, asyncio.create_task(self._closed.wait())]
             ready()
-            await asyncio.wait([*tasks, *ends], return_when=asyncio.FIRST_COMPLETED)
-            for task in tasks:
+            await asyncio.wait(tasks[1:], return_when=asyncio.FIRST_COMPLETED)
+            for task in work:
                 if task.done():
                     # None of them ends before it is told to: this raises what went wrong.
                     task.result()
-            tasks += ends
             if self._closed.is_set():
                 raise StoreError(f"NATS at {shown(self._nats_url)} closed the connection")
             await self._finish()
@@ -618,6 +666,7 @@ class Store:
         for consumer in consumers:
             consumer.life = lives[consumer.stream]
         await asyncio.gather(*[self._stand(consumer) for consumer in consumers])
+        _log.info("%d consumers stand on %s", len(consumers), ", ".join(sorted(lives.values())))
         for consumer in consumers:
             consumer.asked = 0
             await self._ask(consumer)
@@ -657,8 +706,6 @@ class Store:
             await js.add_consumer(consumer.stream, config.evolve(ack_wait=RECLAIM_SECONDS))
             await asyncio.sleep(RECLAIM_PAUSE_SECONDS)
             await js.add_consumer(consumer.stream, config)
-        if not consumer.present:
-            _log.info("%s stands on %s", consumer.durable, consumer.life)
         consumer.present = True
 
     async def _ask(self, consumer: Consumer) -> None:
@@ -946,13 +993,15 @@ async def run_hot(
     Raises ``StoreError`` or ``PortInUse``, each with one sentence for the operator.
     """
     database = settings.clickhouse.hot_database
+    parts = urlsplit(clickhouse_url)
+    if parts.scheme == "chdb":
+        _own_scratch(Path(f"{unquote(parts.path)}.inserts"))
     # Kept open to the end: the engine of an embedded directory lives as long as its last client.
     client = await asyncio.to_thread(_make_tables, clickhouse_url, database)
     store = Store(settings, nats_url=nats_url, clickhouse_url=clickhouse_url)
     ports: dict[str, int] = {}
     gateway = page = None
     try:
-        parts = urlsplit(clickhouse_url)
         if parts.scheme == "chdb" and gateway_port is not None:
             gateway = Gateway(unquote(parts.path), database=database, password=gateway_password)
             try:
@@ -973,6 +1022,23 @@ async def run_hot(
         if gateway is not None:
             await gateway.close()
         client.close()
+
+
+def _own_scratch(path: Path) -> None:
+    """Let inserts pass through a directory of our own, emptied now.
+
+    An insert into the embedded engine is written to a temporary file first; a store that was killed
+    leaves it behind, and in the system's directory nobody would ever remove it.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in path.glob("tmp*"):
+            left.unlink()
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be written ({error.strerror}): choose another --data-dir"
+        ) from error
+    tempfile.tempdir = str(path)
 
 
 def _make_tables(url: str, database: str) -> ClickHouse:

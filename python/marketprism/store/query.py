@@ -10,7 +10,6 @@ Not here: what is asked for (``hot``, the command line), and serving others (``e
 from __future__ import annotations
 
 import re
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import clickhouse_connect
@@ -40,16 +39,14 @@ def shown(url: str) -> str:
     return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", url)
 
 
-def connect(
-    url: str, *, database: str | None = None, settings: dict[str, Any] | None = None
-) -> Client:
+def connect(url: str, *, database: str | None = None) -> Client:
     """A client for ``chdb:///path`` (this process opens the directory) or ``http(s)://…``.
 
     Raises ``StoreError``.
     """
     parts = urlsplit(url)
     if parts.scheme == "chdb":
-        return _open_embedded(url, parts.path, database, settings)
+        return _open_embedded(url, parts.path, database)
     if parts.scheme not in ("http", "https"):
         raise StoreError(
             f"{shown(url)!r} is no ClickHouse address: expected chdb:///path "
@@ -67,7 +64,6 @@ def connect(
             username=unquote(parts.username) if parts.username else None,
             password=unquote(parts.password) if parts.password else "",
             database=database or parts.path.strip("/") or "__default__",
-            settings=settings,
             connect_timeout=CONNECT_SECONDS,
             send_receive_timeout=ANSWER_SECONDS,
             # Threads share the client; a server-side session would serialise them.
@@ -77,9 +73,7 @@ def connect(
         raise _explain(url, error) from error
 
 
-def _open_embedded(
-    url: str, path: str, database: str | None, settings: dict[str, Any] | None
-) -> Client:
+def _open_embedded(url: str, path: str, database: str | None) -> Client:
     if not path:
         raise StoreError(f"{url!r} names no directory: expected chdb:///path")
     try:
@@ -87,7 +81,6 @@ def _open_embedded(
             interface="chdb",
             path=unquote(path),
             database=database or "__default__",
-            settings=settings,
         )
     except ImportError:
         raise StoreError(

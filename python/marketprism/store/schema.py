@@ -12,7 +12,8 @@ Types
   18 fractional digits hold the smallest tick (1e-18, one wei).
 - Totals (volume of a day, open interest, values): ``Decimal(76,18)``. They sum what the line above
   bounds, so a bound on one fill says nothing about them; these tables are small, width is cheap.
-- What does not fit is an error of the insert and ends in ``dead_letters``; nothing wraps around.
+- What does not fit is refused and ends in ``dead_letters``; nothing wraps around. The engine would
+  cut digits after the 18th in silence, so the store looks for those itself.
 - ``ts_*``: ``Int64`` nanoseconds. JSONEachRow reads an integer for a DateTime64 column as
   *seconds*, therefore ``timestamp`` is computed from them and is not a key.
 - Books: ZSTD(3), measured at 905 against 1,368 bytes a 400-level image with LZ4.
@@ -83,6 +84,7 @@ class Table:
     ``ttl_days``: kept for so long after ``created_at``, never by venue time (a replayed old row
     lives as long as a new one); ``None`` keeps for ever. ``newest_only``: a row is a repetition
     only of the newest stored row of its instrument (a state that returns is a new fact).
+    ``free_text``: some column holds text of other people, in which anything may stand.
     """
 
     data_type: str
@@ -93,6 +95,7 @@ class Table:
     ttl_days: int | None = _HOT_DAYS
     id_number: str | None = None
     newest_only: bool = False
+    free_text: bool = False
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -404,6 +407,7 @@ _INSTRUMENTS = Table(
     fact_sql="fact",
     ttl_days=None,
     newest_only=True,
+    free_text=True,
 )
 
 _DEAD_LETTERS = Table(
@@ -421,6 +425,7 @@ _DEAD_LETTERS = Table(
     identity=("collector", "run", "n"),
     fact_sql="concat(collector, ':', toString(run), ':', toString(n))",
     ttl_days=_DEAD_LETTER_DAYS,
+    free_text=True,
 )
 
 _LEDGER = Table(
@@ -434,8 +439,8 @@ _LEDGER = Table(
         cause=_WORD_MAYBE,
         detail="Nullable(String)",
         data_type=_WORD_MAYBE,
-        from_id=_TIME_MAYBE,
-        to_id=_TIME_MAYBE,
+        from_id=_COUNT_MAYBE,
+        to_id=_COUNT_MAYBE,
         from_ts=_TIME_MAYBE,
         to_ts=_TIME_MAYBE,
         count=_COUNT_MAYBE,
@@ -445,6 +450,7 @@ _LEDGER = Table(
     identity=("collector", "run", "n"),
     fact_sql="concat(collector, ':', toString(run), ':', toString(n))",
     ttl_days=None,
+    free_text=True,
 )
 
 TABLES: Mapping[str, Table] = {

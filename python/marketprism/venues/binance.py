@@ -21,6 +21,7 @@ __all__ = [
     "Connection",
     "Subscribed",
     "connections",
+    "exchange_of",
     "list_url",
     "native",
     "rest_host",
@@ -46,6 +47,11 @@ _REST = {
     "binance_spot": ("https://api.binance.com", "/api/v3"),
     "binance_usdm": ("https://fapi.binance.com", "/fapi/v1"),
     "binance_coinm": ("https://dapi.binance.com", "/dapi/v1"),
+}
+_EXCHANGE = {
+    "binance_spot": "binance_spot",
+    "binance_usdm": "binance_derivatives",
+    "binance_coinm": "binance_derivatives",
 }
 # The deepest image that a section gives: PROTOCOLS 2.1, 2.2.
 _SEED_LIMIT = {"binance_spot": 5000, "binance_usdm": 1000, "binance_coinm": 1000}
@@ -91,6 +97,11 @@ def section_for(exchange: str, symbol: str) -> str:
         return "binance_spot"
     pair = _EXPIRY.sub(r"\g<pair>", symbol)
     return "binance_coinm" if pair.endswith("-USD") else "binance_usdm"
+
+
+def exchange_of(section: str) -> str:
+    """The exchange token of rows and subjects (CONTRACT 1)."""
+    return _EXCHANGE[section]
 
 
 def native(section: str, symbol: str) -> str:

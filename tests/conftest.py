@@ -1,0 +1,56 @@
+"""What several tests need: the recordings where they are, and the commands as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RECORDINGS = Path(__file__).resolve().parents[1].parent / "shared" / "recordings"
+
+
+def recording(name: str) -> Path:
+    """A recorded session; the test is skipped, visibly, where the recordings are not at hand."""
+    path = RECORDINGS / f"{name}.journal.gz"
+    if not path.exists():
+        pytest.skip(f"{path.name} is not at hand")
+    return path
+
+
+def marketprism(*words: object, timeout: float = 100) -> subprocess.CompletedProcess[str]:
+    """Runs the command to its end."""
+    return subprocess.run(
+        command(*words), capture_output=True, text=True, timeout=timeout, check=False
+    )
+
+
+def command(*words: object) -> list[str]:
+    """The command line that a user would type."""
+    return [sys.executable, "-m", "marketprism", *(str(word) for word in words)]
+
+
+def summary(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """The line of JSON with which `--json` ends; the run must have ended well."""
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 1, done.stdout
+    result: dict[str, Any] = json.loads(lines[0])
+    return result
+
+
+def rows(data_dir: Path, query: str) -> list[list[str]]:
+    """What `marketprism sql` prints, without its header."""
+    done = marketprism("sql", "--data-dir", data_dir, query)
+    assert done.returncode == 0, done.stderr
+    return [line.split("\t") for line in done.stdout.splitlines()[1:]]
+
+
+def write_journal(path: Path, lines: Sequence[tuple[int, str, str, str]]) -> Path:
+    """A plain journal of (ts_recv, kind, where, payload)."""
+    path.write_text("".join("\t".join(map(str, line)) + "\n" for line in lines), encoding="utf-8")
+    return path

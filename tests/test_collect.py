@@ -1,0 +1,241 @@
+"""The whole path as a user runs it: venue socket, engine, JetStream, ClickHouse, real processes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import command, marketprism, recording, rows, summary, write_journal
+
+TRADES = "SELECT count(), uniqExact(symbol, market_type, trade_id) FROM marketprism_hot.trades"
+BOOKS = (
+    "SELECT count(), uniqExact(symbol, market_type, last_update_id) FROM marketprism_hot.orderbooks"
+)
+SPOT_URL = "wss://stream.binance.com:9443/stream?streams=btcusdt@trade"
+
+
+def trade(n: int, symbol: str = "BTCUSDT") -> str:
+    """A spot trade as the venue sends it."""
+    data = {"e": "trade", "E": 1_700_000_000_000 + n, "s": symbol, "t": n, "p": "61837.63000000"}
+    data |= {"q": "0.00105000", "T": 1_700_000_000_000 + n, "m": n % 2 == 0, "M": True}
+    return json.dumps({"stream": f"{symbol.lower()}@trade", "data": data})
+
+
+def small_journal(path: Path, payloads: list[str]) -> Path:
+    """One spot connection with these frames, a millisecond apart."""
+    at = 1_700_000_000_000_000_000
+    frames = [(at + n * 1_000_000, "ws", "", text) for n, text in enumerate(payloads)]
+    return write_journal(path, [(at, "open", SPOT_URL, ""), *frames])
+
+
+def test_the_demo_stores_all_it_receives(tmp_path: Path) -> None:
+    done = marketprism(
+        *("collect", "--demo", "--duration", "8", "--json", "--data-dir", tmp_path),
+        *("--set", "sim.trades_per_second=1000"),
+    )
+    result = summary(done)
+    assert result["books"] == {"live": 4}
+    assert result["pending"] == 0
+    assert result["rejected"] == 0
+    assert result["gaps"] == {"open": 0, "healed": 0, "lost": 0}
+    assert result["received"]["trade"] == result["stored"]["trades"] > 4000
+    assert result["received"]["orderbook"] == result["stored"]["orderbooks"]
+    assert rows(tmp_path, TRADES) == [[str(result["stored"]["trades"])] * 2]
+    full = "SELECT count() FROM marketprism_hot.orderbooks WHERE bids_count = 400 AND"
+    deep = rows(tmp_path, f"{full} asks_count = 400 AND length(bids) = 400 AND length(asks) = 400")
+    assert int(deep[0][0]) == result["stored"]["orderbooks"]
+    events = rows(tmp_path, "SELECT event FROM marketprism_hot.ledger ORDER BY n")
+    assert [events[0], events[-1]] == [["started"], ["stopped"]]
+    assert events.count(["connected"]) == 3
+
+
+def test_a_recorded_session_is_stored_once_however_often_it_is_replayed(tmp_path: Path) -> None:
+    journal = recording("binance_spot_btcusdt_20240808")
+    words = ["collect", "--replay", journal, "--speed", "max", "--data-dir", tmp_path, "--json"]
+    words += ["--set", "nats.streams.MARKET_DATA.duplicate_window=1s"]
+    first = summary(marketprism(*words))
+    assert first["stored"]["trades"] == 19904
+    assert first["books"] == {"live": 1}
+    assert first["gaps"] == {"open": 0, "healed": 0, "lost": 0}
+    stored = rows(tmp_path, TRADES), rows(tmp_path, BOOKS)
+    assert stored[0] == [["19904", "19904"]]
+    # The same again: JetStream has forgotten the ids by then, or its streams are new; the tables
+    # have not.
+    for forget in (False, True):
+        if forget:
+            shutil.rmtree(tmp_path / "nats")
+        again = summary(marketprism(*words))
+        assert set(again["stored"]) == {"ledger"}
+        assert again["skipped_duplicates"] == 19904 + first["stored"]["orderbooks"]
+        assert (rows(tmp_path, TRADES), rows(tmp_path, BOOKS)) == stored
+
+
+@pytest.mark.parametrize("killed", ["store", "nats-server", "collector", "all"])
+def test_whatever_is_killed_every_fact_is_stored_once(tmp_path: Path, killed: str) -> None:
+    journal = recording("binance_spot_btcusdt_20240808")
+    words = ("collect", "--replay", journal, "--speed", "40", "--data-dir", tmp_path, "--json")
+    run = subprocess.Popen(
+        command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        said = _wait_stored(run, tmp_path, 4000)
+        victims = dict(said["children"], collector=said["pid"])
+        for pid in victims.values() if killed == "all" else [victims[killed]]:
+            os.kill(pid, signal.SIGKILL)
+        out, err = run.communicate(timeout=100)
+    finally:
+        run.kill()
+    if killed in ("collector", "all"):
+        assert run.returncode == -signal.SIGKILL
+        result = summary(marketprism(*words))
+    else:
+        result = summary(subprocess.CompletedProcess(words, run.returncode, out, err))
+    assert result["pending"] == 0
+    assert rows(tmp_path, TRADES) == [["19904", "19904"]]
+    # As many as the engine alone makes of the journal.
+    engine = summary(marketprism("replay", journal, "--json"))
+    made = str(engine["messages"]["orderbook"])
+    assert rows(tmp_path, BOOKS) == [[made, made]]
+
+
+def _wait_stored(run: subprocess.Popen[str], data_dir: Path, wanted: int) -> dict[str, Any]:
+    """Returns what `run.json` says once so many trades are stored and not yet all of them."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        assert run.poll() is None, run.communicate()[1]
+        done = marketprism("sql", "--data-dir", data_dir, f"{TRADES} FORMAT TSV")
+        stored = int(done.stdout.split("\t")[0]) if done.returncode == 0 else 0
+        if stored >= wanted:
+            assert stored < 16000
+            said: dict[str, Any] = json.loads((data_dir / "run.json").read_text())
+            return said
+    raise AssertionError("nothing was stored in a minute")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_told_to_stop_it_stores_what_it_received(tmp_path: Path, number: signal.Signals) -> None:
+    run = subprocess.Popen(
+        command("collect", "--demo", "--data-dir", tmp_path, "--json"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while not (tmp_path / "run.json").exists() or rows(tmp_path, TRADES)[0][0] == "0":
+            assert run.poll() is None, run.communicate()[1]
+        held = marketprism("collect", "--demo", "--data-dir", tmp_path)
+        run.send_signal(number)
+        out, err = run.communicate(timeout=60)
+    finally:
+        run.kill()
+    assert held.returncode == 1
+    assert str(run.pid) in held.stderr
+    result = summary(subprocess.CompletedProcess([], run.returncode, out, err))
+    assert result["pending"] == 0
+    assert result["stored"]["trades"] == result["received"]["trade"] > 0
+
+
+def test_a_bad_frame_and_a_strange_symbol_cost_nobody_else(tmp_path: Path) -> None:
+    frames = [trade(n) for n in range(1, 101)]
+    frames[50:50] = ['{"stream":"btcusdt@trade","data":{"e":"trade","s":', trade(7, "STRANGEUSDT")]
+    journal = small_journal(tmp_path / "a.journal", frames)
+    data = tmp_path / "data"
+    result = summary(
+        marketprism("collect", "--replay", journal, "--speed", "max", "--data-dir", data, "--json")
+    )
+    assert result["stored"]["trades"] == 100
+    assert result["rejected"] == 2
+    letters = "SELECT origin, payload FROM marketprism_hot.dead_letters ORDER BY n"
+    assert [origin for origin, _ in rows(data, letters)] == ["frame", "frame"]
+    assert "STRANGEUSDT" in rows(data, letters)[1][1]
+
+
+def test_a_cut_off_journal_gives_what_is_readable_and_an_error(tmp_path: Path) -> None:
+    whole = small_journal(tmp_path / "a.journal", [trade(n) for n in range(1, 2001)])
+    packed = gzip.compress(whole.read_bytes())
+    cut = tmp_path / "cut.journal.gz"
+    cut.write_bytes(packed[: len(packed) // 2])
+    data = tmp_path / "data"
+    done = marketprism("collect", "--replay", cut, "--speed", "max", "--data-dir", data, "--json")
+    assert done.returncode == 1
+    assert "cut.journal.gz" in done.stderr
+    result = json.loads(done.stdout)
+    assert 0 < result["stored"]["trades"] == result["received"]["trade"] < 2000
+    assert result["pending"] == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "status"), [(None, 2), (b"", 1), (b"no journal\n" * 100, 1), (b"\x1f\x8b\x00", 1)]
+)
+@pytest.mark.parametrize("name", ["collect", "replay"])
+def test_what_is_no_journal_is_named(
+    tmp_path: Path, name: str, content: bytes | None, status: int
+) -> None:
+    path = tmp_path / "x.journal.gz"
+    if content is not None:
+        path.write_bytes(content)
+    words: tuple[object, ...] = ("replay", path)
+    if name == "collect":
+        words = ("collect", "--replay", path, "--data-dir", tmp_path / "data")
+    done = marketprism(*words)
+    assert done.returncode == status
+    assert str(path) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_in_use_is_named_with_the_option_that_moves_it(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = marketprism("collect", "--demo", "--data-dir", tmp_path, "--ports", port)
+    assert done.returncode == 1
+    assert str(port) in done.stderr
+    assert "--ports" in done.stderr
+
+
+def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("in the way")
+    done = marketprism("collect", "--demo", "--data-dir", file / "data")
+    assert done.returncode == 1
+    assert str(file) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_nats_url_nobody_listens_on_is_named(tmp_path: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"nats://127.0.0.1:{unused.getsockname()[1]}"
+        done = marketprism("collect", "--demo", "--data-dir", tmp_path, "--nats", url)
+    assert done.returncode == 1
+    assert url in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--set", "nats.publish_windw=1"], "nats.publish_windw"),
+        (["--set", "nats.publish_window=many"], "nats.publish_window"),
+        (["--speed", "fast"], "fast"),
+        (["--config", "no-such.yaml"], "no-such.yaml"),
+    ],
+)
+def test_a_wrong_setting_is_named_and_ends_with_2(
+    tmp_path: Path, words: list[str], named: str
+) -> None:
+    done = marketprism("collect", "--demo", "--data-dir", tmp_path, *words)
+    assert done.returncode == 2
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr

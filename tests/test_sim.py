@@ -1,0 +1,817 @@
+"""The simulator is a venue: its market obeys the venue's rules, its sockets the venue's manners.
+
+The books are checked against an independent naive reading: dictionaries of Decimal, the documented
+synchronisation, nothing shared with the simulator or the engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from marketprism.collect.journal import JournalError
+from marketprism.config import Settings, Sim
+from marketprism.sim import binance, recorded
+from marketprism.sim.market import Event, Market, Section
+from marketprism.sim.venue import PortError, run_sim
+
+RECORDINGS = Path(__file__).resolve().parents[1].parent / "shared" / "recordings"
+START = 1_700_000_000_000_000_000
+FIRST_ID = 1_700_000_000_000_000  # the start in ms times 1000
+SECOND = 1_000_000_000
+SECTIONS: tuple[Section, ...] = ("binance_spot", "binance_usdm")
+SPOT = "/stream.binance.com:9443"
+USDM = "/fstream.binance.com"
+PATIENCE = 30.0  # seconds until a test that hangs is called failed
+
+
+def market(trades_per_second: float = 400.0, seed: int = 7, start: int = START) -> Market:
+    return Market(seed, start, ("BTC-USDT", "ETH-USDT"), trades_per_second, 10.0)
+
+
+def data(event: Event) -> dict[str, Any]:
+    payload: dict[str, Any] = json.loads(event[2])["data"]
+    return payload
+
+
+def of(made: Market, events: list[Event], section: Section, stream: str) -> list[dict[str, Any]]:
+    index = made.channels.index((section, stream))
+    return [data(event) for event in events if event[1] == index]
+
+
+# --- the market -------------------------------------------------------------------------------
+
+
+def test_the_same_seed_and_start_give_the_same_bytes_however_time_is_cut() -> None:
+    whole = market().advance(START + 10 * SECOND)
+    cut = market()
+    pieces: list[Event] = []
+    at = START
+    for k in range(2000):
+        at += 1 + k * 7919 % 9_999_991  # uneven pieces of up to 10 ms
+        pieces += cut.advance(min(at, START + 10 * SECOND))
+    pieces += cut.advance(START + 10 * SECOND)
+    assert pieces == whole
+    assert len(whole) > 4000
+    assert market(seed=8).advance(START + SECOND) != whole[: len(market().advance(START + SECOND))]
+
+
+def test_a_restarted_market_goes_on_with_its_ids() -> None:
+    whole = market().advance(START + 5 * SECOND)
+    again = market()
+    again.skip(START + 2 * SECOND)
+    assert again.advance(START + 5 * SECOND) == [e for e in whole if e[0] > START + 2 * SECOND]
+
+
+def test_events_come_in_venue_time_at_the_asked_rate() -> None:
+    made = market(2000.0)
+    events = made.advance(START + 10 * SECOND)
+    times = [event[0] for event in events]
+    assert times == sorted(times)
+    assert times[0] > START
+    assert times[-1] <= START + 10 * SECOND
+    trades = [e for e in events if data(e).get("e") in ("trade", "aggTrade")]
+    assert 19_000 < len(trades) < 21_000
+
+
+def test_trade_ids_follow_each_other() -> None:
+    made = market()
+    events = made.advance(START + 10 * SECOND)
+    for name in ("btcusdt", "ethusdt"):
+        spot = of(made, events, "binance_spot", f"{name}@trade")
+        assert [t["t"] for t in spot] == list(range(FIRST_ID, FIRST_ID + len(spot)))
+        usdm = of(made, events, "binance_usdm", f"{name}@aggTrade")
+        assert [t["a"] for t in usdm] == list(range(FIRST_ID, FIRST_ID + len(usdm)))
+        assert all(b["f"] == a["l"] + 1 for a, b in pairwise(usdm))
+        assert all(t["f"] <= t["l"] for t in usdm)
+        assert {t["m"] for t in spot} == {True, False}
+        assert all(t["q"] == t["nq"] and t["T"] < t["E"] for t in usdm)
+
+
+def test_diffs_are_chained_by_each_sections_rule() -> None:
+    made = market()
+    events = made.advance(START + 10 * SECOND)
+    spot = of(made, events, "binance_spot", "btcusdt@depth@100ms")
+    assert len(spot) == 100
+    assert spot[0]["U"] == FIRST_ID + 1
+    assert all(b["U"] == a["u"] + 1 for a, b in pairwise(spot))
+    assert not {"T", "pu"} & spot[0].keys()
+    usdm = of(made, events, "binance_usdm", "btcusdt@depth@100ms")
+    assert all(b["pu"] == a["u"] for a, b in pairwise(usdm))
+    assert sum(b["U"] > a["u"] + 1 for a, b in pairwise(usdm)) > 90
+    assert {"T", "E", "ps", "st"} <= usdm[0].keys()
+
+
+class NaiveBook:
+    """The documented synchronisation over dictionaries."""
+
+    def __init__(self, body: bytes) -> None:
+        seed = json.loads(body)
+        self.last = seed["lastUpdateId"]
+        self.sides = {
+            side: {Decimal(p): Decimal(q) for p, q in seed[key]}
+            for side, key in (("b", "bids"), ("a", "asks"))
+        }
+        self.synced = False
+
+    def apply(self, diff: dict[str, Any]) -> None:
+        if diff["u"] <= self.last:
+            return
+        if "pu" not in diff:
+            assert diff["U"] <= self.last + 1
+        elif not self.synced:
+            assert diff["U"] <= self.last or diff["pu"] == self.last
+        else:
+            assert diff["pu"] == self.last
+        self.synced, self.last = True, diff["u"]
+        for side, levels in self.sides.items():
+            for price, quantity in diff[side]:
+                if Decimal(quantity):
+                    levels[Decimal(price)] = Decimal(quantity)
+                else:
+                    levels.pop(Decimal(price), None)
+        assert max(self.sides["b"]) < min(self.sides["a"])
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize("symbol", ["BTCUSDT", "ETHUSDT"])
+def test_snapshot_and_diffs_give_the_true_book(section: Section, symbol: str) -> None:
+    made = market(2000.0)
+    events = made.advance(START + SECOND + 33_000_000)  # between two diffs
+    book = NaiveBook(made.snapshot(section, symbol, 100_000))
+    events += made.advance(START + 20 * SECOND)
+    for diff in of(made, events, section, f"{symbol.lower()}@depth@100ms"):
+        book.apply(diff)
+    # Changes after the last diff are in the true book only; skip to just after the next one.
+    first = made.snapshot(section, symbol, 100_000)
+    for at in range(1, 200):
+        tail = made.advance(START + 20 * SECOND + at * 1_000_000)
+        found = of(made, tail, section, f"{symbol.lower()}@depth@100ms")
+        for diff in found:
+            book.apply(diff)
+        if found and NaiveBook(made.snapshot(section, symbol, 100_000)).last == book.last:
+            break
+    true = NaiveBook(made.snapshot(section, symbol, 100_000))
+    assert true.last == book.last > NaiveBook(first).last
+    assert true.sides == book.sides
+
+
+def test_a_snapshot_between_two_diffs_lies_inside_the_later_one() -> None:
+    made = market(4000.0)
+    made.advance(START + SECOND + 33_000_000)
+    for section in SECTIONS:
+        inside = json.loads(made.snapshot(section, "BTCUSDT", 5))["lastUpdateId"]
+        later = of(made, market(4000.0).advance(START + 2 * SECOND), section, "btcusdt@depth@100ms")
+        assert sum(diff["U"] <= inside < diff["u"] for diff in later) == 1
+
+
+def test_snapshots_are_as_deep_as_the_venues() -> None:
+    made = market()
+    made.skip(START + 60 * SECOND)
+    spot = json.loads(made.snapshot("binance_spot", "BTCUSDT", 5000))
+    assert (len(spot["bids"]), len(spot["asks"])) == (5000, 5000)
+    usdm = json.loads(made.snapshot("binance_usdm", "BTCUSDT", 1000))
+    assert (len(usdm["bids"]), len(usdm["asks"])) == (1000, 1000)
+    assert {"E", "T"} <= usdm.keys()
+    for body in (spot, usdm):
+        for side, down in (("bids", True), ("asks", False)):
+            prices = [Decimal(price) for price, _ in body[side]]
+            assert prices == sorted(set(prices), reverse=down)
+            assert all(Decimal(quantity) > 0 for _, quantity in body[side])
+
+
+def test_a_seed_of_1000_levels_lasts_two_minutes() -> None:
+    made = market()
+    seeds = {s: json.loads(made.snapshot(s, "BTCUSDT", 1000)) for s in SECTIONS}
+    made.skip(START + 120 * SECOND)
+    for section, seed in seeds.items():
+        now = json.loads(made.snapshot(section, "BTCUSDT", 400))
+        assert Decimal(now["bids"][-1][0]) > Decimal(seed["bids"][-1][0])
+        assert Decimal(now["asks"][-1][0]) < Decimal(seed["asks"][-1][0])
+
+
+def test_prices_and_sizes_have_the_venues_digits() -> None:
+    made = market()
+    events = made.advance(START + SECOND)
+    spot = of(made, events, "binance_spot", "btcusdt@trade")[0]
+    assert len(spot["p"].split(".")[1]) == len(spot["q"].split(".")[1]) == 8
+    usdm = of(made, events, "binance_usdm", "btcusdt@aggTrade")[0]
+    assert (len(usdm["p"].split(".")[1]), len(usdm["q"].split(".")[1])) == (2, 3)
+
+
+def test_instrument_lists_have_the_venues_shape() -> None:
+    for section in SECTIONS:
+        body = json.loads(market().exchange_info(section))
+        listed = {entry["symbol"]: entry for entry in body["symbols"]}
+        assert set(listed) == {"BTCUSDT", "ETHUSDT"}
+        entry = listed["BTCUSDT"]
+        assert (entry["baseAsset"], entry["quoteAsset"]) == ("BTC", "USDT")
+        assert entry["status"] == "TRADING"
+        grids = {f["filterType"]: f for f in entry["filters"]}
+        assert Decimal(grids["PRICE_FILTER"]["tickSize"]) > 0
+        assert Decimal(grids["LOT_SIZE"]["stepSize"]) > 0
+        if section == "binance_usdm":
+            assert entry["contractType"] == "PERPETUAL"
+            assert entry["deliveryDate"] == 4133404800000
+
+
+# --- the synthetic venue ------------------------------------------------------------------------
+
+
+class Running:
+    """A simulator that runs, and what it announced."""
+
+    def __init__(self) -> None:
+        self.events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.ready: dict[str, Any] = {}
+
+    def connect(self, target: str, **options: Any) -> connect:
+        return connect(self.ready["ws"] + target, compression=None, max_size=None, **options)
+
+    async def get(self, target: str) -> tuple[int, bytes, dict[str, str]]:
+        url = self.ready["rest"] + target
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            return response.status, await response.read(), dict(response.headers)
+
+
+@asynccontextmanager
+async def running(
+    *, journals: list[Path] | None = None, speed: float | None = None, **sim: Any
+) -> AsyncIterator[Running]:
+    found, stop = Running(), asyncio.Event()
+    task = asyncio.create_task(
+        run_sim(
+            Settings(sim=Sim(**sim)),
+            journals=journals,
+            speed=speed,
+            ws_port=0,
+            rest_port=0,
+            announce=found.events.put_nowait,
+            stop=stop,
+        )
+    )
+    first = asyncio.create_task(found.events.get())
+    await asyncio.wait([task, first], return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        first.cancel()
+        task.result()
+    found.ready = first.result()
+    assert found.ready["event"] == "ready"
+    try:
+        yield found
+    finally:
+        stop.set()
+        assert await task == 0
+
+
+def run(body: Callable[[], Awaitable[None]]) -> None:
+    """Run a test's coroutine, with an end to patience."""
+
+    async def patient() -> None:
+        async with asyncio.timeout(PATIENCE):
+            await body()
+
+    asyncio.run(patient())
+
+
+async def until_closed(client: ClientConnection) -> AsyncIterator[bytes]:
+    try:
+        while True:
+            yield await client.recv(decode=False)
+    except ConnectionClosed:
+        return
+
+
+async def control(client: ClientConnection, **message: Any) -> dict[str, Any]:
+    """Send a control message and read on to its answer."""
+    await client.send(json.dumps(message))
+    return await answer(client)
+
+
+async def answer(client: ClientConnection) -> dict[str, Any]:
+    while True:
+        frame: dict[str, Any] = json.loads(await client.recv())
+        if "result" in frame or "code" in frame:
+            return frame
+
+
+async def streams_until(client: ClientConnection, stream: str, count: int) -> set[str]:
+    """The streams that delivered until ``stream`` did so ``count`` times."""
+    seen: set[str] = set()
+    while count:
+        frame = json.loads(await client.recv())
+        seen.add(frame["stream"])
+        count -= frame["stream"] == stream
+    return seen
+
+
+def test_combined_and_raw_streams_and_a_seed_that_fits() -> None:
+    async def body() -> None:
+        async with running(trades_per_second=2000, diffs_per_second=50) as sim:
+            assert sim.ready["symbols"] == ["BTCUSDT", "ETHUSDT"]
+            names = "btcusdt@depth@100ms/btcusdt@trade/nosuch@trade"
+            async with sim.connect(f"{SPOT}/stream?streams={names}") as client:
+                first = json.loads(await client.recv())
+                assert first["stream"] in names
+                status, seed, headers = await sim.get(
+                    "/api.binance.com/api/v3/depth?symbol=BTCUSDT&limit=5000"
+                )
+                assert status == 200
+                assert headers["X-MBX-USED-WEIGHT-1M"] == "250"
+                book, applied = NaiveBook(seed), 0
+                while applied < 20:
+                    frame = json.loads(await client.recv())
+                    if frame["stream"].endswith("@depth@100ms"):
+                        book.apply(frame["data"])
+                        applied += book.synced
+            async with sim.connect(f"{SPOT}/ws/btcusdt@trade") as client:
+                ids = [json.loads(await client.recv())["t"] for _ in range(50)]
+                assert ids == list(range(ids[0], ids[0] + 50))
+            async with sim.connect(f"{USDM}/public/stream?streams=ethusdt@depth@0ms") as client:
+                frame = json.loads(await client.recv())
+                assert frame["stream"] == "ethusdt@depth@0ms"
+                assert frame["data"]["e"] == "depthUpdate"
+
+    run(body)
+
+
+def test_control_messages_and_their_errors() -> None:
+    async def body() -> None:
+        async with running(trades_per_second=500) as sim:
+            async with sim.connect(f"{USDM}/market/ws") as client:
+                asked = {"params": ["btcusdt@aggTrade", "nosuch@aggTrade"], "id": 1}
+                assert await control(client, method="SUBSCRIBE", **asked) == {
+                    "result": None,
+                    "id": 1,
+                }
+                assert json.loads(await client.recv())["e"] == "aggTrade"
+                listed = await control(client, method="LIST_SUBSCRIPTIONS", id=2)
+                assert listed == {"result": ["btcusdt@aggTrade", "nosuch@aggTrade"], "id": 2}
+                on = await control(client, method="SET_PROPERTY", params=["combined", True], id=3)
+                assert on == {"result": None, "id": 3}
+                while "stream" not in (frame := json.loads(await client.recv())):
+                    pass
+                assert frame["stream"] == "btcusdt@aggTrade"
+                gone = {"params": ["btcusdt@aggTrade", "nosuch@aggTrade"], "id": 4}
+                assert (await control(client, method="UNSUBSCRIBE", **gone))["id"] == 4
+                empty = await control(client, method="LIST_SUBSCRIPTIONS", id=5)
+                assert empty == {"result": [], "id": 5}
+            async with sim.connect(f"{SPOT}/ws") as client:
+                assert (await control(client, id=1))["code"] == 2
+                assert (await control(client, method="JUMP", id=1))["code"] == 2
+                named = await control(client, method="GET_PROPERTY", params=["combined"], id="x1")
+                assert named == {"result": False, "id": "x1"}
+                await client.send("{nonsense")
+                assert (await answer(client))["code"] == 3
+            async with sim.connect(f"{USDM}/ws") as client:
+                named = {"params": ["btcusdt@depth"], "id": "x1"}
+                assert (await control(client, method="SUBSCRIBE", **named))["code"] == 2
+
+    run(body)
+
+
+def test_a_stream_on_the_wrong_usdm_route_is_silent() -> None:
+    async def body() -> None:
+        names = "btcusdt@aggTrade/btcusdt@depth@100ms"
+        async with running(trades_per_second=2000) as sim:
+            for route, loud in (
+                ("/public", "btcusdt@depth@100ms"),
+                ("/market", "btcusdt@aggTrade"),
+                ("", "btcusdt@depth@100ms"),
+            ):
+                async with sim.connect(f"{USDM}{route}/stream?streams={names}") as client:
+                    assert await streams_until(client, loud, 5) == {loud}
+
+    run(body)
+
+
+def test_too_many_messages_and_unknown_addresses() -> None:
+    async def body() -> None:
+        async with running(trades_per_second=1) as sim:
+            async with sim.connect(f"{SPOT}/ws") as client:
+                for k in range(6):
+                    await client.send(json.dumps({"method": "LIST_SUBSCRIPTIONS", "id": k}))
+                async for _ in until_closed(client):
+                    pass
+                assert client.close_code == 1008
+            for target in ("/nowhere.com/ws", f"{SPOT}/nowhere", f"{SPOT}/public/stream", "/"):
+                with pytest.raises(InvalidStatus):
+                    await sim.connect(target)
+
+    run(body)
+
+
+def test_a_client_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(binance, "QUEUE_MAX", 1)
+
+    async def body() -> None:
+        names = "btcusdt@trade/ethusdt@trade"
+        async with (
+            running(trades_per_second=200_000) as sim,
+            # One frame at a time, while the venue writes thousands.
+            sim.connect(f"{SPOT}/stream?streams={names}", max_queue=1) as client,
+        ):
+            async for _ in until_closed(client):
+                pass
+            assert client.close_code == 1008
+
+    run(body)
+
+
+def test_the_venue_pings_and_gives_up_on_the_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = binance._HABITS["binance_spot"]._replace(ping_interval=0.01, ping_timeout=0.01)
+    monkeypatch.setitem(binance._HABITS, "binance_spot", quick)
+
+    async def body() -> None:
+        async with running(trades_per_second=1) as sim:
+            port = int(sim.ready["ws"].rpartition(":")[2])
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(
+                f"GET {SPOT}/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+                "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+            )
+            assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+            ping = await reader.readexactly(2)
+            assert ping[0] == 0x89
+            await reader.readexactly(ping[1])
+            while (head := await reader.readexactly(2))[0] != 0x88:  # pings until the close
+                await reader.readexactly(head[1])
+            writer.close()
+            await writer.wait_closed()
+
+    run(body)
+
+
+def test_rest_refuses_what_the_venue_refuses() -> None:
+    async def body() -> None:
+        async with running(trades_per_second=10) as sim:
+            usdm = "/fapi.binance.com/fapi/v1"
+            for limit in (5, 10, 20, 50, 100, 500, 1000):
+                status, found, _ = await sim.get(f"{usdm}/depth?symbol=BTCUSDT&limit={limit}")
+                assert (status, len(json.loads(found)["bids"])) == (200, limit)
+            for query, code in (
+                ("symbol=BTCUSDT&limit=5000", -1130),
+                ("symbol=BTCUSDT&limit=x", -1130),
+                ("symbol=NOSUCH&limit=5", -1121),
+                ("limit=5", -1102),
+            ):
+                status, found, _ = await sim.get(f"{usdm}/depth?{query}")
+                assert (status, json.loads(found)["code"]) == (400, code)
+            spot = "/api.binance.com/api/v3"
+            status, found, _ = await sim.get(f"{spot}/depth?symbol=BTCUSDT&limit=9999")
+            assert (status, len(json.loads(found)["asks"])) == (200, 5000)
+            assert (
+                len(json.loads((await sim.get(f"{spot}/depth?symbol=BTCUSDT"))[1])["bids"]) == 100
+            )
+            for target in (f"{spot}/exchangeInfo", f"{usdm}/exchangeInfo", f"{spot}/time"):
+                assert (await sim.get(target))[0] == 200
+            for target in (f"{spot}/nothing", "/nowhere.com/api/v3/time", "/"):
+                assert (await sim.get(target))[0] == 404
+
+    run(body)
+
+
+def test_the_weight_of_a_minute_runs_out() -> None:
+    async def body() -> None:
+        async with running(trades_per_second=10) as sim:
+            for _ in range(60):  # enough for two minutes' budgets
+                status, _, headers = await sim.get(
+                    "/api.binance.com/api/v3/depth?symbol=BTCUSDT&limit=5000"
+                )
+                if status != 200:
+                    break
+            assert status == 429
+            assert 0 < int(headers["Retry-After"]) <= 60
+
+    run(body)
+
+
+def test_a_restarted_venue_goes_on_with_its_ids() -> None:
+    start = time.time_ns() - 30 * SECOND
+    sent: list[bytes] = []
+
+    async def body() -> None:
+        for _ in range(2):
+            async with running(seed=7, start=start, trades_per_second=400) as sim:
+                assert (sim.ready["start"], sim.ready["seed"]) == (start, 7)
+                async with sim.connect(f"{SPOT}/stream?streams=btcusdt@trade") as client:
+                    sent.extend([await client.recv(decode=False) for _ in range(50)])
+
+    run(body)
+    made = market(400.0, start=start)
+    index = made.channels.index(("binance_spot", "btcusdt@trade"))
+    true = [e[2] for e in made.advance(time.time_ns()) if e[1] == index]
+    for part in (sent[:50], sent[50:]):
+        first = true.index(part[0])
+        assert first > 2000  # 30 s at 100 a second came before
+        assert true[first : first + 50] == part
+
+
+def test_a_start_long_past_is_lived_again() -> None:
+    async def body() -> None:
+        async with running(seed=7, start=START, trades_per_second=400) as sim:
+            async with sim.connect(f"{SPOT}/ws/btcusdt@trade") as client:
+                trade = json.loads(await client.recv())
+            assert START // 1_000_000 <= trade["E"] < START // 1_000_000 + 60_000
+            assert FIRST_ID <= trade["t"] < FIRST_ID + 60_000
+
+    run(body)
+
+
+def test_a_port_in_use_is_named() -> None:
+    async def body() -> None:
+        async with running(trades_per_second=1) as sim:
+            port = int(sim.ready["ws"].rpartition(":")[2])
+            for ports in ({"ws_port": port, "rest_port": 0}, {"ws_port": 0, "rest_port": port}):
+                with pytest.raises(PortError, match=str(port)):
+                    await run_sim(
+                        Settings(),
+                        journals=None,
+                        speed=None,
+                        announce=lambda event: None,
+                        stop=asyncio.Event(),
+                        **ports,
+                    )
+
+    run(body)
+
+
+# --- the recorded venue -------------------------------------------------------------------------
+
+URL = "wss://stream.binance.com:9443/stream?streams=btcusdt@depth@100ms"
+TARGET = f"{SPOT}/stream?streams=btcusdt@depth@100ms"
+DEPTH = "https://api.binance.com/api/v3/depth?symbol=BTCUSDT&limit=1000"
+ASK = "/api.binance.com/api/v3/depth?symbol=BTCUSDT&limit=5000"
+INFO = "https://api.binance.com/api/v3/exchangeInfo"
+ASK_INFO = "/api.binance.com/api/v3/exchangeInfo"
+
+
+def journal(path: Path, *rows: tuple[str, str, str], damage: bytes = b"") -> Path:
+    """A journal with a line a millisecond; ``damage`` is a line put after the first."""
+    lines = [
+        f"{START + at * 1_000_000}\t{kind}\t{where}\t{payload}\n".encode()
+        for at, (kind, where, payload) in enumerate(rows)
+    ]
+    if damage:
+        lines.insert(1, damage + b"\n")
+    path.write_bytes(b"".join(lines))
+    return path
+
+
+def frames(*names: str) -> list[tuple[str, str, str]]:
+    return [("ws", "", f'{{"frame":"{name}"}}') for name in names]
+
+
+async def read(client: ClientConnection, count: int) -> list[str]:
+    return [json.loads(await client.recv())["frame"] for _ in range(count)]
+
+
+async def read_all(client: ClientConnection) -> list[bytes]:
+    found = [frame async for frame in until_closed(client)]
+    assert (client.close_code, client.close_reason) == (1000, "served")
+    return found
+
+
+async def held(client: ClientConnection) -> bool:
+    """Whether no further frame is on its way: a ping's answer would come behind it."""
+    coming = asyncio.create_task(client.recv())
+    for _ in range(3):
+        await (await client.ping())
+    if coming.done():
+        return False
+    coming.cancel()
+    await asyncio.wait([coming])
+    return True
+
+
+@pytest.mark.parametrize("speed", [None, 20.0])
+def test_a_recording_comes_back_byte_for_byte(speed: float | None) -> None:
+    path = RECORDINGS / "binance_spot_4symbols_20211012.journal.gz"
+    if not path.exists():
+        pytest.skip("no ../shared/recordings beside the project")
+    with gzip.open(path, "rb") as file:
+        rows = [line.rstrip(b"\n").split(b"\t", 3) for line in file]
+    bodies = [(row[2].decode(), row[3]) for row in rows if row[1] == b"rest"]
+
+    async def body() -> None:
+        async with running(journals=[path], speed=speed) as sim:
+            (told,) = sim.ready["connections"]
+            assert told["journal"] == path.name
+            assert (told["frames"], told["sent"]) == (265, [])
+            for url, recorded_body in bodies:  # asked for in advance: the stream need not wait
+                target = "/" + url.removeprefix("https://").replace("limit=1000", "limit=5000")
+                assert (await sim.get(target))[:2] == (200, recorded_body)
+            async with sim.connect("/" + told["url"].removeprefix("wss://")) as client:
+                assert await read_all(client) == [row[3] for row in rows if row[1] == b"ws"]
+            assert await sim.events.get() == {"event": "served"}
+
+    run(body)
+
+
+def test_frames_wait_for_the_rest_line_before_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorded, "WAIT", PATIENCE)
+    path = journal(
+        tmp_path / "a.journal",
+        ("rest", INFO, '{"symbols":[]}'),
+        ("open", URL, ""),
+        *frames("1", "2"),
+        ("rest", DEPTH, '{"lastUpdateId":1}'),
+        *frames("3"),
+        ("rest", DEPTH, '{"lastUpdateId":2}'),
+        *frames("4"),
+    )
+
+    async def body() -> None:
+        async with running(journals=[path]) as sim, sim.connect(TARGET) as client:
+            assert await held(client)
+            for _ in range(3):  # an instrument list can be had any number of times
+                assert (await sim.get(ASK_INFO))[:2] == (200, b'{"symbols":[]}')
+            assert await read(client, 2) == ["1", "2"]
+            assert await held(client)
+            assert (await sim.get(ASK))[:2] == (200, b'{"lastUpdateId":1}')
+            assert await read(client, 1) == ["3"]
+            assert await held(client)
+            assert (await sim.get(ASK))[:2] == (200, b'{"lastUpdateId":2}')
+            assert await read(client, 1) == ["4"]
+            status, _, headers = await sim.get(ASK)
+            assert (status, headers["Retry-After"]) == (503, "30")
+            assert (await sim.get(ASK.replace("BTC", "ETH")))[0] == 404
+            assert (await sim.get(ASK.replace("v3", "v9")))[0] == 404
+            assert (await sim.get(ASK.replace("api.binance", "fapi.binance")))[0] == 404
+
+    run(body)
+
+
+def test_frames_do_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorded, "WAIT", 0.01)
+    path = journal(
+        tmp_path / "a.journal",
+        ("open", URL, ""),
+        ("sent", URL, '{"op":"subscribe"}'),
+        *frames("1"),
+        ("rest", DEPTH, '{"lastUpdateId":1}'),
+        *frames("2"),
+    )
+
+    async def body() -> None:
+        async with running(journals=[path]) as sim:
+            assert sim.ready["connections"][0]["sent"] == ['{"op":"subscribe"}']
+            async with sim.connect(TARGET) as client:
+                assert len(await read_all(client)) == 2
+            assert await sim.events.get() == {"event": "served"}
+            # What the stream has passed is still the first answer to the first question.
+            assert (await sim.get(ASK))[:2] == (200, b'{"lastUpdateId":1}')
+
+    run(body)
+
+
+def test_frames_wait_for_what_the_client_sends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorded, "WAIT", PATIENCE)
+    sent = ("sent", URL, '{"op":"subscribe"}')
+    rows = [("rest", INFO, "{}"), ("open", URL, ""), sent, *frames("1"), sent, *frames("2")]
+    path = journal(tmp_path / "a", *rows)
+
+    async def body() -> None:
+        async with running(journals=[path]) as sim, sim.connect(TARGET) as client:
+            await client.send('{"op":"subscribe"}')  # counts, early as it is
+            assert await held(client)
+            assert (await sim.get(ASK_INFO))[0] == 200
+            assert await read(client, 1) == ["1"]
+            assert await held(client)
+            await client.send('{"op":"subscribe"}')
+            assert await read(client, 1) == ["2"]
+
+    run(body)
+
+
+def test_connections_of_one_url_get_its_journals_in_turn(tmp_path: Path) -> None:
+    first = journal(tmp_path / "a.journal", ("open", URL, ""), *frames("a1", "a2"))
+    second = journal(tmp_path / "b.journal", ("open", URL, ""), *frames("b1"))
+
+    async def body() -> None:
+        async with running(journals=[first, second]) as sim:
+            for names in (["a1", "a2"], ["b1"]):
+                async with sim.connect(TARGET) as client:
+                    assert [json.loads(f)["frame"] for f in await read_all(client)] == names
+            assert await sim.events.get() == {"event": "served"}
+            async with sim.connect(TARGET) as client:
+                assert await read_all(client) == []
+            with pytest.raises(InvalidStatus):
+                await sim.connect(TARGET + "/ethusdt@trade")
+
+    run(body)
+
+
+def test_a_dropped_connection_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorded, "WAIT", PATIENCE)
+    path = journal(
+        tmp_path / "a.journal",
+        ("open", URL, ""),
+        *frames("1", "2"),
+        ("rest", DEPTH, "{}"),
+        *frames("3"),
+        ("close", URL, ""),
+        ("open", URL, ""),
+        *frames("4"),
+    )
+
+    async def body() -> None:
+        async with running(journals=[path]) as sim:
+            async with sim.connect(TARGET) as client:
+                assert await read(client, 2) == ["1", "2"]
+                with pytest.raises(InvalidStatus):  # its only journal is in use
+                    await sim.connect(TARGET)
+            async with sim.connect(TARGET) as client:
+                assert (await sim.get(ASK))[0] == 200
+                assert await read(client, 1) == ["3"]
+                with pytest.raises(ConnectionClosed):
+                    await client.recv()
+                assert client.close_code == 1001  # as it was recorded
+            async with sim.connect(TARGET) as client:
+                assert [json.loads(f)["frame"] for f in await read_all(client)] == ["4"]
+            assert await sim.events.get() == {"event": "served"}
+
+    run(body)
+
+
+def test_damage_costs_nothing_else(tmp_path: Path) -> None:
+    whole = journal(tmp_path / "a", ("open", URL, ""), *frames("1", "2"), damage=b"\xff\x00rubbish")
+
+    async def body() -> None:
+        async with running(journals=[whole]) as sim:
+            async with sim.connect(TARGET) as client:
+                assert [json.loads(f)["frame"] for f in await read_all(client)] == ["1", "2"]
+            told = await sim.events.get()
+            assert (told["event"], told["journal"], told["lines"]) == ("damage", "a", 1)
+            assert told["first"] == 2
+            assert await sim.events.get() == {"event": "served"}
+
+    run(body)
+
+
+def test_a_cut_journal_is_served_as_far_as_it_reads(tmp_path: Path) -> None:
+    whole = journal(tmp_path / "a", ("open", URL, ""), *frames(*map(str, range(50_000))))
+    packed = gzip.compress(whole.read_bytes())
+    cut = tmp_path / "cut.journal.gz"
+    cut.write_bytes(packed[: len(packed) // 2])
+
+    async def body() -> None:
+        async with running(journals=[cut]) as sim:
+            async with sim.connect(TARGET) as client:
+                found = [json.loads(f)["frame"] for f in await read_all(client)]
+            assert found == list(map(str, range(len(found))))
+            assert len(found) == sim.ready["connections"][0]["frames"] > 10_000
+            told = await sim.events.get()
+            assert (told["event"], told["lines"]) == ("damage", 0)
+            assert "cut off" in told["tail"]
+            assert await sim.events.get() == {"event": "served"}
+
+    run(body)
+
+
+def test_a_journal_without_a_connection_holds_bodies_for_others(tmp_path: Path) -> None:
+    polled = journal(tmp_path / "polled", ("rest", INFO, "{}"), ("rest", DEPTH, "{}"), damage=b"?")
+
+    async def body() -> None:
+        async with running(journals=[polled]) as sim:
+            assert sim.ready["connections"] == []
+            assert (await sim.events.get())["event"] == "damage"
+            assert await sim.events.get() == {"event": "served"}
+            assert [(await sim.get(ASK))[0] for _ in range(2)] == [200, 503]
+            assert [(await sim.get(ASK_INFO))[0] for _ in range(2)] == [200, 200]
+
+    run(body)
+
+
+def test_what_is_no_journal_is_refused_before_anything_listens(tmp_path: Path) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("hello\n")
+    closed = journal(tmp_path / "a", *frames("1"))
+
+    async def body() -> None:
+        for path in (tmp_path / "absent.journal", text, closed):
+            with pytest.raises(JournalError, match=path.name):
+                async with running(journals=[path]):
+                    pass
+
+    run(body)
