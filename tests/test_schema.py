@@ -20,7 +20,8 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 
 from marketprism import Session, guess_instrument
 from marketprism._core import dead_letter_message, ledger_message
-from marketprism.store.hot import _INSERT, MARKET_DATA_TYPES
+from marketprism.store.hot import MARKET_DATA_TYPES
+from marketprism.store.insert import _INSERT
 from marketprism.store.query import connect
 from marketprism.store.schema import TABLES, create, ddl
 

@@ -36,14 +36,8 @@ from nats.js.api import DiscardPolicy, StreamConfig
 from nats.js.errors import NotFoundError
 
 from marketprism._core import ledger_message
-from marketprism.store.hot import (
-    _RUNS_MAX,
-    DATA_TYPES,
-    MARKET_DATA_TYPES,
-    _behind,
-    _runs,
-    _sequence,
-)
+from marketprism.store.hot import DATA_TYPES, MARKET_DATA_TYPES, _behind, _sequence
+from marketprism.store.insert import _RUNS_MAX, _runs
 from marketprism.store.schema import TABLES
 
 Fact = tuple[str, str, bytes]

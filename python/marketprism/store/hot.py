@@ -6,46 +6,43 @@ data type until the linger, the row or the byte bound is reached; it is parsed f
 the rest is one INSERT per table and day; then the server is told.
 
 Promises: a message is acknowledged only after its row is in its table or in ``dead_letters``;
-whatever is killed when, every fact is stored once. Two questions before each insert make that so:
-which stream sequences are there (a redelivery) and which identities are there (a fact that came
-again by another way). An insert token is the belt for an insert whose answer was lost.
+whatever is killed when, every fact is stored once.
 
-Not here: what a row means (``schema``, the engine), reading (``query``, ``embedded.clickhouse``).
+Not here: what makes a row new and how it is inserted (``insert``), what it means (``schema``, the
+engine), reading (``query``, ``embedded.clickhouse``).
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import itertools
 import logging
 import re
 import tempfile
 import time
-from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import nats
 import nats.errors
 import orjson
 from clickhouse_connect.driver.client import Client as ClickHouse
-from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
+from clickhouse_connect.driver.exceptions import ClickHouseError
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import Error as JetStreamError
 
-from marketprism._core import dead_letter_message
 from marketprism.config import Settings
 from marketprism.embedded.clickhouse import Gateway
 from marketprism.serve.health import Check, PortInUse, check, port_of, serve_health
+from marketprism.store.insert import Row, Writer
 from marketprism.store.query import StoreError, connect, shown
 from marketprism.store.schema import TABLES, Table, create
 
@@ -85,66 +82,8 @@ STOP_SECONDS = 6.0
 """How long the last inserts may take after ``stop``; what is left is delivered again."""
 WRITERS = 4
 
-# Rows of one batch lie together; a run ends where the next value is further away than this.
-_SEQ_GAP = 10_000
-_TIME_GAP_MS = 60_000
-_RUNS_MAX = 16
-# More names than this are not listed in a query: the time window alone bounds it.
-_NAMES_MAX = 500
-
-_DAY_NS = 86_400_000_000_000
-_MS_NS = 1_000_000
-
 _TS_EVENT = re.compile(rb'"ts_event":(-?\d+)')
 _TS_RECV = re.compile(rb'"ts_recv":(-?\d+)')
-_TOO_FINE = re.compile(rb"\.\d{19}")
-
-_INSERT: Mapping[str, str | int] = {
-    # A key that is no column is a mistake to be seen, not a value to lose.
-    "input_format_skip_unknown_fields": 0,
-    "input_format_null_as_default": 0,
-    # Levels come as [["price", "quantity"], …].
-    "input_format_json_named_tuples_as_objects": 0,
-    "async_insert": 0,
-}
-
-# What the engine says when a row is at fault and not the engine: these rows are dead letters.
-_ROW_FAULTS = frozenset(
-    {
-        6,  # CANNOT_PARSE_TEXT
-        25,  # CANNOT_PARSE_ESCAPE_SEQUENCE
-        26,  # CANNOT_PARSE_QUOTED_STRING
-        27,  # CANNOT_PARSE_INPUT_ASSERTION_FAILED
-        32,  # ATTEMPT_TO_READ_AFTER_EOF
-        33,  # CANNOT_READ_ALL_DATA
-        38,  # CANNOT_PARSE_DATE
-        41,  # CANNOT_PARSE_DATETIME
-        53,  # TYPE_MISMATCH
-        69,  # ARGUMENT_OUT_OF_BOUND
-        70,  # CANNOT_CONVERT_TYPE
-        72,  # CANNOT_PARSE_NUMBER
-        117,  # INCORRECT_DATA: an unknown or repeated key among others
-        130,  # CANNOT_READ_ARRAY_FROM_TEXT
-        131,  # TOO_LARGE_STRING_SIZE
-        190,  # SIZES_OF_ARRAYS_DONT_MATCH
-        321,  # VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
-        349,  # CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
-        407,  # DECIMAL_OVERFLOW
-        467,  # CANNOT_PARSE_BOOL
-        469,  # VIOLATED_CONSTRAINT
-    }
-)
-
-
-class Row(NamedTuple):
-    """What is known of a message without reading its meaning. ``ts`` in ns; 0 if it has none."""
-
-    seq: int
-    message_id: str
-    subject: str
-    ts: int
-    timed: bool
-    data: bytes
 
 
 @dataclass
@@ -182,179 +121,9 @@ class Consumer:
         return f"store_hot_{self.table.data_type}"
 
 
-class Writer:
-    """Puts rows into tables, in a thread of its own; one a consumer, so its calls never overlap."""
-
-    def __init__(self, url: str, database: str, collector: str, run: int, n: Iterable[int]) -> None:
-        self._url = url
-        self._database = database
-        self._collector = collector
-        self._run = run
-        self._n = iter(n)
-        self._client: ClickHouse | None = None
-
-    def store(self, table: Table, held: Sequence[tuple[str, Msg]]) -> Counter[str]:
-        """Every message is a row of its table, or of ``dead_letters``, when this returns.
-
-        Counts ``stored``, ``skipped``, ``buried`` and ``inserts``. To be called again after an
-        error: what was stored is found and left out. Raises ``StoreError``, ``ClickHouseError``
-        or ``OSError`` when the engine cannot take rows now.
-        """
-        if self._client is None:
-            self._client = connect(self._url)
-        counts: Counter[str] = Counter()
-        groups: dict[tuple[str, int], list[Row]] = {}
-        for life, message in held:
-            row = _row(message)
-            groups.setdefault((life, row.ts // _DAY_NS), []).append(row)
-        for (life, day), rows in sorted(groups.items()):
-            fresh = self._missing(table, life, rows)
-            counts["skipped"] += len(rows) - len(fresh)
-            if fresh:
-                self._insert(table, life, day, fresh, counts)
-        return counts
-
-    def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None
-
-    def _ask(self, sql: str) -> bytes:
-        assert self._client is not None
-        return bytes(self._client.raw_query(sql, fmt="TabSeparatedRaw"))
-
-    def _missing(self, table: Table, life: str, rows: list[Row]) -> list[Row]:
-        """The rows of one day that are not stored yet, in the order of the stream, each once."""
-        rows = sorted(rows, key=lambda row: row.seq)
-        known = self._sequences(table, life, [row.seq for row in rows])
-        rows = [row for row in rows if row.seq not in known]
-        if not rows:
-            return rows
-        if table.newest_only:
-            return self._changed(table, rows)
-        once: dict[str, Row] = {}
-        for row in rows:
-            once.setdefault(row.message_id or f"\0{row.seq}", row)
-        stored = self._identities(table, list(once.values()))
-        return [row for name, row in once.items() if name not in stored]
-
-    def _sequences(self, table: Table, life: str, seqs: list[int]) -> frozenset[int]:
-        spans = " OR ".join(
-            f"stream_seq BETWEEN {low} AND {high}" for low, high in _runs(seqs, _SEQ_GAP)
-        )
-        found = self._ask(
-            f"SELECT stream_seq FROM {self._name(table)}"
-            f" WHERE stream = {_quoted(life)} AND ({spans})"
-        )
-        return frozenset(map(int, found.split()))
-
-    def _identities(self, table: Table, rows: list[Row]) -> frozenset[str]:
-        """The ids among those of ``rows`` whose facts are stored, from whatever message."""
-        named = {unquote(row.message_id): row.message_id for row in rows if row.message_id}
-        found: set[str] = set()
-        for timed in (True, False):
-            some = [row for row in rows if row.timed is timed and row.message_id]
-            if not some:
-                continue
-            where = _names([unquote(row.message_id) for row in some])
-            where.append(_span(table, some) if timed else _untimed(table, some))
-            answer = self._ask(
-                f"SELECT concat('{table.data_type}:', exchange, ':', market_type, ':', symbol,"
-                f" ':', {table.fact_sql}) FROM {self._name(table)} WHERE {' AND '.join(where)}"
-            )
-            found.update(answer.decode().split("\n"))
-        return frozenset(named[name] for name in found if name in named)
-
-    def _changed(self, table: Table, rows: list[Row]) -> list[Row]:
-        """The rows that differ from the newest of their instrument, stored or in the batch."""
-        where = _names([unquote(row.message_id) for row in rows if row.message_id])
-        answer = self._ask(
-            f"SELECT concat('{table.data_type}:', exchange, ':', market_type, ':', symbol) AS of,"
-            f" argMax({table.fact_sql}, (timestamp, stream_seq)) FROM {self._name(table)}"
-            f" WHERE {' AND '.join(where) or '1'} GROUP BY of"
-        )
-        lines = filter(None, answer.decode().split("\n"))
-        newest = dict(line.split("\t", 1) for line in lines)
-        changed = []
-        for row in rows:
-            of, _, fact = unquote(row.message_id).rpartition(":")
-            if not of or newest.get(of) != fact:
-                changed.append(row)
-                newest[of] = fact
-        return changed
-
-    def _insert(
-        self, table: Table, life: str, day: int, rows: list[Row], counts: Counter[str]
-    ) -> None:
-        """Insert rows of one day; rows at fault are found by halving and buried."""
-        assert self._client is not None
-        sound = []
-        for row in rows:
-            fault = _unsound(table, row.data)
-            if fault:
-                self._bury(life, row, fault)
-                counts["buried"] += 1
-            else:
-                sound.append(row)
-        if sound:
-            self._insert_sound(table, life, day, sound, counts)
-
-    def _insert_sound(
-        self, table: Table, life: str, day: int, rows: list[Row], counts: Counter[str]
-    ) -> None:
-        assert self._client is not None
-        seqs = array("Q", [row.seq for row in rows])
-        token = f"{life}:{table.name}:{day}:{hashlib.sha256(seqs.tobytes()).hexdigest()}"
-        try:
-            self._client.raw_insert(
-                self._name(table),
-                insert_block=_body(life, rows),
-                settings={**_INSERT, "insert_deduplication_token": token},
-                fmt="JSONEachRow",
-            )
-        except DatabaseError as error:
-            code, words = _said(error)
-            if code not in _ROW_FAULTS:
-                raise
-            if len(rows) == 1:
-                self._bury(life, rows[0], words)
-                counts["buried"] += 1
-                return
-            half = len(rows) // 2
-            self._insert_sound(table, life, day, rows[:half], counts)
-            self._insert_sound(table, life, day, rows[half:], counts)
-            return
-        counts["stored"] += len(rows)
-        counts["inserts"] += 1
-
-    def _bury(self, life: str, row: Row, reason: str) -> None:
-        """A dead letter in the place of a row, under the sequence of its message: once."""
-        table = TABLES["dead_letter"]
-        if self._sequences(table, life, [row.seq]):
-            return
-        exchange = row.subject.split(".")[1] if row.subject.count(".") else None
-        letter = dead_letter_message(
-            collector=self._collector,
-            run=self._run,
-            n=next(self._n),
-            ts=time.time_ns(),
-            origin="row",
-            reason=reason[:1000],
-            where=f"{row.subject} {life}:{row.seq}",
-            payload=row.data,
-            exchange=None if exchange == "-" else exchange,
-        )
-        assert self._client is not None
-        self._client.raw_insert(
-            self._name(table),
-            insert_block=_spliced(letter.payload, _ours(life), row.seq),
-            settings={**_INSERT, "insert_deduplication_token": f"{life}:buried:{row.seq}"},
-            fmt="JSONEachRow",
-        )
-        _log.warning("%s %s:%d cannot be stored: %s", row.subject, life, row.seq, reason[:200])
-
-    def _name(self, table: Table) -> str:
-        return f"`{self._database}`.`{table.name}`"
+def _store(writer: Writer, table: Table, held: Sequence[tuple[str, Msg]]) -> Counter[str]:
+    """What the writer's thread does: even looking for the ids is kept off the event loop."""
+    return writer.store(table, [(life, _row(message)) for life, message in held])
 
 
 def _row(message: Msg) -> Row:
@@ -384,106 +153,6 @@ def _behind(reply: str) -> int:
     """How many messages of the consumer came after this one, from its ack subject."""
     tokens = reply.split(".")
     return int(tokens[8] if len(tokens) == 9 else tokens[10])
-
-
-def _runs(values: Iterable[int], gap: int) -> list[tuple[int, int]]:
-    """Ascending values as at most ``_RUNS_MAX`` spans, broken at the widest gaps above ``gap``.
-
-    One late redelivery among new messages must not make a query read everything in between.
-    """
-    ordered = list(values)
-    breaks = sorted(
-        (
-            (after - before, index)
-            for index, (before, after) in enumerate(itertools.pairwise(ordered))
-            if after - before > gap
-        ),
-        reverse=True,
-    )[: _RUNS_MAX - 1]
-    cuts = sorted(index + 1 for _, index in breaks)
-    starts, ends = [0, *cuts], [*cuts, len(ordered)]
-    return [(ordered[low], ordered[high - 1]) for low, high in zip(starts, ends, strict=True)]
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def _names(ids: Iterable[str]) -> list[str]:
-    """Conditions on the exchanges, market types and symbols that ``ids`` name."""
-    parts = [one.split(":", 4) for one in ids]
-    conditions = []
-    for position, column in ((1, "exchange"), (2, "market_type"), (3, "symbol")):
-        names = {part[position] for part in parts if len(part) == 5}
-        if 0 < len(names) <= _NAMES_MAX:
-            conditions.append(f"{column} IN ({', '.join(map(_quoted, sorted(names)))})")
-    return conditions
-
-
-def _span(table: Table, rows: Iterable[Row]) -> str:
-    """The windows of venue time in which facts equal to ``rows`` would lie."""
-    windows = " OR ".join(
-        f"timestamp BETWEEN fromUnixTimestamp64Milli(toInt64({low}), 'UTC')"
-        f" AND fromUnixTimestamp64Milli(toInt64({high}), 'UTC')"
-        for low, high in _runs(sorted(row.ts // _MS_NS for row in rows), _TIME_GAP_MS)
-    )
-    return f"({windows})"
-
-
-def _untimed(table: Table, rows: Iterable[Row]) -> str:
-    """The range of ids, where a fact has no venue time to look for it by."""
-    condition = "isNull(ts_event)"
-    numbers = [re.search(r"\d+", row.message_id.rsplit(":", 1)[-1]) for row in rows]
-    if table.id_number and all(numbers):
-        values = [int(number[0]) for number in numbers if number]
-        condition += f" AND {table.id_number} BETWEEN {min(values)} AND {max(values)}"
-    return condition
-
-
-def _unsound(table: Table, data: bytes) -> str | None:
-    """Why a payload must not be shown to the engine, which would take it for something else.
-
-    Closing a payload that was cut short would forge a row, and digits after the 18th would be cut
-    off without an error.
-    """
-    if not data.rstrip().endswith(b"}"):
-        return "not a JSON object: the payload does not end with a closing brace"
-    if not data.isascii():
-        try:
-            data.decode()
-        except UnicodeDecodeError as error:
-            return f"not a JSON object: the payload is no UTF-8 text ({error.reason})"
-    if not table.free_text and _TOO_FINE.search(data):
-        return "a number has more than 18 fractional digits and would be cut"
-    return None
-
-
-def _said(error: DatabaseError) -> tuple[int | None, str]:
-    """The engine's number for an error, and its words in one line.
-
-    chDB quotes the row in its message and may cut a character in two; the message then reaches us
-    only as the bytes that Python could not decode.
-    """
-    text, code = str(error), error.code
-    if code is None and isinstance(error.__cause__, UnicodeDecodeError):
-        text = error.__cause__.object.decode("utf-8", "replace")
-        found = re.search(r"Code: (\d+)", text)
-        code = int(found[1]) if found else None
-    return code, " ".join(text.split())
-
-
-def _ours(life: str) -> bytes:
-    return b',"stream":' + orjson.dumps(life) + b',"stream_seq":'
-
-
-def _spliced(data: bytes, ours: bytes, seq: int) -> bytes:
-    """The payload with our two keys put before its closing brace; nobody reads the rest."""
-    return data.rstrip()[:-1] + ours + b"%d}\n" % seq
-
-
-def _body(life: str, rows: Iterable[Row]) -> bytes:
-    ours = _ours(life)
-    return b"".join([_spliced(row.data, ours, row.seq) for row in rows])
 
 
 class Store:
@@ -838,7 +507,7 @@ class Store:
         wait = RETRY_FIRST
         while True:
             call = loop.run_in_executor(
-                self._threads, writer.store, consumer.table, consumer.storing
+                self._threads, _store, writer, consumer.table, consumer.storing
             )
             try:
                 counts = await self._watched(consumer, call)
