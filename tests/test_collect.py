@@ -108,6 +108,40 @@ def test_whatever_is_killed_every_fact_is_stored_once(tmp_path: Path, killed: st
     assert rows(tmp_path, BOOKS) == [[made, made]]
 
 
+def test_what_was_missed_while_the_venue_was_away_is_named(tmp_path: Path) -> None:
+    run = subprocess.Popen(
+        command(
+            *("collect", "--demo", "--duration", "12", "--data-dir", tmp_path, "--json"),
+            *("--set", "sim.trades_per_second=500"),
+        ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        said = _wait_stored(run, tmp_path, 500)
+        os.kill(said["children"]["venue"], signal.SIGKILL)
+        out, err = run.communicate(timeout=90)
+    finally:
+        run.kill()
+    result = summary(subprocess.CompletedProcess([], run.returncode, out, err))
+    assert result["books"] == {"live": 4}
+    assert result["gaps"]["open"] == 4
+    by = "exchange, symbol"
+    missing = rows(
+        tmp_path,
+        f"SELECT {by}, max(toUInt64(trade_id)) - min(toUInt64(trade_id)) + 1 - count() AS n "
+        f"FROM marketprism_hot.trades GROUP BY {by} ORDER BY {by}",
+    )
+    named = rows(
+        tmp_path,
+        f"SELECT {by}, sum(to_id - from_id + 1) AS n FROM marketprism_hot.ledger "
+        f"WHERE event = 'gap' AND data_type = 'trade' GROUP BY {by} ORDER BY {by}",
+    )
+    assert missing == named
+    assert all(int(n) > 0 for *_, n in missing)
+
+
 def _wait_stored(run: subprocess.Popen[str], data_dir: Path, wanted: int) -> dict[str, Any]:
     """Returns what `run.json` says once so many trades are stored and not yet all of them."""
     end = time.monotonic() + 60

@@ -26,6 +26,7 @@ from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from . import venues
 from ._core import Instrument, Session, guess_instrument, instruments
@@ -121,7 +122,9 @@ async def collect(settings: Settings, options: Options) -> tuple[int, dict[str, 
                 raise RunError(str(error)) from error
             stack.push_async_callback(publisher.close)
             ledger = Ledger(publisher, settings.collector, run)
-            rest = await stack.enter_async_context(Rest())
+            rest = await stack.enter_async_context(
+                Rest(proxies=not (options.demo or options.replay))
+            )
             state = _Run(settings, options, run, ports, publisher, ledger, rest, stop)
             if server:
                 server.ended = lambda *what: _ended(state, *what)
@@ -337,16 +340,18 @@ async def _start_store(state: _Run, nats_url: str, stack: contextlib.AsyncExitSt
         state.clickhouse = f"http://{_HOST}:{state.ports['clickhouse']}/"
     else:
         state.clickhouse = url or ""
-    words += _inherited(state.options)
+    words += _inherited(state)
     child = Child("store", _marketprism(*words), ended=lambda *a: _ended(state, *a))
     await _start_child(state, child, stack)
 
 
-def _inherited(options: Options) -> list[str]:
-    words = ["--config", str(options.config)] if options.config else []
-    for item in options.overrides:
+def _inherited(state: _Run) -> list[str]:
+    """The settings as we got them; what the children do is told by us unless it goes wrong."""
+    words = ["--config", str(state.options.config)] if state.options.config else []
+    for item in state.options.overrides:
         words += ["--set", item]
-    return words
+    level = state.settings.log.level
+    return [*words, "--log-level", "WARNING" if level == "INFO" else level]
 
 
 async def _start_venue(state: _Run, stack: contextlib.AsyncExitStack) -> dict[str, Any]:
@@ -368,7 +373,7 @@ async def _start_venue(state: _Run, stack: contextlib.AsyncExitStack) -> dict[st
 
     words = ["sim", "--until-pipe-closes"]
     words += ["--ws-port", str(_free_port()), "--rest-port", str(_free_port())]
-    words += _inherited(options)
+    words += _inherited(state)
     if options.demo:
         start = state.settings.sim.start or time.time_ns()
         words += ["--set", f"sim.start={start}"]
@@ -400,9 +405,9 @@ def _damage(event: dict[str, Any]) -> str:
 async def _plan(state: _Run, source: dict[str, Any]) -> list[Feed]:
     if state.options.replay:
         return [await _recorded_feed(state, source, c) for c in source["connections"]]
+    log.info("not covered yet, left out: %s", ", ".join(venues.NOT_YET))
     feeds: list[Feed] = []
-    wanted = state.settings.exchanges
-    for exchange in wanted:
+    for exchange in state.settings.exchanges:
         feeds += await _exchange_feeds(state, source, exchange)
     if not feeds:
         raise RunError("nothing to collect: no exchange lists any of the symbols asked for", 2)
@@ -542,17 +547,18 @@ async def _run_feeds(state: _Run, frames_in_all: int) -> None:
     """Until the time is up, all is served, or somebody asks to stop."""
     async with asyncio.TaskGroup() as group:
         feeds = [group.create_task(feed.run(), name=feed.url) for feed in state.feeds]
-        ends = [asyncio.create_task(state.stop.wait())]
-        if state.options.replay:
-            ends.append(asyncio.create_task(asyncio.wait(feeds)))  # type: ignore[arg-type]
+        stopped = asyncio.create_task(state.stop.wait())
+        over = asyncio.create_task(asyncio.wait(feeds))
         progress = asyncio.create_task(_progress(state, frames_in_all))
         await asyncio.wait(
-            ends, timeout=state.options.duration, return_when=asyncio.FIRST_COMPLETED
+            [stopped, over],
+            timeout=state.options.duration,
+            return_when=asyncio.FIRST_COMPLETED,
         )
         state.stop.set()
         await asyncio.gather(*(feed.stop() for feed in state.feeds))
         await asyncio.wait(feeds)
-        for task in (*ends, progress):
+        for task in (stopped, over, progress):
             task.cancel()
 
 
@@ -644,6 +650,7 @@ def _checks(state: _Run) -> dict[str, Check]:
     books = [book for feed in feeds for book in feed.books()]
     live = sum(book.state == "live" for book in books)
     frames = sum(feed.frames for feed in feeds)
+    down = [child.name for child in state.children if not child.running]
     return {
         "nats": check(
             "healthy" if publisher.connected else "degraded",
@@ -666,8 +673,8 @@ def _checks(state: _Run) -> dict[str, Check]:
             wanted=len(books),
         ),
         "children": check(
-            "healthy",
-            "running",
+            "degraded" if down else "healthy",
+            f"down: {', '.join(down)}" if down else "running",
             restarts={child.name: child.restarts for child in state.children},
         ),
     }
@@ -677,20 +684,22 @@ async def _progress(state: _Run, frames_in_all: int) -> None:
     """A line on a terminal: messages a second, books live, rows stored. Quiet elsewhere."""
     if not sys.stderr.isatty():
         return
-    total: float | None = frames_in_all or None
+    total: float | None = frames_in_all or state.options.duration
     began = time.monotonic()
     before = 0
-    unit = "frame" if total else "s"
-    with tqdm(
-        total=total or state.options.duration, unit=unit, file=sys.stderr, dynamic_ncols=True
-    ) as bar:
-        async for _ in _every(0.5):
+    unit = "frames" if frames_in_all else "s"
+    shape = "{n:,.0f} of {total:,.0f} {unit} |{bar:24}| {desc}" if total else "{n:.0f} s {desc}"
+    with (
+        logging_redirect_tqdm(),
+        tqdm(total=total, unit=unit, file=sys.stderr, dynamic_ncols=True, bar_format=shape) as bar,
+    ):
+        async for _ in _every(1.0):
             frames = sum(feed.frames for feed in state.feeds)
             books = [b.state for feed in state.feeds for b in feed.books()]
             rows = sum((await _count_tables(state)).values()) - sum(state.tables_before.values())
             bar.n = frames if frames_in_all else round(time.monotonic() - began, 1)
-            bar.set_postfix_str(
-                f"{(frames - before) * 2:,} frames/s, {books.count('live')}/{len(books)} books "
+            bar.set_description_str(
+                f"{frames - before:,} frames/s, {books.count('live')}/{len(books)} books "
                 f"live, {state.publisher.acknowledged:,} published, {rows:,} rows stored"
             )
             before = frames

@@ -181,7 +181,10 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 
 def _log(level: str) -> None:
     logging.basicConfig(
-        level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        level=level,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
+        datefmt="%H:%M:%S",
     )
     # One line a state change is ours; these tell one a connection.
     for library in ("websockets", "nats", "aiohttp", "clickhouse_connect"):
@@ -226,7 +229,26 @@ def _collect(arguments: argparse.Namespace) -> int:
     status, summary = asyncio.run(run_collector(settings, options))
     if arguments.json:
         _say(summary)
+    else:
+        sys.stdout.write(_told(summary, settings.data_dir))
     return status
+
+
+def _told(summary: dict[str, Any], data_dir: Path) -> str:
+    """The summary for people."""
+    gaps = summary["gaps"]
+    stored = ", ".join(f"{n:,} {name}" for name, n in summary["stored"].items()) or "nothing new"
+    books = ", ".join(f"{n} {state}" for state, n in summary["books"].items()) or "none"
+    return (
+        f"stored       {stored}\n"
+        f"again        {summary['skipped_duplicates']:,} facts were there already\n"
+        f"books        {books}\n"
+        f"gaps         {gaps['open']} open, {gaps['healed']} healed, {gaps['lost']} lost\n"
+        f"unreadable   {summary['rejected']:,} (in dead_letters)\n"
+        f"pending      {summary['pending']:,}\n"
+        f"look         marketprism sql --data-dir {data_dir} "
+        "'SELECT * FROM marketprism_hot.trades LIMIT 3'\n"
+    )
 
 
 def _replay(arguments: argparse.Namespace) -> int:

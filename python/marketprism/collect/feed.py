@@ -15,6 +15,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
@@ -40,6 +41,7 @@ _TICK = 1.0
 # FEATURES S2-01, S2-02: 10 s to connect, 1 s to 30 s between tries, 60 s for a pong.
 _OPEN_TIMEOUT = 10.0
 _DELAY_FIRST, _DELAY_MAX, _DELAY_FACTOR = 1.0, 30.0, 2.0
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _PING_INTERVAL, _PING_TIMEOUT, _CLOSE_TIMEOUT = 20.0, 60.0, 2.0
 
 
@@ -121,6 +123,8 @@ class Feed:
                 async with connect(
                     self.url,
                     compression=None,
+                    # The built-in venue is never behind a proxy.
+                    proxy=None if urlsplit(self.url).hostname in _LOOPBACK else True,
                     max_size=_FRAME_BYTES_MAX,
                     max_queue=_QUEUE_FRAMES,
                     open_timeout=_OPEN_TIMEOUT,

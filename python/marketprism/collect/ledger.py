@@ -79,7 +79,8 @@ class Ledger:
         self.faults[fault.label] += 1
         self._account(fault)
         if fault.frame is not None:
-            await self.dead_letter("frame", fault.detail, where, fault.frame, exchange)
+            origin = "body" if fault.label == "seed_refused" else "frame"
+            await self.dead_letter(origin, fault.detail, where, fault.frame, exchange)
             return
         event, cause = _EVENTS.get(fault.label, (fault.label, None))
         message = ledger_message(

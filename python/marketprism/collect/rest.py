@@ -30,15 +30,21 @@ class RestError(Exception):
 
 
 class Rest:
-    """One HTTP session and, per host, the time before which the venue will not be asked."""
+    """One HTTP session and, per host, the time before which the venue will not be asked.
 
-    def __init__(self) -> None:
+    ``proxies``: those of the environment are used.
+    """
+
+    def __init__(self, *, proxies: bool = True) -> None:
+        self._proxies = proxies
         self._session: aiohttp.ClientSession | None = None
         self._not_before: dict[str, float] = {}
 
     async def __aenter__(self) -> Rest:
         connector = aiohttp.TCPConnector(limit=_CONNECTIONS_MAX)
-        self._session = aiohttp.ClientSession(timeout=_TIMEOUT, connector=connector, trust_env=True)
+        self._session = aiohttp.ClientSession(
+            timeout=_TIMEOUT, connector=connector, trust_env=self._proxies
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:

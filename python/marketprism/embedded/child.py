@@ -71,7 +71,18 @@ class Child:
         A child that was ready once is started again whenever it ends.
         """
         self._task = asyncio.create_task(self._run(), name=self.name)
+        self._task.add_done_callback(self._over)
         await self._up
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there at this moment."""
+        return self._process is not None and self._process.returncode is None
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        """Whatever ends the supervision before the child was ready is told to who waits."""
+        if not task.cancelled() and (error := task.exception()):
+            self._fail(str(error))
 
     async def _run(self) -> None:
         delay = _DELAY_FIRST
