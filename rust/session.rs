@@ -419,13 +419,10 @@ impl Session {
         let Some(book) = &life.book else { return };
         let ((known_bids, known_asks), (bids_cut, asks_cut)) = (book.known(), book.cut());
         let thin = depth * RENEW_NUMERATOR / RENEW_DENOMINATOR;
-        if (bids_cut && known_bids < thin) || (asks_cut && known_asks < thin) {
-            if life.renewals.ask(now) {
-                life.splice = Some(Splice::default());
-                out.requests.push(Request::Seed { instrument: at, reason: "horizon" });
-            }
-        } else {
-            life.renewals.calm();
+        let near = (bids_cut && known_bids < thin) || (asks_cut && known_asks < thin);
+        if near && life.renewals.ask(now) {
+            life.splice = Some(Splice::default());
+            out.requests.push(Request::Seed { instrument: at, reason: "horizon" });
         }
         if (bids_cut && known_bids == 0) || (asks_cut && known_asks == 0) {
             if life.horizon_since.is_none() {
@@ -550,6 +547,7 @@ impl Session {
             book.renew(image);
         }
         life.splice = None;
+        life.renewals.calm();
         out.faults.push(Fault::new(FaultKind::Reseeded { seed }).about(at, "orderbook"));
     }
 
