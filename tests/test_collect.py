@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,42 @@ def test_told_to_stop_it_stores_what_it_received(tmp_path: Path, number: signal.
     result = summary(subprocess.CompletedProcess([], run.returncode, out, err))
     assert result["pending"] == 0
     assert result["stored"]["trades"] == result["received"]["trade"] > 0
+
+
+def test_told_to_stop_while_nats_hangs_it_ends_and_counts_what_is_pending(tmp_path: Path) -> None:
+    run = subprocess.Popen(
+        command(
+            *("collect", "--demo", "--data-dir", tmp_path, "--json"),
+            *("--set", "sim.trades_per_second=2000"),
+        ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        said = _wait_stored(run, tmp_path, 1000)
+        os.kill(said["children"]["nats-server"], signal.SIGSTOP)
+        before = _frames(said)
+        while _frames(said) == before:
+            assert run.poll() is None, run.communicate()[1]
+        run.terminate()
+        out, err = run.communicate(timeout=60)
+    finally:
+        run.kill()
+    result = summary(subprocess.CompletedProcess([], run.returncode, out, err))
+    assert result["pending"] > 0
+    # What was acknowledged is in the stream, and the next start stores it.
+    again = summary(
+        marketprism("collect", "--demo", "--duration", "1", "--data-dir", tmp_path, "--json")
+    )
+    assert again["pending"] == 0
+
+
+def _frames(said: dict[str, Any]) -> int:
+    """How many frames the collector has read, by its own health page."""
+    url = f"http://127.0.0.1:{said['ports']['health']}/health"
+    with urllib.request.urlopen(url, timeout=10) as page:
+        return int(json.load(page)["checks"]["connections"]["frames"])
 
 
 def test_a_bad_frame_and_a_strange_symbol_cost_nobody_else(tmp_path: Path) -> None:

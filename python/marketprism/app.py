@@ -14,12 +14,13 @@ import contextlib
 import fcntl
 import json
 import logging
+import math
 import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -57,9 +58,12 @@ PORTS = {
 }
 _HOST = "127.0.0.1"
 _STORE_WAIT = 60.0  # seconds that a run with an end waits until all is stored
-_DRAIN = 10.0  # seconds that a run which was told to end takes at most
-_CHILD_STOP = 5.0
+# A run that was told to end takes at most 10 s: so long for what was received, the rest for ending
+# the children.
+_DRAIN = 5.5
+_CHILD_STOP_LATE = 1.0
 _LOCK_TRIES = 10
+_LOOK = 0.1  # seconds between looks at whether an end has come
 
 
 class RunError(Exception):
@@ -100,6 +104,7 @@ class _Run:
     tables_before: dict[str, int] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
     interrupted: bool = False
+    deadline: float = math.inf
     clickhouse: str = ""
     served: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -298,7 +303,7 @@ async def _start_nats(
         await child.start()
     except (ChildError, embedded_nats.NatsServerError) as error:
         raise RunError(f"{error}; see {home / 'server.log'}") from error
-    stack.push_async_callback(child.stop, _CHILD_STOP)
+    stack.push_async_callback(child.stop)
     return f"nats://{_HOST}:{ports['nats']}", child
 
 
@@ -325,7 +330,7 @@ async def _start_child(state: _Run, child: Child, stack: contextlib.AsyncExitSta
     except ChildError as error:
         raise RunError(str(error)) from error
     finally:
-        stack.push_async_callback(child.stop, _CHILD_STOP)
+        stack.push_async_callback(child.stop)
     state.children.append(child)
 
 
@@ -532,10 +537,11 @@ def _feed(
 
 def _listen_for_signals(state: _Run) -> None:
     def on_signal() -> None:
-        if state.stop.is_set():
+        if state.interrupted:
             os._exit(1)
         log.info("stopping: what was received is stored first; once more ends at once")
         state.interrupted = True
+        state.deadline = min(state.deadline, time.monotonic() + _DRAIN)
         state.stop.set()
 
     loop = asyncio.get_running_loop()
@@ -555,16 +561,46 @@ async def _run_feeds(state: _Run, frames_in_all: int) -> None:
             timeout=state.options.duration,
             return_when=asyncio.FIRST_COMPLETED,
         )
-        state.stop.set()
-        await asyncio.gather(*(feed.stop() for feed in state.feeds))
-        await asyncio.wait(feeds)
-        for task in (stopped, over, progress):
+        state.deadline = min(state.deadline, time.monotonic() + _STORE_WAIT)
+        stopping = [group.create_task(feed.stop()) for feed in state.feeds]
+        if not await _by_deadline(state, [*feeds, *stopping]):
+            log.error("what was received last could not be published before the end")
+        for task in (stopped, over, progress, *feeds, *stopping):
             task.cancel()
+
+
+async def _by_deadline(state: _Run, tasks: Sequence[asyncio.Task[Any]]) -> bool:
+    """True once all are done; False when the deadline, which a signal brings nearer, is over."""
+    while any(not task.done() for task in tasks):
+        if time.monotonic() >= state.deadline:
+            return False
+        await asyncio.wait(tasks, timeout=_LOOK)
+    return True
 
 
 async def _finish(state: _Run) -> int:
     """Waits for the acknowledgements, then for the store. 0, or 1 where a journal was damaged."""
-    end = time.monotonic() + (_DRAIN - 2.0 if state.interrupted else _STORE_WAIT)
+    publisher = state.publisher
+    telling = asyncio.create_task(_tell_end(state))
+    await _by_deadline(state, [telling])
+    telling.cancel()
+    while not await publisher.drained(_LOOK) and time.monotonic() < state.deadline:
+        pass
+    if publisher.pending:
+        log.error("%d messages are not acknowledged by NATS", publisher.pending)
+    left = -1
+    while state.settings.store.run and publisher.connected and time.monotonic() < state.deadline:
+        left = await _unstored(state)
+        if left == 0:
+            break
+        await asyncio.sleep(_LOOK)
+    if left != 0:
+        for child in state.children:
+            child.patience = _CHILD_STOP_LATE
+    return 1 if state.damaged else 0
+
+
+async def _tell_end(state: _Run) -> None:
     await state.ledger.tell_untold()
     for feed in state.feeds:
         counts = dict(sorted(feed.session.counts().items()))
@@ -572,13 +608,6 @@ async def _finish(state: _Run) -> int:
             "frames", exchange=feed.exchange, detail=json.dumps(counts), count=feed.frames
         )
     await state.ledger.write("stopped", cause="interrupted" if state.interrupted else "complete")
-    if not await state.publisher.drained(max(0.1, end - time.monotonic())):
-        log.warning("%d messages are not acknowledged by NATS", state.publisher.pending)
-    while state.settings.store.run and time.monotonic() < end:
-        if await _unstored(state) == 0:
-            break
-        await asyncio.sleep(0.1)
-    return 1 if state.damaged else 0
 
 
 async def _unstored(state: _Run) -> int:
@@ -600,7 +629,8 @@ async def _summary(state: _Run, seconds: float, source: dict[str, Any]) -> dict[
     publisher, ledger = state.publisher, state.ledger
     after = await _count_tables(state)
     stored = {name: after[name] - state.tables_before.get(name, 0) for name in after}
-    unstored = await _unstored(state) if state.settings.store.run else 0
+    asked = state.settings.store.run and publisher.connected
+    unstored = await _unstored(state) if asked else 0
     # Once all is stored, what was acknowledged and is no new row was there before.
     skipped = publisher.acknowledged - sum(stored.values()) if after and unstored == 0 else 0
     return {

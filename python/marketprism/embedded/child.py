@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 _DELAY_FIRST, _DELAY_MAX = 1.0, 30.0
 _CALM = 60.0  # a child that lived this long is started again after the first delay
 _LINE_MAX = 1024**2
+_PATIENCE = 5.0  # seconds that a child has to end
 
 Announce = Callable[[dict[str, Any]], None]
 
@@ -53,6 +54,7 @@ class Child:
         self.name = name
         self.argv = argv
         self.restarts = 0
+        self.patience = _PATIENCE
         self.pid = 0
         self._announce = announce
         self._before = before
@@ -153,8 +155,8 @@ class Child:
         if said.get("event") == "ready" and not self._up.done():
             self._up.set_result(None)
 
-    async def stop(self, timeout: float) -> None:
-        """Closes the pipe, and after ``timeout`` seconds ends the process."""
+    async def stop(self) -> None:
+        """Closes the pipe, and after ``patience`` seconds ends the process."""
         self._stopping = True
         process = self._process
         if process and process.returncode is None:
@@ -165,9 +167,9 @@ class Child:
                 with contextlib.suppress(ProcessLookupError):
                     process.terminate()
             try:
-                await asyncio.wait_for(process.wait(), timeout)
+                await asyncio.wait_for(process.wait(), self.patience)
             except TimeoutError:
-                log.warning("%s did not end in %.0f s; killed", self.name, timeout)
+                log.warning("%s did not end in %.0f s; killed", self.name, self.patience)
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
         if self._task:
