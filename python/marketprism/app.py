@@ -153,7 +153,7 @@ async def _go(
     state.feeds = await _plan(state, source)
     try:
         page = await serve_health(
-            _HOST, state.ports["health"], "collector", lambda: _checks(state), moved_by="--ports"
+            settings.listen, state.ports["health"], "collector", lambda: _checks(state)
         )
     except PortInUse as error:
         raise RunError(str(error)) from error

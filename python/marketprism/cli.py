@@ -312,6 +312,7 @@ def _store(arguments: argparse.Namespace) -> int:
             clickhouse_url=url,
             http_port=arguments.http_port,
             gateway_port=arguments.gateway_port,
+            host=settings.listen,
             on_ready=lambda ports: _say({"event": "ready", **ports}),
             stop=stop,
         )

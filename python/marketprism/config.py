@@ -144,6 +144,7 @@ class Settings(_Section):
 
     collector: str = Field(default_factory=_host, pattern=r"^[A-Za-z0-9_-]{1,64}$")
     data_dir: Path = Path("data")
+    listen: str = "127.0.0.1"
     exchanges: tuple[Exchange, ...] = (
         Exchange(exchange="binance_spot"),
         Exchange(exchange="binance_derivatives"),
@@ -212,6 +213,9 @@ def _from_environment(environ: dict[str, str]) -> list[tuple[str, Any]]:
         ("MARKETPRISM_CLICKHOUSE_URL", "clickhouse.url"),
         ("LOG_LEVEL", "log.level"),
         ("MARKETPRISM_LOG_LEVEL", "log.level"),
+        ("MARKETPRISM_COLLECTOR", "collector"),
+        ("MARKETPRISM_DATA_DIR", "data_dir"),
+        ("MARKETPRISM_LISTEN", "listen"),
     ):
         if environ.get(name):
             found.append((key, environ[name]))
