@@ -12,6 +12,9 @@ use crate::decimal::{self, Decimal, POW10};
 use crate::event::{Cursor, Levels, SeedHead};
 use crate::ladder::{Ladder, Level};
 
+/// Levels as (price, size) texts, best first.
+pub type LevelTexts = Vec<(String, String)>;
+
 /// Why a frame could not become part of the book. The book is not to be used any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unfit {
@@ -199,7 +202,7 @@ impl Book {
     }
 
     /// Best first, as (price, size) texts.
-    pub fn top_texts(&self, depth: usize) -> (Vec<(String, String)>, Vec<(String, String)>) {
+    pub fn top_texts(&self, depth: usize) -> (LevelTexts, LevelTexts) {
         let side = |ladder: &Ladder, sign: i64| {
             ladder
                 .top(depth)
