@@ -167,6 +167,21 @@ impl Session {
         self.batch(py, &mut inner, batch)
     }
 
+    #[pyo3(signature = (instrument, *, trade=None, aggregate=None, book=None))]
+    fn resume(
+        &self,
+        py: Python<'_>,
+        instrument: &Instrument,
+        trade: Option<(u64, u64)>,
+        aggregate: Option<(u64, u64)>,
+        book: Option<(u64, u64)>,
+    ) -> PyResult<()> {
+        let at = self.position(py, instrument)?;
+        let last = |known: Option<(u64, u64)>| known.map(|(id, ts)| (id, Some(ts)));
+        self.lock(py).session.resume(at, last(trade), last(aggregate), last(book));
+        Ok(())
+    }
+
     fn receive(
         &self,
         py: Python<'_>,

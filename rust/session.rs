@@ -61,14 +61,17 @@ pub struct Batch {
     pub faults: Vec<Fault>,
 }
 
+/// An id of the venue's and its time.
+pub type Last = (u64, Option<u64>);
+
 struct Slot {
     instrument: Instrument,
     names: Names,
     life: Life,
     /// This connection carries the instrument's book, so it is seeded even while it is quiet.
     seeded_when_quiet: bool,
-    last_trade: Option<(u64, Option<u64>)>,
-    last_aggregate: Option<(u64, Option<u64>)>,
+    last_trade: Option<Last>,
+    last_aggregate: Option<Last>,
     worth_told: bool,
 }
 
@@ -145,6 +148,21 @@ impl Session {
         }
         self.flush_at = u64::MAX;
         Batch::default()
+    }
+
+    /// What an earlier run published last, so that what was missed since is named. Ids and venue
+    /// times; to be called before `open`.
+    pub fn resume(
+        &mut self,
+        at: usize,
+        trade: Option<Last>,
+        aggregate: Option<Last>,
+        book: Option<Last>,
+    ) {
+        let slot = &mut self.slots[at];
+        slot.last_trade = trade.or(slot.last_trade);
+        slot.last_aggregate = aggregate.or(slot.last_aggregate);
+        slot.life.ended = book.or(slot.life.ended);
     }
 
     /// One frame, with the time it left the socket.
