@@ -58,8 +58,8 @@ impl Book {
     /// A book from a full image. `known` keeps the printed digits of an earlier life.
     pub fn from_seed(head: SeedHead, levels: &Levels, depth_max: usize) -> Result<Book, Unfit> {
         let mut book = Book {
-            bids: Ladder::with_capacity(levels.bids.len() + 64),
-            asks: Ladder::with_capacity(levels.asks.len() + 64),
+            bids: Ladder::default(),
+            asks: Ladder::default(),
             cursor: Cursor { last: head.last, fresh: true },
             price: Places::default(),
             quantity: Places::default(),

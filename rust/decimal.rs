@@ -82,6 +82,42 @@ impl Decimal {
         Some(Decimal { mantissa: if negative { -mantissa } else { mantissa }, scale, digits })
     }
 
+    /// Reads the plain decimal (`digits[.digits]`) that `text` begins with, and says how long it
+    /// is. `None` for anything that is not plain, or too long to be read without a check a digit:
+    /// `parse` then says what it is. This is the hot path of every book.
+    #[inline(always)]
+    pub fn scan(text: &[u8]) -> Option<(Decimal, usize)> {
+        let mut at = 0;
+        let mut mantissa: u64 = 0;
+        while let Some(digit) = digit(text, at) {
+            mantissa = mantissa.wrapping_mul(10).wrapping_add(digit);
+            at += 1;
+        }
+        if at == 0 {
+            return None;
+        }
+        let (mut scale, mut digits) = (0u8, 0u8);
+        let mut significant = mantissa;
+        if text.get(at) == Some(&b'.') {
+            let point = at;
+            at += 1;
+            while let Some(digit) = digit(text, at) {
+                mantissa = mantissa.wrapping_mul(10).wrapping_add(digit);
+                at += 1;
+                if digit != 0 {
+                    significant = mantissa;
+                    scale = (at - point - 1) as u8;
+                }
+            }
+            digits = (at - point - 1) as u8;
+            if digits == 0 {
+                return None;
+            }
+        }
+        // Eighteen digits and a point always fit; nothing has wrapped around.
+        (at <= 19).then_some((Decimal { mantissa: significant as i64, scale, digits }, at))
+    }
+
     /// JSON numbers may carry an exponent (`1e-05`); such a text is written out in full first.
     #[cold]
     fn parse_exponent(text: &[u8]) -> Option<Decimal> {
@@ -107,6 +143,14 @@ impl Decimal {
     pub fn at(self, scale: u8) -> Option<i64> {
         debug_assert!(scale >= self.scale);
         self.mantissa.checked_mul(POW10[usize::from(scale - self.scale)])
+    }
+}
+
+#[inline(always)]
+fn digit(text: &[u8], at: usize) -> Option<u64> {
+    match text.get(at) {
+        Some(byte) if byte.wrapping_sub(b'0') < 10 => Some(u64::from(byte - b'0')),
+        _ => None,
     }
 }
 
@@ -266,6 +310,26 @@ mod tests {
         ] {
             assert_eq!(round_trip(text), text);
         }
+    }
+
+    #[test]
+    fn scanning_agrees_with_parsing_or_declines() {
+        for text in [
+            "0",
+            "61837.63000000",
+            "0.00000637",
+            "100",
+            "7.000",
+            "123456789012345678",
+            "0.00000000000000001",
+        ] {
+            let (scanned, length) = Decimal::scan(format!("{text}\",\"").as_bytes()).expect(text);
+            assert_eq!((Some(scanned), length), (Decimal::parse(text.as_bytes()), text.len()));
+        }
+        for text in ["", "-1", ".5", "1.", "x", "99999999999999999999", "1500000000000.00000000"] {
+            assert_eq!(Decimal::scan(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(Decimal::scan(b"1e5").map(|(_, length)| length), Some(1));
     }
 
     #[test]

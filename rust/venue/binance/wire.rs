@@ -14,6 +14,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::Deserialize;
 
+use sonic_rs::LazyValue;
+
 use crate::decimal::Decimal;
 use crate::event::Levels;
 
@@ -96,17 +98,11 @@ impl<'de> Visitor<'de> for FieldsSeed<'_, 'de> {
                 Key::Data if !inner => {
                     map.next_value_seed(FieldsSeed { fields, levels, inner: true })?;
                 }
-                Key::Bids => {
-                    let side = LevelsSeed(&mut levels.bids);
-                    fields.depth |= map.next_value_seed(side)?;
-                }
-                Key::Asks => {
-                    let side = LevelsSeed(&mut levels.asks);
-                    match map.next_value_seed(AskOrId(side))? {
-                        Ok(listed) => fields.depth |= listed,
-                        Err(id) => fields.aggregate = Some(id),
-                    }
-                }
+                Key::Bids => fields.depth |= side(&map.next_value()?, &mut levels.bids)?.is_ok(),
+                Key::Asks => match side(&map.next_value()?, &mut levels.asks)? {
+                    Ok(()) => fields.depth = true,
+                    Err(other) => fields.aggregate = other.parse().ok(),
+                },
                 Key::Skip | Key::Data => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -290,73 +286,52 @@ impl<'de> Deserialize<'de> for Scalar<'de> {
     }
 }
 
-/// Appends `[["price","size"],…]`; true if it was a list. In other events the same letter holds a
-/// text or a number, which is not ours.
-struct LevelsSeed<'a>(&'a mut Vec<(Decimal, Decimal)>);
-
-impl<'de> DeserializeSeed<'de> for LevelsSeed<'_> {
-    type Value = bool;
-
-    #[inline]
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        Ok(AskOrId(self).deserialize(deserializer)?.unwrap_or(false))
+/// Appends `[["price","size"],…]`; the text of anything else is given back: in other events the
+/// same letter holds a text or a number.
+///
+/// The library has found where the value ends and that it is JSON. Levels in the shape that the
+/// venue sends are then read in one pass over their digits; whatever looks different (spaces, a
+/// third element, an exponent) goes to the library element by element.
+#[inline]
+fn side<'a, E: serde::de::Error>(
+    value: &'a LazyValue<'_>,
+    out: &mut Vec<(Decimal, Decimal)>,
+) -> Result<Result<(), &'a str>, E> {
+    let raw = value.as_raw_str();
+    if !raw.starts_with('[') {
+        return Ok(Err(raw));
     }
+    let start = out.len();
+    if plain_levels(raw.as_bytes(), out).is_none() {
+        out.truncate(start);
+        let pairs: Vec<LevelPair> = sonic_rs::from_str(raw).map_err(first_line)?;
+        out.extend(pairs.into_iter().map(|pair| (pair.0, pair.1)));
+    }
+    Ok(Ok(()))
 }
 
-/// `a` is the ask levels of a book and the id of an aggregate trade.
-struct AskOrId<'a>(LevelsSeed<'a>);
-
-impl<'de> DeserializeSeed<'de> for AskOrId<'_> {
-    type Value = Result<bool, u64>;
-
-    #[inline]
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
+fn first_line<E: serde::de::Error>(error: sonic_rs::Error) -> E {
+    E::custom(error.to_string().lines().next().unwrap_or_default())
 }
 
-impl<'de> Visitor<'de> for AskOrId<'_> {
-    type Value = Result<bool, u64>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("levels as [[\"price\",\"size\"], …]")
+#[inline]
+fn plain_levels(raw: &[u8], out: &mut Vec<(Decimal, Decimal)>) -> Option<()> {
+    let mut rest = raw.strip_prefix(b"[")?;
+    if rest == b"]" {
+        return Some(());
     }
-
-    #[inline]
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        while let Some(level) = seq.next_element::<LevelPair>()? {
-            self.0 .0.push((level.0, level.1));
+    loop {
+        rest = rest.strip_prefix(b"[\"")?;
+        let (price, length) = Decimal::scan(rest)?;
+        rest = rest[length..].strip_prefix(b"\",\"")?;
+        let (quantity, length) = Decimal::scan(rest)?;
+        rest = rest[length..].strip_prefix(b"\"]")?;
+        out.push((price, quantity));
+        match rest.split_first()? {
+            (b',', after) => rest = after,
+            (b']', []) => return Some(()),
+            _ => return None,
         }
-        Ok(Ok(true))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(Err(value))
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(Ok(false))
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(Ok(false))
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(Ok(false))
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(Ok(false))
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Ok(false))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Ok(false))
     }
 }
 
