@@ -25,6 +25,7 @@ import pytest
 from marketprism import Session, guess_instrument
 from marketprism._core import Message
 from marketprism.collect.publish import Publisher
+from marketprism.collect.spool import Spool
 from marketprism.config import load
 from marketprism.store.hot import Store
 from marketprism.store.insert import Row, Writer
@@ -73,9 +74,11 @@ def nats_url(tmp_path: Path) -> Iterator[str]:
         server.wait()
 
 
-async def _publish(url: str, messages: list[Message]) -> float:
-    """Seconds from the first send to the last acknowledgement."""
-    publisher = Publisher(load(environ={}).nats, url)
+async def _publish(url: str, messages: list[Message], directory: Path) -> float:
+    """Seconds from the first send to the last acknowledgement, the spool standing by."""
+    spool = Spool(directory / "spool.sqlite", bytes_max=1 << 30)
+    await spool.open()
+    publisher = Publisher(load(environ={}).nats, url, spool)
     await publisher.connect()
     began = time.perf_counter()
     await publisher.publish(messages)
@@ -90,9 +93,9 @@ def _rate(benchmark: Any, rows: int) -> None:
     benchmark.extra_info["rows_per_second"] = round(rows / benchmark.stats["median"])
 
 
-def test_publish_with_ids_acknowledged(benchmark: Any, nats_url: str) -> None:
+def test_publish_with_ids_acknowledged(benchmark: Any, nats_url: str, tmp_path: Path) -> None:
     benchmark.pedantic(
-        lambda messages: asyncio.run(_publish(nats_url, messages)),
+        lambda messages: asyncio.run(_publish(nats_url, messages, tmp_path)),
         setup=lambda: ((trades(MESSAGES),), {}),
         rounds=ROUNDS,
     )
@@ -122,7 +125,7 @@ async def _consume(url: str, clickhouse: str, count: int) -> None:
 
 def test_consume_and_acknowledge(benchmark: Any, nats_url: str, tmp_path: Path) -> None:
     def fill() -> tuple[tuple[()], dict[str, Any]]:
-        asyncio.run(_publish(nats_url, trades(MESSAGES)))
+        asyncio.run(_publish(nats_url, trades(MESSAGES), tmp_path))
         return (), {}
 
     url = f"chdb://{tmp_path / 'clickhouse'}"

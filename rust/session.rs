@@ -313,6 +313,9 @@ impl Session {
         if life.seeds.ask(now) {
             life.state = State::Seeding;
             out.requests.push(Request::Seed { instrument: at, reason });
+        } else if life.state == State::Empty {
+            // Deltas wait, and it is too early to ask again: `tick` will.
+            life.state = State::Broken;
         }
     }
 
@@ -372,7 +375,10 @@ impl Session {
             if let Some((last, since)) = life.ended.take() {
                 let fault =
                     Fault::new(FaultKind::Resync { seed: cursor.last }).about(at, "orderbook");
-                out.faults.push(fault.ids(last + 1, cursor.last).times(since, times.event));
+                let fault = fault.times(since, times.event);
+                // After a reset the venue counts anew, and a range would run backwards.
+                let forward = last < cursor.last;
+                out.faults.push(if forward { fault.ids(last + 1, cursor.last) } else { fault });
             }
         }
         life.last_event = times.event;

@@ -129,6 +129,18 @@ class Session:
     ) -> Session: ...
     def open(self, now: int) -> Batch:
         """The connection is up: every book begins again, trade ids go on."""
+    def resume(
+        self,
+        instrument: Instrument,
+        *,
+        trade: tuple[int, int] | None = None,
+        aggregate: tuple[int, int] | None = None,
+        book: tuple[int, int] | None = None,
+    ) -> None:
+        """What an earlier run published last, as (id, venue time): what was missed since is named.
+
+        To be called before ``open``.
+        """
     def receive(self, frames: Sequence[bytes], ts_recv: Sequence[int]) -> Batch:
         """Frames in the order of arrival, with the time each left the socket."""
     def seed(self, instrument: Instrument, body: bytes, ts_recv: int) -> Batch:

@@ -16,11 +16,13 @@ import json
 import logging
 import math
 import os
+import random
+import shutil
 import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -35,6 +37,7 @@ from .collect.feed import Feed
 from .collect.ledger import Ledger
 from .collect.publish import Publisher, PublishError
 from .collect.rest import Rest, RestError
+from .collect.spool import Spool, SpoolError
 from .config import Exchange, Settings
 from .embedded import nats as embedded_nats
 from .embedded.child import Child, ChildError
@@ -63,6 +66,7 @@ _STORE_WAIT = 60.0  # seconds that a run with an end waits until all is stored
 _DRAIN = 5.5
 _CHILD_STOP_LATE = 1.0
 _LOCK_TRIES = 10
+_AUTO_PORTS, _PORT_TRIES = (20_000, 32_000), 200
 _LOOK = 0.1  # seconds between looks at whether an end has come
 
 
@@ -114,19 +118,15 @@ async def collect(settings: Settings, options: Options) -> tuple[int, dict[str, 
     directory = settings.data_dir
     with _locked(directory):
         run = time.time_ns()
-        ports = _choose_ports(options.ports)
+        ports = _choose_ports(options.ports, _ports_needed(settings))
         stop = asyncio.Event()
         async with contextlib.AsyncExitStack() as stack:
             # Removed last: until then the ports in it are the way to the data.
             stack.callback(lambda: (directory / "run.json").unlink(missing_ok=True))
             nats_url, server = await _start_nats(settings, directory, ports, stack)
-            publisher = Publisher(settings.nats, nats_url)
-            try:
-                await publisher.connect()
-            except PublishError as error:
-                raise RunError(str(error)) from error
-            stack.push_async_callback(publisher.close)
+            publisher = await _start_publisher(settings, nats_url, stack)
             ledger = Ledger(publisher, settings.collector, run)
+            publisher.tell = ledger.spooled
             rest = await stack.enter_async_context(
                 Rest(proxies=not (options.demo or options.replay))
             )
@@ -136,6 +136,18 @@ async def collect(settings: Settings, options: Options) -> tuple[int, dict[str, 
                 state.children.append(server)
             _listen_for_signals(state)
             return await _go(state, nats_url, stack)
+
+
+def _ports_needed(settings: Settings) -> list[str]:
+    """Only of what this run starts itself."""
+    needed = ["health"]
+    if settings.store.run:
+        needed.append("store")
+        if not settings.clickhouse.url or settings.clickhouse.url.startswith("chdb:"):
+            needed.append("clickhouse")
+    if not settings.nats.url:
+        needed += ["nats", "nats_http"]
+    return needed
 
 
 async def _go(
@@ -159,7 +171,8 @@ async def _go(
         raise RunError(str(error)) from error
     stack.push_async_callback(page.cleanup)
     frames = sum(c.get("frames") or 0 for c in source.get("connections", []))
-    await _run_feeds(state, frames)
+    if not state.stop.is_set():
+        await _run_feeds(state, frames)
     status = await _finish(state)
     return status, await _summary(state, time.monotonic() - began, source)
 
@@ -235,11 +248,15 @@ def _write_run(state: _Run, nats_url: str) -> None:
     draft.replace(target)
 
 
-def _choose_ports(option: str) -> dict[str, int]:
+def _choose_ports(option: str, wanted: Sequence[str]) -> dict[str, int]:
+    """A port for each of ``wanted``. Raises ``RunError`` for one that is in use."""
     if option == "auto":
-        return {name: _free_port() for name in PORTS}
+        chosen: dict[str, int] = {}
+        for name in wanted:
+            chosen[name] = _free_port(chosen.values())
+        return chosen
     if option == "fixed":
-        chosen = dict(PORTS)
+        chosen = {name: PORTS[name] for name in wanted}
     else:
         try:
             base = int(option)
@@ -247,24 +264,36 @@ def _choose_ports(option: str) -> dict[str, int]:
             raise RunError(f"--ports {option}: expected auto, fixed or a number", 2) from None
         if not 1 <= base <= 65535 - len(PORTS):
             raise RunError(f"--ports {base}: expected 1 to {65535 - len(PORTS)}", 2)
-        chosen = {name: base + i for i, name in enumerate(PORTS)}
+        chosen = {name: base + i for i, name in enumerate(PORTS) if name in wanted}
     for name, port in chosen.items():
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((_HOST, port))
-            except OSError as error:
-                raise RunError(
-                    f"port {port} ({name}) on {_HOST} cannot be used ({error.strerror}); "
-                    "move all ports with --ports auto or --ports BASE"
-                ) from None
+        if (reason := _taken(port)) is not None:
+            raise RunError(
+                f"port {port} ({name}) on {_HOST} cannot be used ({reason}); "
+                "move all ports with --ports auto or --ports BASE"
+            )
     return chosen
 
 
-def _free_port() -> int:
+def _taken(port: int) -> str | None:
+    """Why the port cannot be listened on, or nothing."""
     with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        return int(probe.getsockname()[1])
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, port))
+        except OSError as error:
+            return error.strerror or str(error)
+    return None
+
+
+def _free_port(chosen: Iterable[int]) -> int:
+    """A free port below those that the system gives to outgoing connections, which could take it
+    before the child that it is meant for."""
+    taken = set(chosen)
+    for _ in range(_PORT_TRIES):
+        port = random.randrange(*_AUTO_PORTS)
+        if port not in taken and _taken(port) is None:
+            return port
+    raise RunError(f"no free port between {_AUTO_PORTS[0]} and {_AUTO_PORTS[1]} was found")
 
 
 # --- the children ------------------------------------------------------------------------------
@@ -305,6 +334,24 @@ async def _start_nats(
         raise RunError(f"{error}; see {home / 'server.log'}") from error
     stack.push_async_callback(child.stop)
     return f"nats://{_HOST}:{ports['nats']}", child
+
+
+async def _start_publisher(
+    settings: Settings, nats_url: str, stack: contextlib.AsyncExitStack
+) -> Publisher:
+    disk = shutil.disk_usage(settings.data_dir).total
+    bound = min(int(settings.spool.bytes_max), int(disk * settings.spool.disk_share_max))
+    spool = Spool(settings.data_dir / "spool.sqlite", bytes_max=bound)
+    publisher = Publisher(settings.nats, nats_url, spool)
+    try:
+        await spool.open()
+        await spool.requeue_copies()
+        await publisher.connect()
+    except (PublishError, SpoolError) as error:
+        await spool.close()
+        raise RunError(str(error)) from error
+    stack.push_async_callback(publisher.close)
+    return publisher
 
 
 async def _answers(port: int) -> None:
@@ -377,7 +424,9 @@ async def _start_venue(state: _Run, stack: contextlib.AsyncExitStack) -> dict[st
             log.error("%s", text)
 
     words = ["sim", "--until-pipe-closes"]
-    words += ["--ws-port", str(_free_port()), "--rest-port", str(_free_port())]
+    ws = _free_port(state.ports.values())
+    rest = _free_port([ws, *state.ports.values()])
+    words += ["--ws-port", str(ws), "--rest-port", str(rest)]
     words += _inherited(state)
     if options.demo:
         start = state.settings.sim.start or time.time_ns()
@@ -641,8 +690,12 @@ async def _summary(state: _Run, seconds: float, source: dict[str, Any]) -> dict[
         "skipped_duplicates": max(publisher.duplicates, skipped),
         "rejected": ledger.dead_letters,
         "books": dict(sorted(books.items())),
-        "gaps": {"open": sum(ledger.open_gaps.values()), "healed": 0, "lost": ledger.lost_gaps},
-        "conflated": 0,
+        "gaps": {
+            "open": sum(ledger.open_gaps.values()),
+            "healed": 0,
+            "lost": ledger.lost_gaps,
+        },
+        "conflated": publisher.conflated + publisher.conflated_told,
         "pending": publisher.pending + max(0, unstored),
         "duration_s": round(seconds, 3),
         "seed": source.get("seed"),
@@ -688,6 +741,14 @@ def _checks(state: _Run) -> dict[str, Check]:
             published=publisher.published,
             acknowledged=publisher.acknowledged,
             pending=publisher.pending,
+        ),
+        "spool": check(
+            "degraded" if publisher.spooling else "healthy",
+            publisher.spooling or "not in use",
+            rows=publisher.spool.rows,
+            bytes=publisher.spool.bytes,
+            bytes_max=publisher.spool.bytes_max,
+            lost=publisher.lost,
         ),
         "connections": check(
             "healthy" if up == len(feeds) else "degraded" if up else "unhealthy",

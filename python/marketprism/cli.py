@@ -206,11 +206,7 @@ def _speed(text: str) -> float | None:
 def _collect(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     _speed(arguments.speed)
-    for path in arguments.replay or ():
-        if not path.is_file():
-            raise RunError(f"{path}: no such journal; --replay takes files", 2)
-    if not arguments.demo and not arguments.replay and any(e.hosts for e in settings.exchanges):
-        logging.getLogger(__name__).info("some hosts are not the venues' own, by configuration")
+    _present(arguments.replay or ())
     built_in = bool(arguments.demo or arguments.replay)
     # The children read the same settings from the same places.
     overrides = [*arguments.overrides, f"data_dir={json.dumps(str(settings.data_dir))}"]
@@ -251,8 +247,15 @@ def _told(summary: dict[str, Any], data_dir: Path) -> str:
     )
 
 
+def _present(journals: Sequence[Path]) -> None:
+    for path in journals:
+        if not path.is_file():
+            raise RunError(f"{path}: no such journal", 2)
+
+
 def _replay(arguments: argparse.Namespace) -> int:
     _log("WARNING")
+    _present(arguments.journals)
     result = replay(arguments.journals, out=arguments.out)
     if arguments.verify:
         again = replay(arguments.journals, out=None)

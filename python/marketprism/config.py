@@ -101,6 +101,13 @@ class Nats(_Section):
     connect_timeout: Seconds = 5.0
 
 
+class Spool(_Section):
+    """The disk that a collector may use while NATS is away; the smaller of the two bounds holds."""
+
+    bytes_max: ByteSize = ByteSize(20 * 1024**3)
+    disk_share_max: float = Field(0.2, gt=0, le=1)
+
+
 class ClickHouse(_Section):
     """``url`` empty: an embedded ClickHouse (chDB) under the data directory."""
 
@@ -151,6 +158,7 @@ class Settings(_Section):
     )
     snapshot: Snapshot = Snapshot()
     nats: Nats = Nats()
+    spool: Spool = Spool()
     clickhouse: ClickHouse = ClickHouse()
     store: Store = Store()
     sim: Sim = Sim()

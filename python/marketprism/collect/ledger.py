@@ -58,6 +58,8 @@ class Ledger:
         cause: str | None = None,
         detail: str | None = None,
         count: int | None = None,
+        from_ts: int | None = None,
+        to_ts: int | None = None,
     ) -> None:
         """One row of our own, stamped now."""
         message = ledger_message(
@@ -71,8 +73,19 @@ class Ledger:
             cause=cause,
             detail=detail,
             count=count,
+            from_ts=from_ts,
+            to_ts=to_ts,
         )
         await self._publisher.publish([message])
+
+    async def spooled(self, event: str, detail: str, count: int, since: int) -> None:
+        """What the publisher tells of its spool; ``lost`` facts are lost for good."""
+        if event == "lost":
+            self.lost_gaps += 1
+        to_ts = None if event == "spooled" else time.time_ns()
+        await self.write(
+            event, cause="spool", detail=detail or None, count=count, from_ts=since, to_ts=to_ts
+        )
 
     async def fault(self, fault: Fault, exchange: str, where: str) -> None:
         """A fault of the engine: a dead letter if a frame was lost by it, else a ledger row."""

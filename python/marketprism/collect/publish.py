@@ -4,7 +4,12 @@ The hot path uses nats-py's public core calls, not its JetStream helpers (8 us a
 26–60, measured): publish with a reply subject under an inbox of our own and one callback for all
 acknowledgements. What is not acknowledged in time, or was under way when the connection broke, is
 sent again with the same id, and JetStream drops the second. The window is bounded in messages and
-bytes; when it is full, ``publish`` waits, and so does whoever reads the socket.
+bytes.
+
+While NATS is away or full, facts go to the spool's queue instead, and from there in order once it
+is back, so the venue's socket is read on. What is sent and not acknowledged within a moment is
+copied to the spool, so that it outlives this process. A fact that the spool has no room for is lost
+and counted by subject; the ledger names it when there is room again.
 
 Not here: what a row says, and what happens to it behind the stream.
 """
@@ -15,7 +20,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -28,6 +33,7 @@ from nats.js.errors import NotFoundError
 
 from .._core import Message
 from ..config import Nats
+from .spool import Spool
 
 __all__ = ["STREAM_SUBJECTS", "PublishError", "Publisher", "stream_config"]
 
@@ -58,6 +64,13 @@ _PENDING_BYTES = 32 * 1024**2
 _RESENDS_A_SCAN = 256
 _SCAN_EVERY = 0.25
 _BACKOFF_MAX = 30.0
+# A full window that does not move for so long means that NATS is away or full.
+_STALL = 0.5
+# After an error answer (a full stream) it is given so long before the next fact is tried.
+_REFUSED_PAUSE = 1.0
+# What is not acknowledged by then is copied to disk; a kill costs at most this much.
+_COPY_AFTER = 0.05
+_DRAIN_BATCH = 500
 
 
 class PublishError(Exception):
@@ -68,8 +81,24 @@ class _Sent(NamedTuple):
     subject: str
     payload: bytes
     message_id: str
+    first: float
     due: float
     tries: int
+    spooled: int
+
+
+class Loss(NamedTuple):
+    """Facts of one subject that nothing had room for: how many, and the first and last id."""
+
+    subject: str
+    facts: int
+    first: str
+    last: str
+
+
+# What the publisher tells of itself: (event, detail, how many, since when in ns), where event is
+# `spooled`, `drained`, `conflated` or `lost`.
+Tell = Callable[[str, str, int, int], Coroutine[None, None, None]]
 
 
 def stream_config(settings: Nats, name: str) -> StreamConfig:
@@ -92,12 +121,19 @@ class Publisher:
     """One connection to NATS and the window of messages that it has not acknowledged.
 
     Public counters: ``published`` (first sends), ``acknowledged``, ``duplicates`` (acknowledged as
-    already there), ``resent``, ``refused`` (error answers, retried), ``oversize`` (not sent).
+    already there), ``resent``, ``refused`` (error answers, retried), ``oversize`` (not sent),
+    ``lost`` (no room in the spool). ``tell`` hears when spooling begins and ends.
     """
 
-    def __init__(self, settings: Nats, url: str) -> None:
+    def __init__(self, settings: Nats, url: str, spool: Spool) -> None:
         self.settings = settings
         self.url = url
+        self.spool = spool
+        self.tell: Tell | None = None
+        self.lost = 0
+        self.spooling = ""
+        self.conflated = 0
+        self.conflated_told = 0
         self.published = 0
         self.acknowledged = 0
         self.duplicates = 0
@@ -115,8 +151,16 @@ class Publisher:
         self._empty = asyncio.Event()
         self._empty.set()
         self._connected = asyncio.Event()
-        self._scan: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
+        self._refused_at = -_REFUSED_PAUSE
+        self._queue_lock = asyncio.Lock()
+        self._queue_some = asyncio.Event()
+        self._acked: list[int] = []
+        self._since = 0
+        self._after = 0
+        self._losses: dict[str, Loss] = {}
+        self._telling: set[asyncio.Task[None]] = set()
 
     @property
     def connected(self) -> bool:
@@ -124,8 +168,9 @@ class Publisher:
 
     @property
     def pending(self) -> int:
-        """Messages sent and not acknowledged."""
-        return len(self._sent)
+        """Facts that are not acknowledged: under way, or waiting in the spool."""
+        waiting = sum(1 for sent in self._sent.values() if not sent.spooled)
+        return waiting + self.spool.rows - len(self._acked)
 
     async def connect(self) -> None:
         """Connects and creates or updates the streams. Raises ``PublishError``."""
@@ -145,7 +190,10 @@ class Publisher:
                 f"{_plain(self.url)}: {_reason(error)}; JetStream must be on and the user allowed "
                 "to create streams"
             ) from error
-        self._scan = asyncio.create_task(self._resend_due())
+        for work in (self._resend_due, self._copy_late, self._drain, self._forget):
+            self._tasks.append(asyncio.create_task(work()))
+        if self.spool.queued:
+            self._queue("an earlier run")
 
     async def _dial(self) -> None:
         client = Client()
@@ -173,29 +221,150 @@ class Publisher:
         self._connected.set()
 
     async def publish(self, messages: Sequence[Message]) -> None:
-        """Sends, waiting while the window is full. Returns before the acknowledgements."""
-        for message in messages:
-            size = len(message.payload)
-            if size > MESSAGE_BYTES_MAX:
-                self.oversize += 1
-                self.last_error = f"{message.message_id}: {size} bytes is more than is published"
-                log.error("%s", self.last_error)
-                continue
-            while not self._room.is_set():
-                await self._room.wait()
-            self._token += 1
-            due = time.monotonic() + self.settings.ack_timeout
-            sent = _Sent(message.subject, message.payload, message.message_id, due, 1)
-            self._sent[self._token] = sent
-            self._bytes += size
+        """Sends, or spools while NATS is away. Returns before the acknowledgements."""
+        facts = [(m.subject, m.message_id, m.payload) for m in messages if self._fits(m)]
+        self.published += len(facts)
+        for at, (subject, message_id, payload) in enumerate(facts):
+            if not self.spooling and not await self._has_room():
+                self._queue("NATS takes no more" if self.connected else "NATS is away")
+            if self.spooling and await self._enqueue(facts[at:]):
+                return
+            await self._first(subject, message_id, payload, 0)
+
+    def _fits(self, message: Message) -> bool:
+        size = len(message.payload)
+        if size > MESSAGE_BYTES_MAX:
+            self.oversize += 1
+            self.last_error = f"{message.message_id}: {size} bytes is more than is published"
+            log.error("%s", self.last_error)
+        return size <= MESSAGE_BYTES_MAX
+
+    async def _has_room(self) -> bool:
+        """False when NATS is away, or its window stayed full for too long."""
+        if not self._connected.is_set():
+            return False
+        if not self._room.is_set():
+            try:
+                async with asyncio.timeout(_STALL):
+                    await self._room.wait()
+            except TimeoutError:
+                return False
+        return True
+
+    async def _first(self, subject: str, message_id: str, payload: bytes, spooled: int) -> None:
+        self._token += 1
+        now = time.monotonic()
+        due = now + self.settings.ack_timeout
+        sent = _Sent(subject, payload, message_id, now, due, 1, spooled)
+        self._sent[self._token] = sent
+        self._bytes += len(payload)
+        self._empty.clear()
+        self._fit()
+        await self._send(self._token, sent)
+
+    # --- the spool ------------------------------------------------------------------------------
+
+    def _queue(self, cause: str) -> None:
+        """From now on facts wait in the spool, behind those that wait already."""
+        if not self.spooling:
+            self.spooling = cause
+            self._since = time.time_ns()
             self._empty.clear()
-            self._fit()
-            self.published += 1
-            await self._send(self._token, sent)
+            log.warning("facts are spooled to disk: %s", cause)
+            self._tell("spooled", cause, self.spool.queued)
+        self._queue_some.set()
+
+    def _tell(self, event: str, detail: str, count: int) -> None:
+        if self.tell:
+            task = asyncio.create_task(self.tell(event, detail, count, self._since))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+
+    async def _enqueue(self, facts: list[tuple[str, str, bytes]]) -> bool:
+        """False when the queue ended while we waited for our turn: then they go straight."""
+        async with self._queue_lock:
+            if not self.spooling:
+                return False
+            before = self.spool.conflated
+            ids = await self.spool.put(facts, queue=True)
+            self.conflated += self.spool.conflated - before
+        for (subject, message_id, _), taken in zip(facts, ids, strict=True):
+            if not taken:
+                self.lost += 1
+                known = self._losses.get(subject, Loss(subject, 0, message_id, message_id))
+                self._losses[subject] = known._replace(facts=known.facts + 1, last=message_id)
+        return True
+
+    async def _drain(self) -> None:
+        """Sends what waits, in order, whenever NATS takes it; then facts go straight again."""
+        while True:
+            await self._queue_some.wait()
+            drained = 0
+            while self.spooling:
+                await self._connected.wait()
+                pause = self._refused_at + _REFUSED_PAUSE - time.monotonic()
+                if pause > 0:
+                    await asyncio.sleep(pause)
+                    continue
+                async with self._queue_lock:
+                    some = await self.spool.head(self._after, _DRAIN_BATCH)
+                    if not some:
+                        self.spooling = ""
+                        self._queue_some.clear()
+                for fact in some:
+                    await self._room.wait()
+                    await self._first(fact.subject, fact.message_id, fact.payload, fact.id)
+                    self._after = fact.id
+                drained += len(some)
+            log.info("the spool is drained: %d facts", drained)
+            self._tell("drained", "", drained)
+            if self.conflated:
+                self._tell("conflated", "order book images", self.conflated)
+                self.conflated_told += self.conflated
+                self.conflated = 0
+            for loss in self._losses.values():
+                self._tell("lost", f"{loss.subject} {loss.first} to {loss.last}", loss.facts)
+            self._losses.clear()
+            self._settle()
+
+    async def _copy_late(self) -> None:
+        """Copies to disk what is under way for longer than a group's time. Books are not copied:
+        the next image says it all."""
+        while True:
+            await asyncio.sleep(_COPY_AFTER)
+            limit = time.monotonic() - _COPY_AFTER
+            late = []
+            for token, sent in self._sent.items():
+                if sent.first > limit:
+                    break
+                if not sent.spooled and not sent.subject.startswith("orderbook."):
+                    late.append(token)
+            if late:
+                await self._copy(late)
+
+    async def _copy(self, tokens: list[int]) -> None:
+        found = [(token, self._sent[token]) for token in tokens]
+        facts = [(sent.subject, sent.message_id, sent.payload) for _, sent in found]
+        ids = await self.spool.put(facts, queue=False)
+        for (token, _), spooled in zip(found, ids, strict=True):
+            now = self._sent.get(token)
+            if now is None:
+                self._acked.append(spooled)
+            else:
+                self._sent[token] = now._replace(spooled=spooled)
+
+    async def _forget(self) -> None:
+        while True:
+            await asyncio.sleep(2 * _COPY_AFTER)
+            gone, self._acked = self._acked, []
+            await self.spool.forget(gone)
+
+    # --- sending and hearing --------------------------------------------------------------------
 
     async def _send(self, token: int, sent: _Sent) -> None:
-        while not self._connected.is_set():
-            await self._connected.wait()
+        if not self._connected.is_set():
+            # It stays in the window and goes when the connection is back.
+            return
         try:
             await self._client.publish(
                 sent.subject,
@@ -208,13 +377,13 @@ class Publisher:
             self.last_error = _reason(error)
 
     def _fit(self) -> None:
-        full = (
-            len(self._sent) >= self.settings.publish_window
-            or self._bytes >= self.settings.publish_window_bytes
-        )
-        if full:
+        """Full at the bounds, room again below three quarters of them: waking costs."""
+        messages = len(self._sent) / self.settings.publish_window
+        size = self._bytes / self.settings.publish_window_bytes
+        filled = max(messages, size)
+        if filled >= 1:
             self._room.clear()
-        else:
+        elif filled < 0.75:
             self._room.set()
 
     async def _on_ack(self, message: Msg) -> None:
@@ -225,18 +394,25 @@ class Publisher:
         if b'"error"' in message.data or not message.data.startswith(b"{"):
             # Full, or not leading at the moment: it is sent again, later each time.
             self.refused += 1
+            self._refused_at = time.monotonic()
             self.last_error = message.data.decode(errors="replace")[:200]
             wait = min(self.settings.ack_timeout * 2**sent.tries, _BACKOFF_MAX)
             self._sent[token] = sent._replace(due=time.monotonic() + wait, tries=sent.tries + 1)
+            self._queue("the stream is full")
             return
         del self._sent[token]
         self._bytes -= len(sent.payload)
         self.acknowledged += 1
+        if sent.spooled:
+            self._acked.append(sent.spooled)
         if b'"duplicate"' in message.data:
             self.duplicates += 1
         if not self._room.is_set():
             self._fit()
-        if not self._sent:
+        self._settle()
+
+    def _settle(self) -> None:
+        if not self._sent and not self.spooling:
             self._empty.set()
 
     async def _resend_due(self) -> None:
@@ -319,10 +495,16 @@ class Publisher:
         return total
 
     async def close(self) -> None:
-        """Ends the connection; what is not acknowledged is counted by ``pending``."""
+        """Ends the connection; what is not acknowledged waits in the spool for the next start."""
         self._closing = True
-        if self._scan:
-            self._scan.cancel()
+        for task in (*self._tasks, *self._telling):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        left = [token for token, sent in self._sent.items() if not sent.spooled]
+        await self._copy(left)
+        gone, self._acked = self._acked, []
+        await self.spool.forget(gone)
+        await self.spool.close()
         if not self._client.is_closed:
             await self._client.close()
 

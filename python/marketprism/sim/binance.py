@@ -4,17 +4,23 @@ Sources: PROTOCOLS 1.2 (spot), 1.3 (the USD-M split), 2.1, 2.2 and 6.1. What fai
 fails silently here: an unknown symbol, or a stream on the wrong USD-M route, is acknowledged and
 never delivers.
 
-Not here: the bytes of the events (``market``) and the ports (``venue``).
+A schedule of faults may make the venue misbehave: what is struck is written to the ledger before
+the socket learns of it. All faults turn on and off between two ticks, at their own venue time.
+
+Not here: the bytes of the events (``market``), the ports (``venue``), when faults strike
+(``faults``), what the ledger is for (``ledger``).
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import re
 import time
 from collections import deque
+from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import parse_qs
 
@@ -23,9 +29,12 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 
+from .faults import Edge, Fault, Play
+from .ledger import Seed, SimLedger
 from .market import Event, Market, Section
-from .wire import evict, split_target, text_frame, write
+from .wire import evict, reset, split_target, text_frame, write
 
 __all__ = ["SyntheticVenue"]
 
@@ -65,6 +74,11 @@ _HABITS: dict[Section, _Habit] = {
     "binance_spot": _Habit(20, 60, 5, 6000),
     "binance_usdm": _Habit(180, 600, 10, 2400),
 }
+_DEEPEST: dict[Section, int] = {"binance_spot": 5000, "binance_usdm": 1000}
+_SPOILING = frozenset(("drop", "stall", "malformed", "truncated"))
+_ID_KEY = b'{"lastUpdateId":'  # with which every snapshot begins
+_NAMED = re.compile(rb'"s":"[A-Z0-9]+"')
+_NOBODY = b'"s":"NOSUCHUSDT"'
 _WS_PATH = re.compile(r"(?:/(public|market))?/(stream|ws)(?:/(.+))?")
 # Kinds of stream that the USD-M route /public, and a connection without a route, delivers.
 _PUBLIC = re.compile(r"@(depth|bookTicker|trade|rpiDepth)|^!bookTicker")
@@ -80,12 +94,18 @@ class _Tap(NamedTuple):
     head: bytes
     cut: int
     end: int | None
+    peer: _Peer
 
 
 class _Peer:
     """One connected client: what it asked for and what waits to be written to it."""
 
-    def __init__(self, connection: ServerConnection, section: Section, route: str) -> None:
+    def __init__(
+        self, number: int, connection: ServerConnection, section: Section, route: str
+    ) -> None:
+        self.number = number  # in the ledger
+        self.held: list[bytes] = []  # frames that a fault delays
+        self.cut_at: int | None = None  # venue time of the truncated frame after which is nothing
         self.connection = connection
         self.section = section
         self.route = route
@@ -101,16 +121,28 @@ class _Peer:
 
 
 class SyntheticVenue:
-    """Binance spot and USD-M with the trades of a ``Market``.
+    """Binance spot and USD-M with the trades of a ``Market``; ``play`` are its faults.
 
     The venue's clock is the wall's: a market that began up to six hours ago is brought up to date
     and goes on with its ids. One that began longer ago is lived again from its start, with a
     venue's clock that begins there.
     """
 
-    def __init__(self, market: Market, seed: int) -> None:
+    def __init__(
+        self,
+        market: Market,
+        seed: int,
+        ledger: SimLedger | None = None,
+        play: Play | None = None,
+    ) -> None:
         self._market = market
         self._seed = seed
+        self._ledger = ledger
+        self._play = play
+        self._numbers = itertools.count(1)
+        self._told: dict[tuple[int, int], int | None] = {}  # open in the ledger: peer, channel
+        self._stale: dict[tuple[Section, str], bytes] = {}  # snapshots of before a fault
+        self._fresh: dict[tuple[Section, str], bytes] = {}  # those of a fault yet to come
         self._index: dict[tuple[str, str], int] = {
             (at.section, at.stream): i for i, at in enumerate(market.channels)
         }
@@ -139,33 +171,149 @@ class SyntheticVenue:
         while True:
             now = self._now()
             due = min(now, self._market.now + _SLICE_NS)
+            if self._play:
+                for edge in self._play.turns(self._market.now):
+                    self._turn(edge)
+                due = self._play.limit(due)
             if due > self._market.now:
+                self._part()
                 if self._peers:
                     self._deliver(self._market.advance(due))
                 else:
                     self._market.skip(due)
             await asyncio.sleep(0 if due < now else _TICK)
 
+    def _part(self) -> None:
+        """Those whose connection is closing have had their last event."""
+        left = [p for p in self._peers if p.streams and p.connection.state is not State.OPEN]
+        for peer in left:
+            peer.streams.clear()
+        if left:
+            self._tap()
+
     def _deliver(self, events: list[Event]) -> None:
         taps = self._taps
-        for _, channel, frame in events:
-            for batch, head, cut, end in taps[channel]:
-                batch.append(text_frame(head + frame[cut:end] if cut else frame))
-        for peer in self._peers:
+        if self._ledger:
+            self._ledger.sending(self._market.now)
+        if self._play and self._play.striking_frames:
+            self._strike(events, self._play)
+        else:
+            for _, channel, frame in events:
+                for batch, head, cut, end, _ in taps[channel]:
+                    batch.append(text_frame(head + frame[cut:end] if cut else frame))
+        for peer in [*self._peers]:
             if not peer.batch:
                 continue
             write(peer.connection, peer.batch)
             peer.batch.clear()  # of a connection that is closing, too
+            if peer.cut_at is not None:
+                reset(peer.connection)
+                self._dismiss(peer)
             waiting = peer.connection.transport.get_write_buffer_size()
             if waiting > QUEUE_MAX and peer.streams:
                 log.warning("client does not read: %d bytes wait, closed", waiting)
-                peer.streams.clear()
                 evict(peer.connection, "Too slow")
-                self._tap()
+                self._dismiss(peer)
+
+    def _dismiss(self, peer: _Peer) -> None:
+        peer.streams.clear()
+        self._tap()
+
+    # --- faults ---
+
+    def _turn(self, edge: Edge) -> None:
+        """A fault begins or ends: say so, and do what is to be done once."""
+        fault = edge.fault
+        now = self._market.now
+        if edge.turn == "arm":
+            self._fresh.update(self._snapshots(fault))
+            return
+        on = edge.turn == "on"
+        if on or fault.lasts:
+            log.info("fault %s: %s", edge.turn, fault)
+            if self._ledger:
+                self._ledger.fault(str(fault), on, now)
+        if fault.kind == "stale_seed":
+            self._stale = self._fresh if on else {}
+            self._fresh = {}
+        elif fault.kind == "reset" and on:
+            for peer in [*self._matching(fault)]:
+                reset(peer.connection)
+                self._dismiss(peer)
+        elif fault.kind == "ping_loss":
+            for peer in self._matching(fault):
+                transport = peer.connection.transport
+                transport.pause_reading() if on else transport.resume_reading()
+        elif fault.kind == "delay" and not on:
+            for peer in self._peers:
+                write(peer.connection, peer.held)
+                peer.held.clear()
+
+    def _matching(self, fault: Fault) -> Iterator[_Peer]:
+        """The connected clients that a fault strikes."""
+        return (p for p in self._peers if fault.strikes(p.section, p.route, p.streams))
+
+    def _snapshots(self, fault: Fault) -> dict[tuple[Section, str], bytes]:
+        """The deepest snapshot of every book in the fault's reach, as it is now."""
+        return {
+            (section, symbol): self._market.snapshot(section, symbol, _DEEPEST[section])
+            for section in _HABITS
+            for symbol in self._market.symbols(section)
+            if fault.strikes(section, "", [f"{symbol.lower()}@depth@100ms"])
+        }
+
+    def _strike(self, events: list[Event], play: Play) -> None:
+        """Lay out the frames of a tick in which some are struck; the ledger is told first."""
+        unsent: list[tuple[int, int, int, str]] = []
+        for at, channel, frame in events:
+            section, stream = self._market.channels[channel]
+            for batch, head, cut, end, peer in self._taps[channel]:
+                payload = head + frame[cut:end] if cut else frame
+                struck, drawn = play.struck(peer.number, section, peer.route, stream, at)
+                kinds: set[str] = {fault.kind for fault in struck}
+                if peer.cut_at is not None:
+                    kinds = {"truncated"}
+                if lost := kinds & _SPOILING:
+                    unsent.append((peer.number, channel, at, min(lost)))
+                if peer.cut_at is not None or kinds & {"drop", "stall"}:
+                    continue
+                wire = self._spoil(peer, payload, kinds, drawn)
+                if "truncated" in kinds:
+                    peer.cut_at = at
+                    batch += peer.held
+                    peer.held.clear()
+                elif "delay" in kinds or peer.held:
+                    batch = peer.held
+                batch += wire
+                if sum(map(len, peer.held)) > QUEUE_MAX:
+                    peer.batch += peer.held
+                    peer.held.clear()
+        if self._ledger:
+            self._ledger.unsent(unsent)
+
+    def _spoil(self, peer: _Peer, payload: bytes, kinds: set[str], drawn: int) -> list[bytes]:
+        """What is written instead of one frame; ``drawn`` are 32 random bits."""
+        whole = text_frame(payload)
+        if "truncated" in kinds:
+            return [whole[: len(whole) // 2]]
+        wire = [whole]
+        if "malformed" in kinds:
+            wire = [text_frame(payload[: 1 + drawn % (len(payload) - 1)])]
+        elif "duplicate" in kinds:
+            wire = [whole, whole]
+        if "unknown_symbol" in kinds:
+            wire.insert(0, text_frame(_foreign(payload)))
+        if self._ledger:
+            for _ in kinds & {"malformed", "unknown_symbol"}:
+                self._ledger.unreadable(peer.number)
+        return wire
+
+    # --- subscriptions ---
 
     def _tap(self) -> None:
         """Lay the taps anew after a change of subscriptions."""
         self._taps = [[] for _ in self._market.channels]
+        told: dict[tuple[int, int], int | None] = {}
         for peer in self._peers:
             for stream in peer.streams:
                 diff = _DIFF.fullmatch(stream)
@@ -175,12 +323,20 @@ class SyntheticVenue:
                     continue
                 cut = len(f'{{"stream":"{source}","data":')
                 if not peer.combined:
-                    tap = _Tap(peer.batch, b"", cut, -1)
+                    tap = _Tap(peer.batch, b"", cut, -1, peer)
                 elif stream == source:
-                    tap = _Tap(peer.batch, b"", 0, None)
+                    tap = _Tap(peer.batch, b"", 0, None, peer)
                 else:
-                    tap = _Tap(peer.batch, f'{{"stream":"{stream}","data":'.encode(), cut, None)
+                    head = f'{{"stream":"{stream}","data":'.encode()
+                    tap = _Tap(peer.batch, head, cut, None, peer)
                 self._taps[channel].append(tap)
+                told[peer.number, channel] = None
+        if self._ledger:
+            for number, channel in self._told.keys() - told.keys():
+                self._ledger.closed(number, channel, self._market.now)
+            for number, channel in told.keys() - self._told.keys():
+                self._ledger.opened(number, channel, self._market.now)
+        self._told = told
 
     def _routed(self, peer: _Peer, stream: str) -> bool:
         """Whether this connection's route delivers the stream (PROTOCOLS 1.3)."""
@@ -189,12 +345,14 @@ class SyntheticVenue:
         return bool(_PUBLIC.search(stream)) != (peer.route == "market")
 
     def admit(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Refuse with 404 what is not a stream address of the venue."""
+        """Refuse with 404 what is not a stream address of the venue, with 503 during a fault."""
         host, path, _ = split_target(request.path)
         section = _WS_HOSTS.get(host)
         match = _WS_PATH.fullmatch(path)
         if section is None or match is None or (match[1] and section == "binance_spot"):
             return connection.respond(404, f"no such stream address: {host}{path}\n")
+        if self._play and self._play.on("refuse", section, match[1] or ""):
+            return connection.respond(503, "try again later\n")
         connection.ping_interval = _HABITS[section].ping_interval
         connection.ping_timeout = _HABITS[section].ping_timeout
         return None
@@ -205,7 +363,7 @@ class SyntheticVenue:
         host, path, query = split_target(connection.request.path)
         match = _WS_PATH.fullmatch(path)
         assert match is not None
-        peer = _Peer(connection, _WS_HOSTS[host], match[1] or "")
+        peer = _Peer(next(self._numbers), connection, _WS_HOSTS[host], match[1] or "")
         peer.combined = match[2] == "stream"
         named = parse_qs(query).get("streams", [""])[0] if peer.combined else match[3] or ""
         peer.streams.update(dict.fromkeys(filter(None, named.split("/"))))
@@ -276,21 +434,47 @@ class SyntheticVenue:
             limit, weight = _limit(section, request.query.get("limit"))
             if limit is None:
                 return _error(-1130, "Data sent for parameter 'limit' is not valid.")
-        minute, second = divmod(time.time_ns() // 1_000_000_000, 60)
-        used = self._weights.get((section, minute), 0) + weight
-        self._weights = {at: n for at, n in self._weights.items() if at[1] == minute}
-        self._weights[section, minute] = used
-        headers = {"X-MBX-USED-WEIGHT-1M": str(used)}
-        if used > _HABITS[section].weight_per_minute:
-            headers["Retry-After"] = str(60 - second)
+        headers, wait = self._weigh(section, weight)
+        if wait:
+            headers["Retry-After"] = str(wait)
             return _error(-1003, "Too many requests; current limit is used up.", 429, headers)
         if limit is not None:
-            body = self._market.snapshot(section, symbol, limit)
+            body = self._depth(section, symbol, limit)
         elif name == "exchangeInfo":
             body = self._market.exchange_info(section)
         else:
             body = json.dumps({"serverTime": self._now() // 1_000_000}).encode()
+        if self._play and (slow := self._play.on("slow_rest", section)):
+            await asyncio.sleep(slow.seconds)  # the answer is as old as the question
         return web.Response(body=body, content_type="application/json", headers=headers)
+
+    def _weigh(self, section: Section, weight: int) -> tuple[dict[str, str], int]:
+        """Count a request; the headers that say so, and the seconds to wait where it is refused."""
+        minute, second = divmod(time.time_ns() // 1_000_000_000, 60)
+        used = self._weights.get((section, minute), 0) + weight
+        self._weights = {at: n for at, n in self._weights.items() if at[1] == minute}
+        self._weights[section, minute] = used
+        wait = 60 - second if used > _HABITS[section].weight_per_minute else 0
+        if self._play and (fault := self._play.on("rate_limited", section)):
+            wait = max(wait, self._play.left(fault, self._market.now))
+        return {"X-MBX-USED-WEIGHT-1M": str(used)}, wait
+
+    def _depth(self, section: Section, symbol: str, limit: int) -> bytes:
+        """A depth snapshot: of now, or of some time ago while that is the fault."""
+        body = None
+        if limit == _DEEPEST[section]:
+            body = self._stale.get((section, symbol))
+        if body is None:
+            body = self._market.snapshot(section, symbol, limit)
+        if self._ledger:
+            last_id = int(body[len(_ID_KEY) : body.index(b",")])
+            self._ledger.seed(Seed(section, symbol, last_id, self._market.now))
+        return body
+
+
+def _foreign(payload: bytes) -> bytes:
+    """The same event of a symbol that is not traded."""
+    return _NAMED.sub(_NOBODY, payload, count=1)
 
 
 def _valid_id(section: Section, number: object) -> bool:

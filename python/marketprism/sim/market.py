@@ -17,16 +17,26 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from operator import itemgetter
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
-__all__ = ["Channel", "Event", "Market", "Section"]
+__all__ = ["GENERATION", "Book", "Channel", "Event", "Market", "Section", "Trade"]
+
+# Raised with every change after which the same arguments make other events: what an older
+# simulator sent can then no longer be made again.
+GENERATION = 1
 
 Section = Literal["binance_spot", "binance_usdm"]
 
 Event = tuple[int, int, bytes]
 """Venue time in ns UTC, index into ``Market.channels``, and the frame in its combined form."""
+
+Trade = tuple[int, int, str, int, tuple[int, int], int]
+"""Venue time in ns UTC, id, price, lots, first and last fill, 1 where the taker sells."""
+
+_Told = TypeVar("_Told")
+_Tell = Callable[[int, int, str, int, tuple[int, int], int], _Told]
 
 _MS = 1_000_000
 _SECOND = 1_000_000_000
@@ -71,7 +81,7 @@ def _grid(section: Section, base: str) -> _Grid:
     return _Grid(1, "000000", 5 if base == "BTC" else 4, "000" if base == "BTC" else "0000", 18, 14)
 
 
-class _Book:
+class Book:
     """One symbol on one section: its true book, its ids and what it sends next.
 
     Index i of ``bids`` and ``asks`` is the price ``prices[i]``, the value its lots. Bids lie at or
@@ -89,7 +99,7 @@ class _Book:
         beat: int,
     ) -> None:
         base, _, quote = symbol.partition("-")
-        self.section, self.base, self.quote = section, base, quote
+        self.section, self.base, self.quote, self.symbol = section, base, quote, symbol
         self.spot = section == "binance_spot"
         self.name = base + quote
         self.channel = channel  # trades; diffs are the next one, best prices the one after
@@ -98,8 +108,8 @@ class _Book:
         self.quantity = f"%d.%0{self.grid.lot_digits}d{self.grid.lot_pad}"
         self.bits = random.Random(f"{seed}/{section}/{symbol}").getrandbits
         self.gap, self.beat = gap, beat
-        first_id = start // _MS * 1000
-        self.trade_id = self.fill_id = self.update_id = self.flushed_id = first_id
+        self.first_id = start // _MS * 1000
+        self.trade_id = self.fill_id = self.update_id = self.flushed_id = self.first_id
         self.first_change = 0  # id of the first change since the last diff, 0 for none
         self.stride = 1
         self.next_trade = start + (gap * (2 * self.bits(11) + 1) >> 11)
@@ -145,11 +155,27 @@ class _Book:
     def advance(self, until: int, out: list[Event] | None) -> None:
         """Live up to and including ``until``; events go to ``out``, or nowhere if it is None."""
         while self.next_diff <= until:
-            self._trade(self.next_diff, out)
-            self._diff(out)
-        self._trade(until + 1, out)
+            self._trade(self.next_diff, out, self._trade_frame)
+            self._diff(out, None)
+        self._trade(until + 1, out, self._trade_frame)
 
-    def _trade(self, end: int, out: list[Event] | None) -> None:
+    def testify(
+        self, until: int, trades: list[tuple[int, int, Trade]], diff: Callable[[Book], None]
+    ) -> None:
+        """Live like ``advance``, with bare facts instead of frames.
+
+        Trades are appended with their time and channel. ``diff`` is called where a diff leaves:
+        ``next_diff`` is then its venue time, ``update_id`` its last id, and the book is as a
+        client that applied it must hold it.
+        """
+        while self.next_diff <= until:
+            self._trade(self.next_diff, trades, _bare)
+            self._diff(None, diff)
+        self._trade(until + 1, trades, _bare)
+
+    def _trade(
+        self, end: int, out: list[tuple[int, int, _Told]] | None, tell: _Tell[_Told]
+    ) -> None:
         """All trades before ``end``, each followed by one order near the touch.
 
         One draw of 64 bits decides both. Locals and hardly a call, because this loop sets the rate
@@ -190,8 +216,7 @@ class _Book:
                 ask_changed(at)
             if out is not None:
                 fills = (fill_id, fill_id + (r >> 59 & 3))
-                frame = self._trade_frame(t, trade_id, prices[at], taken, fills, r & 1)
-                out.append((t, channel, frame))
+                out.append((t, channel, tell(t, trade_id, prices[at], taken, fills, r & 1)))
             trade_id += 1
             fill_id += 1 + (r >> 59 & 3)
             update_id += 2 * stride
@@ -231,7 +256,7 @@ class _Book:
             text = self.trade_form % (ms, trade_id, price, *numbers, maker)
         return text.encode()
 
-    def _diff(self, out: list[Event] | None) -> None:
+    def _diff(self, out: list[Event] | None, seen: Callable[[Book], None] | None) -> None:
         """Move the fair price if it is time, place the wide orders, send what changed."""
         while self.next_step <= self.next_diff:
             self._step()
@@ -244,6 +269,8 @@ class _Book:
             self._set(bool(r & 1), self.fair - away if r & 1 else self.fair + 1 + away, placed)
         if out is not None:
             self._send(out)
+        if seen is not None:
+            seen(self)
         self.flushed_id, self.first_change = self.update_id, 0
         self.changed_bids.clear()
         self.changed_asks.clear()
@@ -355,9 +382,9 @@ class Market:
         beat = max(1, int(_SECOND / diffs_per_second))
         self.start = self.now = start
         self.channels: list[Channel] = []
-        self._books: dict[tuple[str, str], _Book] = {}
+        self._books: dict[tuple[str, str], Book] = {}
         for section, name in pairs:
-            book = _Book(section, name, len(self.channels), seed, start, gap, beat)
+            book = Book(section, name, len(self.channels), seed, start, gap, beat)
             # Diffs of different symbols do not leave the venue all at once.
             book.next_diff -= beat * len(self._books) // len(pairs)
             stream = book.name.lower()
@@ -388,6 +415,10 @@ class Market:
         """
         return self._books[section, symbol].snapshot(limit, self.now)
 
+    def books(self) -> list[Book]:
+        """The book of every symbol on every section."""
+        return list(self._books.values())
+
     def symbols(self, section: Section) -> list[str]:
         """What is traded on ``section``, in the venue's spelling."""
         return [name for at, name in self._books if at == section]
@@ -414,7 +445,13 @@ class Market:
         return json.dumps(body, separators=(",", ":")).encode()
 
 
-def _listing(book: _Book) -> dict[str, object]:
+def _bare(
+    t: int, trade_id: int, price: str, taken: int, fills: tuple[int, int], sell: int
+) -> Trade:
+    return t, trade_id, price, taken, fills, sell
+
+
+def _listing(book: Book) -> dict[str, object]:
     """One entry of ``symbols`` in an exchangeInfo body."""
     grid = book.grid
     tick = f"{grid.cents // 100}.{grid.cents % 100:02d}{grid.price_pad}"

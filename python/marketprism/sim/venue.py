@@ -25,7 +25,8 @@ from websockets.http11 import Request, Response
 
 from ..config import Settings
 from .binance import SyntheticVenue
-from .market import Market
+from .faults import Play, Schedule
+from .ledger import Origin, SimLedger
 from .recorded import RecordedVenue
 
 __all__ = ["PortError", "run_sim"]
@@ -62,25 +63,62 @@ async def run_sim(
     host: str = "127.0.0.1",
     announce: Callable[[dict[str, object]], None],
     stop: asyncio.Event,
+    ledger: bool = False,
+    faults: Schedule | None = None,
+    faults_from: int | None = None,
 ) -> int:
     """Serve until ``stop`` is set; the exit status.
 
     With ``journals`` those are served, paced by their times and ``speed`` (None: as fast as the
     client reads), else the synthetic market of ``settings.sim``. A port of 0 is any free one.
+    ``ledger``: what the synthetic market sends is accounted for in ``DATA_DIR/sim``. ``faults``
+    make it misbehave, their times counted from the venue time ``faults_from`` (None: the start of
+    the market); journals are served without.
     ``announce`` gets ``{"event": "ready", "ws", "rest", …}`` first; in a replay ``damage`` for a
     journal with unreadable parts and ``served`` when all is served follow.
 
-    Raises ``JournalError`` for a file that is no journal and ``PortError`` for a port in use.
+    Raises ``JournalError`` for a file that is no journal, ``PortError`` for a port in use and
+    ``LedgerError`` for a ledger that cannot be written.
     """
     venue: _Venue
+    account: SimLedger | None = None
     if journals is not None:
         venue = await RecordedVenue.load(journals, speed, announce)
     else:
-        sim = settings.sim
-        start = time.time_ns() if sim.start is None else sim.start
-        market = Market(sim.seed, start, sim.symbols, sim.trades_per_second, sim.diffs_per_second)
-        venue = SyntheticVenue(market, sim.seed)
+        origin = _origin(settings)
+        account = SimLedger(settings.data_dir / "sim", origin) if ledger else None
+        since = origin.start if faults_from is None else faults_from
+        play = Play(faults, since) if faults else None
+        venue = SyntheticVenue(origin.market(), origin.seed, account, play)
         await venue.catch_up(stop)
+    try:
+        return await _serve(venue, host, ws_port, rest_port, announce, stop)
+    finally:
+        if account:
+            account.close()
+
+
+def _origin(settings: Settings) -> Origin:
+    sim = settings.sim
+    start = time.time_ns() if sim.start is None else sim.start
+    return Origin(
+        sim.seed,
+        start,
+        tuple(dict.fromkeys(sim.symbols)),
+        sim.trades_per_second,
+        sim.diffs_per_second,
+    )
+
+
+async def _serve(
+    venue: _Venue,
+    host: str,
+    ws_port: int,
+    rest_port: int,
+    announce: Callable[[dict[str, object]], None],
+    stop: asyncio.Event,
+) -> int:
+    """Both ports, until ``stop`` is set."""
     runner = web.AppRunner(_application(venue), access_log=None, shutdown_timeout=_STOP_TIMEOUT)
     await runner.setup()
     try:

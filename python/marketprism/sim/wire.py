@@ -10,13 +10,15 @@ Not here: who gets which frame, and when.
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from urllib.parse import unquote, urlsplit
 
 from websockets.asyncio.server import ServerConnection
 from websockets.frames import CloseCode
 from websockets.protocol import State
 
-__all__ = ["ABORT_AFTER", "evict", "split_target", "text_frame", "write"]
+__all__ = ["ABORT_AFTER", "evict", "reset", "split_target", "text_frame", "write"]
 
 ABORT_AFTER = 2.0  # seconds for a client that does not read to take note of its eviction
 
@@ -47,6 +49,15 @@ def evict(connection: ServerConnection, reason: str) -> None:
     connection.protocol.send_close(CloseCode.POLICY_VIOLATION, reason)
     connection.send_data()
     asyncio.get_running_loop().call_later(ABORT_AFTER, connection.transport.abort)
+
+
+def reset(connection: ServerConnection) -> None:
+    """Hang up with a TCP reset; what waits to be written is lost."""
+    transport = connection.transport
+    if (raw := transport.get_extra_info("socket")) is not None and not transport.is_closing():
+        # A linger of no seconds makes the kernel send RST instead of FIN.
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 def split_target(target: str) -> tuple[str, str, str]:

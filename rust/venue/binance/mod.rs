@@ -78,7 +78,7 @@ pub fn decode_seed(body: &[u8], levels: &mut Levels) -> Result<SeedHead, Box<str
     let mut fields = Fields::default();
     read(body, &mut fields, levels)?;
     match fields.last_update_id {
-        Some(last) if fields.depth => Ok(SeedHead {
+        Some(last) if fields.depth() => Ok(SeedHead {
             last,
             bids_cut: SEED_LIMITS.contains(&levels.bids.len()),
             asks_cut: SEED_LIMITS.contains(&levels.asks.len()),
@@ -94,6 +94,8 @@ impl<'f> Fields<'f> {
     fn finish(self) -> Result<Frame<'f>, Box<str>> {
         let (times, update) = match self.event.as_ref() {
             "depthUpdate" if partial_depth(&self.stream) => self.ignored("partial_depth"),
+            // Retail price improvement orders are a book of their own: PROTOCOLS 2.2.
+            "depthUpdate" if self.stream.contains("@rpiDepth") => self.ignored("rpi_depth"),
             "depthUpdate" => self.delta()?,
             "trade" | "aggTrade" => self.traded()?,
             "bookTicker" => (self.engine_times()?, Update::Ignored("bookTicker")),
@@ -152,8 +154,8 @@ impl<'f> Fields<'f> {
     }
 
     fn delta(&self) -> Result<(Times, Update<'f>), Box<str>> {
-        let (Some(first), Some(last), true) = (self.first, self.last, self.depth) else {
-            return Err("a depthUpdate needs U, u and its levels".into());
+        let (Some(first), Some(last), true) = (self.first, self.last, self.depth()) else {
+            return Err("a depthUpdate needs U, u, b and a".into());
         };
         if self.symbol.is_empty() {
             return Err("a depthUpdate needs s".into());

@@ -43,8 +43,15 @@ pub(super) struct Fields<'f> {
     pub(super) buyer_is_maker: Option<bool>,
     pub(super) answered: bool,
     pub(super) array: bool,
-    pub(super) depth: bool,
+    pub(super) bids: bool,
+    pub(super) asks: bool,
 }
+
+/// Deeper than anything that a venue sends.
+const NESTING_MAX: usize = 64;
+/// The library descends a call a level, which this many levels cannot exhaust: a message that is
+/// not longer needs no look.
+const NESTING_SAFE: usize = 4096;
 
 /// Reads a whole message; levels are appended to `levels`.
 #[inline]
@@ -53,11 +60,35 @@ pub(super) fn read<'f>(
     fields: &mut Fields<'f>,
     levels: &mut Levels,
 ) -> Result<(), Box<str>> {
+    if bytes.len() > NESTING_SAFE && nesting(bytes) > NESTING_MAX {
+        return Err(format!("nested deeper than {NESTING_MAX} levels").into());
+    }
     let mut json = sonic_rs::Deserializer::from_slice(bytes);
     FieldsSeed { fields, levels, inner: false }
         .deserialize(&mut json)
         .and_then(|()| json.end())
         .map_err(|error| error.to_string().lines().next().unwrap_or_default().into())
+}
+
+/// How deep the brackets outside of texts go.
+fn nesting(bytes: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut text) = (0usize, 0, false);
+    let mut bytes = bytes.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' if text => {
+                bytes.next();
+            }
+            b'"' => text = !text,
+            b'[' | b'{' if !text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 struct FieldsSeed<'a, 'f> {
@@ -94,23 +125,21 @@ impl<'de> Visitor<'de> for FieldsSeed<'_, 'de> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let FieldsSeed { fields, levels, inner } = self;
         while let Some(key) = map.next_key::<Key>()? {
+            if matches!(key, Key::Data) && !inner {
+                map.next_value_seed(FieldsSeed { fields, levels, inner: true })?;
+                continue;
+            }
+            // The library finds where a value ends, however deep it is, and that it is JSON.
+            let value: LazyValue = map.next_value()?;
             match key {
-                Key::Data if !inner => {
-                    map.next_value_seed(FieldsSeed { fields, levels, inner: true })?;
-                }
-                Key::Bids => fields.depth |= side(&map.next_value()?, &mut levels.bids)?.is_ok(),
-                Key::Asks => match side(&map.next_value()?, &mut levels.asks)? {
-                    Ok(()) => fields.depth = true,
+                Key::Bids => fields.bids |= side(&value, &mut levels.bids)?.is_ok(),
+                Key::Asks => match side(&value, &mut levels.asks)? {
+                    Ok(()) => fields.asks = true,
                     Err(other) => fields.aggregate = other.parse().ok(),
                 },
-                Key::Skip | Key::Data => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-                Key::Result => {
-                    map.next_value::<IgnoredAny>()?;
-                    fields.answered = true;
-                }
-                Key::Named(name) => fields.put(name, map.next_value::<Scalar>()?),
+                Key::Result => fields.answered = true,
+                Key::Named(name) => fields.put(name, scalar(value.as_raw_cow())),
+                Key::Skip | Key::Data => {}
             }
         }
         Ok(())
@@ -149,6 +178,11 @@ enum Key {
 }
 
 impl<'f> Fields<'f> {
+    /// Both sides of a book were there; one alone is half a message.
+    pub(super) fn depth(&self) -> bool {
+        self.bids && self.asks
+    }
+
     /// The same letter means different things in different events, so a value of another type than
     /// the one we look for is simply not ours.
     #[inline]
@@ -230,59 +264,23 @@ enum Scalar<'f> {
     Other,
 }
 
-impl<'de> Deserialize<'de> for Scalar<'de> {
-    #[inline]
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Scalar<'de>, D::Error> {
-        struct ScalarVisitor;
-        impl<'de> Visitor<'de> for ScalarVisitor {
-            type Value = Scalar<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON value")
-            }
-
-            #[inline]
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Scalar<'de>, E> {
-                Ok(Scalar::Text(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Scalar<'de>, E> {
-                Ok(Scalar::Text(Cow::Owned(text.to_owned())))
-            }
-
-            #[inline]
-            fn visit_u64<E>(self, value: u64) -> Result<Scalar<'de>, E> {
-                Ok(Scalar::Uint(value))
-            }
-
-            fn visit_i64<E>(self, value: i64) -> Result<Scalar<'de>, E> {
-                Ok(u64::try_from(value).map_or(Scalar::Negative(value), Scalar::Uint))
-            }
-
-            fn visit_f64<E>(self, _: f64) -> Result<Scalar<'de>, E> {
-                Ok(Scalar::Other)
-            }
-
-            #[inline]
-            fn visit_bool<E>(self, value: bool) -> Result<Scalar<'de>, E> {
-                Ok(Scalar::Bool(value))
-            }
-
-            fn visit_unit<E>(self) -> Result<Scalar<'de>, E> {
-                Ok(Scalar::Other)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Scalar<'de>, A::Error> {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Scalar::Other)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar<'de>, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Scalar::Other)
-            }
-        }
-        deserializer.deserialize_any(ScalarVisitor)
+/// What a value is, from its raw JSON.
+#[inline]
+fn scalar(raw: Cow<'_, str>) -> Scalar<'_> {
+    match raw.as_bytes() {
+        [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => Scalar::Text(match raw {
+            Cow::Borrowed(raw) => Cow::Borrowed(&raw[1..raw.len() - 1]),
+            Cow::Owned(raw) => Cow::Owned(raw[1..raw.len() - 1].to_owned()),
+        }),
+        [b'"', ..] => match sonic_rs::from_str::<String>(&raw) {
+            Ok(text) => Scalar::Text(Cow::Owned(text)),
+            Err(_) => Scalar::Other,
+        },
+        [b'0'..=b'9', ..] => raw.parse().map_or(Scalar::Other, Scalar::Uint),
+        [b'-', ..] => raw.parse().map_or(Scalar::Other, Scalar::Negative),
+        b"true" => Scalar::Bool(true),
+        b"false" => Scalar::Bool(false),
+        _ => Scalar::Other,
     }
 }
 

@@ -1,0 +1,126 @@
+# Two commands: `make run` shows MarketPrism at work, `make test` proves it. `make help` lists all.
+#
+# Everything is kept in .venv and target, so a second call does only what changed. Packages come
+# with exact versions and hashes (constraints/). Set-up writes to stderr: stdout belongs to the
+# program, as in `make run ARGS="--duration 30 --json" > result.json`.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help run test wheel bench constraints clean needs-rust needs-lints
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Byte code is made at the first import: most of what is installed is never imported.
+PINNED := $(PIP) install --no-compile --require-hashes
+# maturin is found where it was installed, cargo also where rustup puts it: a shell that is older
+# than that installation does not know it yet.
+export PATH := $(abspath $(BIN)):$(PATH):$(HOME)/.cargo/bin
+# One cache for the wheel and for clippy with the binding: both build against this Python.
+export PYO3_PYTHON := $(abspath $(BIN)/python)
+
+# Directories too: their time changes when a file is added or removed.
+SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md LICENSE \
+	$(shell find rust python -name __pycache__ -prune -o ! -name '*.so' -print)
+
+help: ## list the commands
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
+
+run: $(VENV)/.package ## simulated exchanges -> engine -> NATS -> ClickHouse; options in ARGS="..."
+	@exec $(BIN)/marketprism-collect --demo $(ARGS)
+
+test: $(VENV)/.test $(VENV)/.package needs-lints ## lints, types, Rust and Python tests
+	cargo fmt --check
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	cargo clippy --locked --quiet --all-targets --all-features -- -D warnings
+	cargo test --locked --quiet
+	$(BIN)/python -m pytest $(ARGS)
+
+wheel: $(VENV)/.run ## one abi3 wheel for CPython 3.11 and newer, in dist
+	$(BIN)/maturin build --release --locked --out dist
+
+bench: $(VENV)/.bench $(VENV)/.package ## figures, ours and peers', of the engine and the path
+	cargo bench --locked --bench engine
+	$(BIN)/python -m pytest benches -o python_files='bench_*.py' --timeout 0 $(ARGS)
+
+clean: ## remove what the commands above made
+	rm -rf $(VENV) target dist
+
+# --- the virtual environment -------------------------------------------------------------------
+
+VERSION_OK := import sys; sys.exit(sys.version_info < (3, 11))
+VENV_OK := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
+# PYTHON=... names one; else the first that is new enough and can make a virtual environment.
+PYTHONS = $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
+able = $(firstword $(foreach p,$(PYTHONS),$(shell $(p) -c '$($(1))' 2>/dev/null && echo $(p))))
+python = $(call able,VENV_OK)
+
+NO_PYTHON = Python 3.11 or newer is needed and none was found: install it (Debian and Ubuntu: \
+apt-get install python3 python3-venv) or name one with PYTHON=/path/to/python3
+NO_VENV = $(call able,VERSION_OK) cannot make a virtual environment: install its venv module \
+(Debian and Ubuntu: apt-get install python3-venv)
+
+$(BIN)/python: | needs-rust
+	$(if $(python),,$(error $(if $(call able,VERSION_OK),$(NO_VENV),$(NO_PYTHON))))
+	@$(python) -m venv --clear $(VENV) >&2
+
+$(VENV)/.run: constraints/build.txt constraints/run.txt | $(BIN)/python
+	@echo 'installing NATS, ClickHouse and the Python packages into $(VENV)' >&2
+	@$(PINNED) -r constraints/build.txt -r constraints/run.txt >&2
+	@touch $@
+
+$(VENV)/.test: constraints/test.txt $(VENV)/.run
+	@echo 'installing the test tools into $(VENV)' >&2
+	@$(PINNED) -r constraints/test.txt >&2
+	@touch $@
+
+$(VENV)/.bench: constraints/bench.txt $(VENV)/.test
+	@echo 'installing the benchmark tools and peers into $(VENV)' >&2
+	@$(PINNED) -r constraints/bench.txt >&2
+	@touch $@
+
+$(VENV)/.package: $(VENV)/.run $(SOURCES)
+	@echo 'building MarketPrism (the Rust engine takes about a minute the first time)' >&2
+	@MATURIN_PEP517_ARGS=--locked $(PIP) install --no-deps --no-build-isolation . >&2
+	@touch $@
+
+# Exact versions and hashes of everything that is installed above. UPGRADE=--upgrade moves all of
+# them; else only what pyproject.toml no longer allows. backports.zstd ends where Python has zstd.
+COMPILE = $(VENV)/pip-tools/bin/pip-compile --quiet --no-header --no-annotate --allow-unsafe \
+	--strip-extras --generate-hashes --no-emit-index-url --no-emit-trusted-host \
+	--no-emit-find-links $(UPGRADE) pyproject.toml
+
+constraints: $(VENV)/pip-tools ## after pyproject.toml changed: versions and hashes (minutes)
+	$(COMPILE) --build-deps-for wheel --only-build-deps -o constraints/build.txt
+	$(COMPILE) --extra embedded --extra test -o constraints/test.txt
+	$(COMPILE) --extra embedded -c constraints/test.txt -o constraints/run.txt
+	$(COMPILE) --extra embedded --extra bench -c constraints/test.txt -o constraints/bench.txt
+	@sed -i -e 's/^\(backports-zstd==[^ ]*\) \\/\1 ; python_version < "3.14" \\/' \
+		-e '1i # Written by `make constraints`: exact versions and their hashes; not edited by hand.' \
+		$(foreach n,build run test bench,constraints/$(n).txt)
+
+$(VENV)/pip-tools: | $(BIN)/python
+	@$(BIN)/python -m venv $@ && $@/bin/python -m pip --quiet install 'pip-tools>=7.5,<8'
+
+# --- the Rust toolchain ------------------------------------------------------------------------
+
+rust_needed = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+rust_found = $(word 2,$(shell cargo --version 2>/dev/null))
+rust_oldest = $(firstword $(shell printf '%s\n' $(rust_needed) $(rust_found) | sort -V))
+NO_RUST = Rust $(rust_needed) or newer is needed and $(if $(rust_found),cargo is $(rust_found),no \
+cargo was found): install it with rustup (https://rustup.rs)
+NO_LINTS = rustfmt and clippy are needed: rustup component add rustfmt clippy
+NO_LINKER = Rust needs a C compiler to link and no cc was found: install one (Debian and Ubuntu: \
+apt-get install build-essential)
+
+needs-rust:
+	$(if $(and $(rust_found),$(filter $(rust_needed),$(rust_oldest))),,$(error $(NO_RUST)))
+	$(if $(shell command -v cc),,$(error $(NO_LINKER)))
+
+needs-lints: needs-rust
+	$(if $(shell (cargo fmt --version && cargo clippy --version) 2>/dev/null && echo both),,\
+		$(error $(NO_LINTS)))

@@ -1,0 +1,223 @@
+"""A spool on disk between the engine and JetStream: what is received is not lost with a process.
+
+Two uses of one SQLite file (WAL, group commit, in a thread of its own):
+
+- **Copies.** A fact that JetStream has not acknowledged within a group's time is copied here, and
+  the copy is deleted on the acknowledgement. A killed collector finds them at its next start. With
+  a healthy server nearly every fact is acknowledged first and never touches the disk.
+- **Queue.** While NATS is away or full, facts wait here in the order in which they came. Of an
+  order book only the newest image waits (the older ones are conflated, and counted); trades and
+  everything else are kept one by one.
+
+Promises: a row leaves only by ``forget``; the size is bounded by ``bytes_max``, beyond which
+``put`` says so and the row is not taken. A fact may come out twice: its id is the identity.
+
+Not here: when to send (``publish``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+__all__ = ["Spool", "SpoolError", "Spooled"]
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS facts (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  queued INTEGER NOT NULL,
+  subject TEXT NOT NULL,
+  message_id TEXT NOT NULL,
+  payload BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS facts_queued ON facts (id) WHERE queued = 1;
+CREATE INDEX IF NOT EXISTS facts_subject ON facts (subject, id);
+"""
+# What a row costs beside its payload, roughly; the bound is on the sum.
+_ROW_BYTES = 160
+
+
+class SpoolError(Exception):
+    """The spool cannot be used; the message names the file and what to do."""
+
+
+class Spooled(NamedTuple):
+    """One fact that waits. ``id`` is its place in the order."""
+
+    id: int
+    subject: str
+    message_id: str
+    payload: bytes
+
+
+class Spool:
+    """One file. All of it runs in one thread, so calls happen in the order in which they came.
+
+    Counters: ``rows`` and ``bytes`` on disk, ``queued`` rows that wait, ``conflated`` images.
+    """
+
+    def __init__(self, path: Path, *, bytes_max: int, durable: bool = False) -> None:
+        self.path = path
+        self.bytes_max = bytes_max
+        self.rows = 0
+        self.bytes = 0
+        self.queued = 0
+        self.conflated = 0
+        self._durable = durable
+        self._db: sqlite3.Connection | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
+
+    async def open(self) -> None:
+        """Opens or creates the file. Raises ``SpoolError``."""
+        try:
+            await self._run(self._open)
+        except sqlite3.Error as error:
+            raise SpoolError(
+                f"{self.path}: the spool cannot be opened ({error}); move it aside to start anew "
+                "(what waits in it is then not published)"
+            ) from error
+
+    async def put(self, facts: Sequence[tuple[str, str, bytes]], *, queue: bool) -> list[int]:
+        """Keeps (subject, message id, payload); one commit. Returns their ids, 0 where not taken.
+
+        ``queue``: they wait to be sent; an order book's older image goes when a newer one comes.
+        """
+        return await self._run(lambda: self._put(facts, queue))
+
+    async def head(self, after: int, count: int) -> list[Spooled]:
+        """The next facts of the queue behind ``after``, in order."""
+        return await self._run(lambda: self._head(after, count))
+
+    async def requeue_copies(self) -> int:
+        """At start: what an earlier run had sent without an answer waits to be sent again."""
+        return await self._run(self._requeue)
+
+    async def forget(self, ids: Iterable[int]) -> None:
+        """They are acknowledged; one commit."""
+        gone = list(ids)
+        if gone:
+            await self._run(lambda: self._forget(gone))
+
+    async def last_ids(self, subjects: Iterable[str]) -> dict[str, str]:
+        """The newest message id of each subject that has one here."""
+        wanted = list(subjects)
+        return await self._run(lambda: self._last(wanted))
+
+    async def close(self) -> None:
+        """Closes the file; what is in it stays for the next start."""
+        if self._db is not None:
+            await self._run(self._close)
+        self._thread.shutdown()
+
+    async def _run(self, work: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    # --- in the thread --------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        db.execute("PRAGMA journal_mode=WAL")
+        # A killed process loses nothing that was written; a power cut loses what was not synced.
+        db.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
+        db.executescript(_SCHEMA)
+        self._db = db
+        self._measure()
+
+    def _measure(self) -> None:
+        rows, size, queued = self._one(
+            f"SELECT count(*), coalesce(sum(length(payload) + {_ROW_BYTES}), 0), "
+            "coalesce(sum(queued), 0) FROM facts"
+        )
+        self.rows, self.bytes, self.queued = rows, size, queued
+
+    def _one(self, sql: str, values: Sequence[Any] = ()) -> tuple[Any, ...]:
+        assert self._db is not None, "the spool is not open"
+        row: tuple[Any, ...] = self._db.execute(sql, values).fetchone()
+        return row
+
+    def _put(self, facts: Sequence[tuple[str, str, bytes]], queue: bool) -> list[int]:
+        assert self._db is not None, "the spool is not open"
+        ids: list[int] = []
+        self._db.execute("BEGIN")
+        for subject, message_id, payload in facts:
+            size = len(payload) + _ROW_BYTES
+            if queue and subject.startswith("orderbook."):
+                self._conflate(subject)
+            if self.bytes + size > self.bytes_max:
+                ids.append(0)
+                continue
+            cursor = self._db.execute(
+                "INSERT INTO facts (queued, subject, message_id, payload) VALUES (?, ?, ?, ?)",
+                (int(queue), subject, message_id, payload),
+            )
+            ids.append(int(cursor.lastrowid or 0))
+            self.rows += 1
+            self.bytes += size
+            self.queued += int(queue)
+        self._db.execute("COMMIT")
+        return ids
+
+    def _conflate(self, subject: str) -> None:
+        assert self._db is not None, "the spool is not open"
+        older = self._db.execute(
+            "DELETE FROM facts WHERE queued = 1 AND subject = ? RETURNING length(payload)",
+            (subject,),
+        ).fetchall()
+        self.conflated += len(older)
+        self.rows -= len(older)
+        self.queued -= len(older)
+        self.bytes -= sum(size for (size,) in older) + _ROW_BYTES * len(older)
+
+    def _head(self, after: int, count: int) -> list[Spooled]:
+        assert self._db is not None, "the spool is not open"
+        found = self._db.execute(
+            "SELECT id, subject, message_id, payload FROM facts "
+            "WHERE queued = 1 AND id > ? ORDER BY id LIMIT ?",
+            (after, count),
+        )
+        return [Spooled(*row) for row in found]
+
+    def _requeue(self) -> int:
+        assert self._db is not None, "the spool is not open"
+        changed = self._db.execute("UPDATE facts SET queued = 1 WHERE queued = 0").rowcount
+        self.queued += changed
+        return changed
+
+    def _forget(self, ids: list[int]) -> None:
+        assert self._db is not None, "the spool is not open"
+        self._db.execute("BEGIN")
+        for one in ids:
+            gone = self._db.execute(
+                "DELETE FROM facts WHERE id = ? RETURNING queued, length(payload)", (one,)
+            ).fetchone()
+            if gone:
+                self.rows -= 1
+                self.queued -= gone[0]
+                self.bytes -= gone[1] + _ROW_BYTES
+        self._db.execute("COMMIT")
+
+    def _last(self, subjects: list[str]) -> dict[str, str]:
+        found = {}
+        for subject in subjects:
+            (message_id,) = self._one(
+                "SELECT (SELECT message_id FROM facts WHERE subject = ? ORDER BY id DESC LIMIT 1)",
+                (subject,),
+            )
+            if message_id is not None:
+                found[subject] = message_id
+        return found
+
+    def _close(self) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db = None

@@ -1,0 +1,84 @@
+"""Everything the simulator sent, against everything that is stored: the judge of the whole path.
+
+The facts come from the simulator's ledger: the market is lived again from its arguments, and every
+trade, and every order book at the id of a stored row, is compared with ClickHouse's answer value by
+value. A fact that is not stored must be named by a row of the collector's own ledger, and such a
+row must name something that is missing. Nothing of the engine or the store is used here.
+
+What counts (CONTRACT 5), per kind
+- A *trade* is a fact from the first to the last moment at which any connection was sent its
+  channel. *missed*: not stored, named by a ``gap`` row with its id, and never read. *lost*: not
+  stored and not named, or named although it was read (a later one on the same connection is
+  stored).
+- An *orderbook* fact is a cell of venue time in which the book changed: a row must lie in it. Books
+  begin with the first seed that was given out, or ``SEED_PATIENCE`` after the subscription.
+  An absent cell is *missed* when a row of the ledger says that the book was not to be had then.
+- *duplicated*: rows beyond the first of a fact. *differing*: rows with another value or time, or
+  of a fact that was never sent. Equal ids and equal times also mean that the rows of a symbol,
+  sorted by time, are in the order of its facts; *reordered* only counts how often the stream had
+  them in another one, which it may after a publisher tried again.
+
+Not here: how rows are asked for (the caller), replayed journals.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .court import Court
+from .intervals import EVER
+from .ledger import LedgerError, read
+from .rows import Ask, ledger_rows
+from .witness import Sent, Witness
+
+__all__ = ["Ask", "CheckError", "check", "status"]
+
+_SECOND = 1_000_000_000
+
+
+class CheckError(Exception):
+    """There is nothing to compare, or no way to; the message says why."""
+
+
+def status(result: dict[str, Any]) -> int:
+    """The exit status: 0 where all is stored or honestly missed, else 4."""
+    bad = ("lost", "duplicated", "differing", "gaps_empty")
+    return 4 if any(result[key] for key in bad) or not result["sent"] else 0
+
+
+def check(
+    data_dir: Path,
+    ask: Ask,
+    *,
+    database: str = "marketprism_hot",
+    depth: int = 400,
+    every: float = 1.0,
+) -> dict[str, Any]:
+    """Compare what every simulator of a data directory sent with what is stored.
+
+    ``depth`` and ``every`` are the published levels a side and the seconds of a cell. Returns the
+    counts of CONTRACT 5 in all and by kind, the gap rows that name facts and that name none, rows
+    that no simulator's market accounts for (``foreign``), and the first ``PROBLEMS_MAX`` problems
+    as sentences. Raises ``CheckError`` where no simulator kept a ledger here.
+    """
+    try:
+        accounts = read(data_dir / "sim")
+    except LedgerError as error:
+        raise CheckError(str(error)) from None
+    if not accounts:
+        raise CheckError(f"{data_dir / 'sim'}: no simulator kept a ledger here")
+    court = Court(ask, database, depth, round(every * _SECOND), ledger_rows(ask, database))
+    origins = sorted({account.origin for account in accounts}, key=lambda origin: origin.start)
+    following: dict[tuple[str, str], int] = {}
+    for origin in reversed(origins):
+        same = [account for account in accounts if account.origin == origin]
+        market = origin.market()
+        for book in market.books():
+            # Ids begin anew with each market: those of the next one bound what is this one's.
+            place = (book.section, book.symbol)
+            last = following.get(place, EVER) - 1
+            following[place] = book.first_id
+            Witness(court, book, Sent(same, book), last).judge()
+    court.judge_gaps()
+    return court.verdict(len(origins), sum(account.unreadable for account in accounts))

@@ -1,0 +1,148 @@
+"""The court: what is missing, what the collector's own ledger says of it, and the verdict.
+
+Not here: finding out what is missing (``witness``).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from .intervals import EVER, Interval, overlap, union
+from .rows import Ask, Row, place_name
+
+__all__ = ["PROBLEMS_MAX", "Court", "Missing"]
+
+PROBLEMS_MAX = 20
+_KINDS = ("trade", "orderbook")
+_COUNTS = ("sent", "stored", "missed", "lost", "duplicated", "differing")
+
+
+@dataclass
+class Missing:
+    """Trades of one symbol, over all its markets, as unions of ids."""
+
+    missing: list[Interval] = field(default_factory=list)  # facts that are not stored
+    read: list[Interval] = field(default_factory=list)  # of those, the ones that had been read
+    untold: list[Interval] = field(default_factory=list)  # of a market, while nobody listened
+
+
+@dataclass
+class Court:
+    """What all witnesses share, and what they found."""
+
+    ask: Ask
+    database: str
+    depth: int
+    every: int
+    rows: list[Row]
+    counts: dict[str, Counter[str]] = field(
+        default_factory=lambda: {kind: Counter() for kind in _KINDS}
+    )
+    trades: dict[tuple[str, str], Missing] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    gaps_named: int = 0
+    gaps_empty: int = 0
+    compared: int = 0
+    seen: Counter[str] = field(default_factory=Counter)
+    reordered: int = 0
+    book_gaps: dict[int, bool] = field(default_factory=dict)  # index of the row, names something
+
+    def problem(self, sentence: str) -> None:
+        if len(self.problems) < PROBLEMS_MAX:
+            self.problems.append(sentence)
+
+    def about(self, exchange: str, symbol: str, kind: str) -> list[tuple[int, Row]]:
+        """Ledger rows of one stream, with their index, in the order of their times."""
+        return [
+            (at, row)
+            for at, row in enumerate(self.rows)
+            if row.exchange == exchange
+            and row.symbol in (symbol, "-")
+            and row.data_type in (kind, "")
+        ]
+
+    def judge_gaps(self) -> None:
+        """Split what is missing into missed and lost; find the gap rows that name nothing."""
+        named: dict[tuple[str, str], list[Interval]] = {}
+        absent = {place: union([*one.missing, *one.untold]) for place, one in self.trades.items()}
+        for at, row in enumerate(self.rows):
+            if row.event != "gap":
+                continue
+            place = (row.exchange, row.symbol)
+            good = bool(row.healed) or self._mended(row)
+            if row.data_type == "orderbook":
+                good |= self.book_gaps.get(at, False)
+            elif row.from_id is not None and row.to_id is not None:
+                named.setdefault(place, []).append((row.from_id, row.to_id))
+                good |= overlap(absent.get(place, []), row.from_id, row.to_id) > 0
+            self.gaps_named += good
+            if not good:
+                self.gaps_empty += 1
+                self.problem(
+                    f"{place_name(*place)}: a gap row of {row.data_type or 'no kind'} names "
+                    f"{row.from_id} to {row.to_id}, and nothing of it is missing"
+                )
+        for place, one in self.trades.items():
+            self._split(place, one, union(named.get(place, [])))
+
+    def _mended(self, gap: Row) -> bool:
+        """Whether what a gap row names was had later, as another row says."""
+        stream = (gap.exchange, gap.symbol, gap.data_type)
+        return any(
+            row.event == "healed"
+            and (row.exchange, row.symbol, row.data_type) == stream
+            and row.from_id is not None
+            and row.to_id is not None
+            and (gap.from_id or 0) <= row.to_id
+            and row.from_id <= (gap.to_id or EVER)
+            for row in self.rows
+        )
+
+    def _split(self, place: tuple[str, str], one: Missing, named: list[Interval]) -> None:
+        counts, read_ids = self.counts["trade"], union(one.read)
+        for first, last in union(one.missing):
+            known = overlap(named, first, last)
+            unnamed = last - first + 1 - known
+            if unnamed:
+                counts["lost"] += unnamed
+                self.problem(
+                    f"{place_name(*place)}: {unnamed} of the trades {first} to {last} are neither "
+                    "stored nor named by a gap row"
+                )
+            counts["missed"] += known
+        for first, last in read_ids:
+            known = overlap(named, first, last)
+            counts["missed"] -= known
+            counts["lost"] += known
+            if known:
+                self.problem(
+                    f"{place_name(*place)}: {known} of the trades {first} to {last} are named by a "
+                    "gap row, yet a later trade of the same connection was read and stored"
+                )
+
+    def verdict(self, markets: int, unreadable: int) -> dict[str, Any]:
+        """The result as ``check`` returns it."""
+        total = self.counts["trade"] + self.counts["orderbook"]
+        # A sum of counters leaves out what is not positive.
+        result: dict[str, Any] = {name: total[name] for name in _COUNTS}
+        result["gaps_named"] = self.gaps_named
+        result["gaps_empty"] = self.gaps_empty
+        result["kinds"] = {
+            kind: {name: self.counts[kind][name] for name in _COUNTS} for kind in _KINDS
+        }
+        result["books_compared"] = self.compared
+        result["reordered"] = self.reordered
+        result["foreign"] = {
+            name: int(self.ask(f"SELECT count() FROM {self.database}.{name} FORMAT TSV"))
+            - self.seen[name]
+            for name in ("trades", "orderbooks")
+        }
+        dead = self.ask(f"SELECT count() FROM {self.database}.dead_letters FORMAT TSV")
+        result["unreadable"] = {"sent": unreadable, "dead_letters": int(dead)}
+        result["markets"] = markets
+        if not result["sent"]:
+            self.problem("no fact was sent to anybody")
+        result["problems"] = self.problems
+        return result

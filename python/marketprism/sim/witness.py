@@ -1,0 +1,497 @@
+"""One symbol of one market, lived again beside what is stored of it.
+
+The market makes every trade and every true book once more; ClickHouse is asked for the same ids,
+chunk by chunk, so memory does not grow with the length of a run.
+
+Not here: what becomes of what is missing (``court``).
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+
+from .court import Court, Missing
+from .intervals import EVER, Interval, overlap, runs, union
+from .ledger import Account, Delivery
+from .market import Book, Trade
+from .rows import BROKEN, NUMBER, Row, canonical, equal, lines_of, place_name, quoted
+
+__all__ = ["BOOKS_MAX", "SEED_PATIENCE", "Sent", "Witness"]
+
+SEED_PATIENCE = 10_000_000_000  # ns that a book may wait for its first seed
+BOOKS_MAX = 20_000  # rows a symbol whose levels are compared; of more, every n-th
+
+_CHUNK = 50_000  # trades that are compared at once
+_BOOK_CHUNK = 200  # order books that are compared at once
+_MS = 1_000_000
+_SECOND = 1_000_000_000
+_PLACES = {
+    "binance_spot": ("binance_spot", "spot"),
+    "binance_usdm": ("binance_derivatives", "perpetual"),
+}
+
+
+class Sent:
+    """Who was sent which part of a book's two channels, over all starts of the simulator."""
+
+    def __init__(self, accounts: list[Account], book: Book) -> None:
+        self.trades = Channel(accounts, book.channel)
+        self.diffs = Channel(accounts, book.channel + 1)
+        seeds = [
+            seed
+            for account in accounts
+            for seed in account.seeds
+            if (seed.section, seed.symbol) == (book.section, book.name)
+        ]
+        self.first_seed = min(seeds, key=lambda seed: seed.at).last_id if seeds else None
+
+
+class Channel:
+    """One channel: when it was told, to whom, and what of it was withheld."""
+
+    def __init__(self, accounts: list[Account], channel: int) -> None:
+        self.deliveries: list[Delivery] = []
+        self.unsent: dict[int, set[int]] = {}  # venue times by index into deliveries
+        for account in accounts:
+            for delivery in account.delivered.get(channel, []):
+                number = len(self.deliveries)
+                self.deliveries.append(delivery)
+                self.unsent[number] = {
+                    at
+                    for connection, at in account.unsent.get(channel, [])
+                    if connection == delivery.connection and delivery.first <= at <= delivery.last
+                }
+        self.first = min((d.first for d in self.deliveries), default=EVER)
+        self.last = max((d.last for d in self.deliveries), default=-1)
+        pieces: list[Interval] = []
+        for number, delivery in enumerate(self.deliveries):
+            since = delivery.first
+            for at in sorted(self.unsent[number]):
+                pieces.append((since, at - 1))
+                since = at + 1
+            pieces.append((since, delivery.last))
+        self.pieces = union(pieces)
+
+    def holes(self) -> list[Interval]:
+        """Where somebody who listened missed something: withheld events, changes of connection."""
+        found = [(at, at) for unsent in self.unsent.values() for at in unsent]
+        in_order = sorted(self.deliveries, key=lambda delivery: delivery.first)
+        for one, next_one in pairwise(in_order):
+            found.append((min(one.last, next_one.first), next_one.first))
+        return union(found)
+
+    def sent(self, times: list[int] | array[int]) -> int:
+        """How many of these sorted times were sent intact to anybody."""
+        return sum(
+            bisect_right(times, last) - bisect_left(times, first)
+            for first, last in self._pieces_of(times)
+        )
+
+    def _pieces_of(self, times: list[int] | array[int]) -> Iterator[Interval]:
+        if times:
+            for first, last in self.pieces[max(bisect_left(self.pieces, (times[0], 0)) - 1, 0) :]:
+                if first > times[-1]:
+                    return
+                yield first, last
+
+
+class Witness:
+    """One symbol of one market, lived again beside what is stored of it.
+
+    ``last_id`` is the last id that belongs to this market and not to the next one.
+    """
+
+    def __init__(self, court: Court, book: Book, sent: Sent, last_id: int) -> None:
+        self.court, self.book, self.last_id = court, book, last_id
+        self.trades, self.diffs, self.first_seed = sent.trades, sent.diffs, sent.first_seed
+        self.exchange, market_type = _PLACES[book.section]
+        self.place = (self.exchange, book.symbol)
+        self.where = (
+            f"exchange = {quoted(self.exchange)} AND market_type = {quoted(market_type)} "
+            f"AND symbol = {quoted(book.symbol)}"
+        )
+        self.prices = {price: canonical(price) for price in book.prices}
+        self.sizes: dict[int, str] = {}  # by lots; bounded by the grid of sizes
+        self.account = court.trades.setdefault(self.place, Missing())
+        self.missing_ids, self.missing_times = array("q"), array("q")
+        self.reached = [-1] * len(self.trades.deliveries)  # time of the last stored trade
+        self.ids: array[int] = array("q")  # of diffs, and their times, the venue's and the rows'
+        self.times: array[int] = array("q")
+        self.events: array[int] = array("q")
+        self.wanted: set[int] = set()
+        self.true: dict[int, tuple[int, list[str], list[str]]] = {}
+        self.stored_ids: set[int] = set()
+        self.stored_times: list[int] = []
+
+    def judge(self) -> None:
+        """Live from the first to the last event that anybody was sent, and compare."""
+        book = self.book
+        self._list_books()
+        first = min(self.trades.first, self.diffs.first)
+        last = max(self.trades.last, self.diffs.last)
+        if last >= 0:
+            book.advance(first - 1, None)
+        first_id, last_id, now = None, None, first - 1
+        while now < last:
+            now = min(last, now + max(_SECOND, book.gap * _CHUNK))
+            told: list[tuple[int, int, Trade]] = []
+            book.testify(now, told, self._diff)
+            facts = [t for at, _, t in told if self.trades.first <= at <= self.trades.last]
+            if facts:
+                first_id = facts[0][1] if first_id is None else first_id
+                last_id = facts[-1][1]
+                self._compare_trades(facts)
+        self._compare_books()
+        self._mark_untold(first_id, last_id)
+        self._mark_missing()
+        self._judge_cells()
+        self._count_reordered()
+
+    # --- trades ---
+
+    def _size(self, lots: int) -> str:
+        text = self.sizes.get(lots)
+        if text is None:
+            text = canonical(self.book.quantity % divmod(lots, self.book.lot))
+            self.sizes[lots] = text
+        return text
+
+    def _compare_trades(self, facts: list[Trade]) -> None:
+        spot, prices, size = self.book.spot, self.prices, self._size
+        expected = []
+        for at, trade_id, price, lots, (first, last), sell in facts:
+            ms = at // _MS  # the venue's clock is in ms: sent at ms, matched one before
+            fills = "0\t\\N\t\\N\t\\N" if spot else f"1\t{first}\t{last}\t{last - first + 1}"
+            way = "sell\ttrue" if sell else "buy\tfalse"
+            when = f"{ms - 1}000000\t{ms}000000"
+            expected.append(f"{trade_id}\t{when}\t{prices[price]}\t{size(lots)}\t{way}\t{fills}")
+        low, high = facts[0][1], facts[-1][1]
+        rows = lines_of(
+            self.court.ask(
+                "SELECT trade_id, ts_event, ts_sent, price, quantity, side, buyer_is_maker, "
+                "aggregated, first_trade_id, last_trade_id, trade_count "
+                f"FROM {self.court.database}.trades WHERE {self.where} "
+                f"AND toUInt64OrZero(trade_id) BETWEEN {low} AND {high} "
+                "ORDER BY toUInt64OrZero(trade_id), stream_seq FORMAT TSV"
+            )
+        )
+        times = array("q", [fact[0] for fact in facts])
+        counts = self.court.counts["trade"]
+        counts["sent"] += self.trades.sent(times)
+        self.court.seen["trades"] += len(rows)
+        stored = times
+        if rows == expected:
+            counts["stored"] += len(rows)
+        else:
+            stored = self._merge(expected, rows, times)
+        for number, delivery in enumerate(self.trades.deliveries):
+            at = bisect_right(stored, delivery.last) - 1
+            if at >= 0 and stored[at] >= delivery.first:
+                self.reached[number] = max(self.reached[number], stored[at])
+
+    def _merge(self, expected: list[str], rows: list[str], times: array[int]) -> array[int]:
+        """Compare trade by trade, in the order of ids. Returns the times of those stored."""
+        counts, place = self.court.counts["trade"], place_name(*self.place)
+        stored: array[int] = array("q")
+        at = 0
+        for fact, time in zip(expected, times, strict=True):
+            key = fact[: fact.index("\t") + 1]
+            found = 0
+            while at < len(rows) and rows[at].startswith(key):
+                found += 1
+                if not equal(rows[at], fact):
+                    counts["differing"] += 1
+                    self.court.problem(
+                        f"{place}: trade stored as {rows[at].split()}, sent as {fact.split()}"
+                    )
+                at += 1
+            if found:
+                counts["stored"] += 1
+                stored.append(time)
+            else:
+                self.missing_ids.append(int(key))
+                self.missing_times.append(time)
+            if found > 1:
+                counts["duplicated"] += found - 1
+                self.court.problem(f"{place}: trade {key.strip()} is stored {found} times")
+        if at < len(rows):  # an id that is no number, or not written as the venue wrote it
+            counts["differing"] += len(rows) - at
+            self.court.problem(f"{place}: no trade was sent with the id of {rows[at].split()}")
+        return stored
+
+    def _mark_untold(self, first_id: int | None, last_id: int | None) -> None:
+        """Ids that the market knows and nobody was sent; a row with one is an invention."""
+        born = self.book.first_id
+        if first_id is None or last_id is None:
+            ranges = [(born, self.last_id)]
+        else:
+            ranges = [(born, first_id - 1), (last_id + 1, self.last_id)]
+        self.account.untold += ranges
+        for low, high in ranges:
+            answer = self.court.ask(
+                f"SELECT count() FROM {self.court.database}.trades WHERE {self.where} "
+                f"AND toUInt64OrZero(trade_id) BETWEEN {low} AND {high} FORMAT TSV"
+            )
+            if invented := int(answer):
+                self.court.seen["trades"] += invented
+                self.court.counts["trade"]["differing"] += invented
+                self.court.problem(
+                    f"{place_name(*self.place)}: {invented} trades with ids {low} to {high} are "
+                    "stored and were never sent"
+                )
+
+    def _mark_missing(self) -> None:
+        """Hand the missing to the court, with those that the collector must have read."""
+        ids, times = self.missing_ids, self.missing_times
+        self.account.missing += runs(ids)
+        told: Counter[int] = Counter()
+        read: set[int] = set()
+        for number, delivery in enumerate(self.trades.deliveries):
+            first, last = bisect_left(times, delivery.first), bisect_right(times, delivery.last)
+            told.update(range(first, last))
+            unsent = self.trades.unsent[number]
+            # A connection is a queue: what left it before a stored trade was read before it.
+            behind = bisect_left(times, self.reached[number])
+            read.update(i for i in range(first, min(last, behind)) if times[i] not in unsent)
+        # Told twice, it may be the other connection's trade that is stored.
+        self.account.read += runs([ids[i] for i in sorted(read) if told[i] == 1])
+
+    def _count_reordered(self) -> None:
+        self.court.reordered += int(
+            self.court.ask(
+                "SELECT count() FROM (SELECT stream_seq, lagInFrame(stream_seq) OVER "
+                "(PARTITION BY stream ORDER BY toUInt64OrZero(trade_id), stream_seq "
+                "ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before "
+                f"FROM {self.court.database}.trades WHERE {self.where} "
+                f"AND toUInt64OrZero(trade_id) BETWEEN {self.book.first_id} AND {self.last_id}) "
+                "WHERE stream_seq < before FORMAT TSV"
+            )
+        )
+
+    # --- order books ---
+
+    def _list_books(self) -> None:
+        """Ids and times of the stored rows; which of them have their levels compared."""
+        rows = [
+            tuple(map(int, line.split("\t")))
+            for line in lines_of(
+                self.court.ask(
+                    "SELECT ifNull(last_update_id, 0), ifNull(ts_event, 0) "
+                    f"FROM {self.court.database}.orderbooks WHERE {self.where} "
+                    f"AND last_update_id BETWEEN {self.book.first_id} AND {self.last_id} "
+                    "ORDER BY last_update_id FORMAT TSV"
+                )
+            )
+        ]
+        self.stored_ids = {row[0] for row in rows}
+        self.stored_times = sorted(row[1] for row in rows)
+        self.court.seen["orderbooks"] += len(rows)
+        if repeated := len(rows) - len(self.stored_ids):
+            self.court.counts["orderbook"]["duplicated"] += repeated
+            twice = [i for i, n in Counter(row[0] for row in rows).items() if n > 1]
+            self.court.problem(
+                f"{place_name(*self.place)}: {repeated} order books too many, the first with id "
+                f"{min(twice)}"
+            )
+        ids = sorted(self.stored_ids)
+        self.wanted = set(ids[:: -(-len(ids) // BOOKS_MAX) or 1])
+
+    def _diff(self, book: Book) -> None:
+        """A diff leaves the venue: remember it, and the true book if a row shows it."""
+        at, last = book.next_diff, book.update_id
+        if not self.diffs.first <= at <= self.diffs.last:
+            return
+        ms = at // _MS
+        event = (ms if book.spot else ms - 1) * _MS
+        self.ids.append(last)
+        self.times.append(at)
+        self.events.append(event)
+        if last in self.wanted:
+            bids = self._levels(book.bids, range(book.best_bid, -1, -1))
+            asks = self._levels(book.asks, range(book.best_ask, len(book.asks)))
+            self.true[last] = (event, bids, asks)
+            if len(self.true) >= _BOOK_CHUNK:
+                self._compare_books()
+
+    def _levels(self, lots: list[int], places: range) -> list[str]:
+        found = []
+        for at in places:
+            if lots[at]:
+                found.append(f"({self.prices[self.book.prices[at]]},{self._size(lots[at])})")
+                if len(found) == self.court.depth:
+                    break
+        return found
+
+    def _compare_books(self) -> None:
+        """The rows whose true books are at hand."""
+        true, self.true = self.true, {}
+        if not true:
+            return
+        rows = lines_of(
+            self.court.ask(
+                "SELECT last_update_id, bids_count, asks_count, has(flags, 'truncated'), "
+                "ts_event, best_bid_price, best_bid_quantity, best_ask_price, best_ask_quantity, "
+                f"bids, asks FROM {self.court.database}.orderbooks WHERE {self.where} "
+                f"AND last_update_id IN ({', '.join(map(str, true))}) FORMAT TSV"
+            )
+        )
+        for line in rows:
+            last, bids_count, asks_count, truncated, row = line.split("\t", 4)
+            event, bids, asks = true[int(last)]
+            few = int(bids_count) < len(bids) or int(asks_count) < len(asks)
+            bids, asks = bids[: int(bids_count)], asks[: int(asks_count)]
+            best = [f"{side[0][1:-1]}" if side else "\\N,\\N" for side in (bids, asks)]
+            fact = "\t".join(
+                [
+                    str(event),
+                    *(number for pair in best for number in pair.split(",")),
+                    f"[{','.join(bids)}]",
+                    f"[{','.join(asks)}]",
+                ]
+            )
+            self.court.compared += 1
+            wrong = _difference(row, fact)
+            if few and truncated not in ("1", "true") and not wrong:
+                wrong = "has fewer levels than the venue and does not say so"
+            if wrong:
+                self.court.counts["orderbook"]["differing"] += 1
+                self.court.problem(
+                    f"{place_name(*self.place)}: the order book with id {last} {wrong}"
+                )
+
+    # --- cells ---
+
+    def _cell(self, at: int) -> int:
+        return at // self.court.every
+
+    def _judge_cells(self) -> None:
+        """Cells without a row, and whether the collector's ledger accounts for them."""
+        court, place = self.court, place_name(*self.place)
+        counts = court.counts["orderbook"]
+        if invented := self.stored_ids - set(self.ids):
+            counts["differing"] += len(invented)
+            court.problem(
+                f"{place}: {len(invented)} order books have an id at which no diff that was sent "
+                f"ended, the first {min(invented)}"
+            )
+        begin = bisect_left(self.times, self.diffs.first + SEED_PATIENCE)
+        if self.first_seed is not None:
+            begin = min(begin, bisect_right(self.ids, self.first_seed))
+        cells = {self._cell(event) for event in self.events[begin:]}
+        sent: set[int] = set()
+        for first, last in self.diffs.pieces:
+            span = slice(bisect_left(self.times, first), bisect_right(self.times, last))
+            sent.update(self._cell(event) for event in self.events[span])
+        present = {self._cell(at) for at in self.stored_times}
+        absent = sorted(cells - present)
+        counts["sent"] += len(cells & sent)
+        counts["stored"] += len(cells & present)
+        outages = union(self._outages())
+        for cell in absent:
+            if overlap(outages, cell, cell):
+                counts["missed"] += 1
+                continue
+            counts["lost"] += 1
+            court.problem(
+                f"{place}: no order book in the cell that begins at {cell * court.every} ns, in "
+                "which it changed, and no row of the ledger says why"
+            )
+        holes = self.diffs.holes()
+        for number, row in court.about(*self.place, "orderbook"):
+            if row.event == "gap" and row.data_type == "orderbook":
+                good = self._names_something(row, holes, absent)
+                court.book_gaps[number] = court.book_gaps.get(number, False) or good
+
+    def _names_something(self, row: Row, holes: list[Interval], absent: list[int]) -> bool:
+        """Whether a gap row of the book speaks of anything that was not read."""
+        if row.from_id is not None and row.to_id is not None:
+            first, last = (self.ids[0], self.ids[-1]) if self.ids else (EVER, -1)
+            born = self.book.first_id
+            untold = [(born, min(first - 1, self.last_id)), (max(last + 1, born), self.last_id)]
+            if any(low <= row.to_id and high >= row.from_id for low, high in untold):
+                return True
+        span = self._span(row)
+        if span is None:
+            return False
+        low, high = span
+        if overlap(holes, low - 2 * _MS, high + 2 * _MS):  # rows have their times in ms
+            return True
+        at = bisect_left(absent, self._cell(low))
+        return at < len(absent) and absent[at] <= self._cell(high)
+
+    def _span(self, row: Row) -> Interval | None:
+        """The venue times between which a row says something was missed, by times or by ids."""
+        if row.from_ts is not None and row.to_ts is not None:
+            return row.from_ts, row.to_ts
+        if row.from_id is None or row.to_id is None or not self.ids:
+            return None
+        first = max(bisect_left(self.ids, row.from_id) - 1, 0)
+        last = min(bisect_right(self.ids, row.to_id), len(self.ids) - 1)
+        return self.events[first], self.events[last]
+
+    def _outages(self) -> Iterator[Interval]:
+        """First and last cell of each time in which, by the ledger, there was no book to publish.
+
+        The cell of the last frame before an outage and that of the first after it have their rows.
+        """
+        cell = self._cell
+        rows = [row for _, row in self.court.about(*self.place, "orderbook")]
+        lives = sorted(row.to_ts for row in rows if row.event == "resync" and row.to_ts)
+        for row in rows:
+            at = row.to_ts if row.to_ts is not None else row.at
+            before, after = self._stored_before(at), self._stored_after(at)
+            if row.event == "conflated" and row.from_ts is not None:
+                yield cell(row.from_ts), cell(at)
+            elif row.event == "horizon" and row.cause == "healed" and row.from_ts is not None:
+                yield cell(row.from_ts), cell(at) - 1
+            elif row.event == "horizon" and row.cause != "reseeded":
+                since = row.from_ts if row.from_ts is not None else at
+                yield cell(since), cell(self._stored_after(since)) - 1
+            elif row.event == "resync":
+                yield cell(before if row.from_ts is None else row.from_ts) + 1, cell(at) - 1
+            elif row.event in BROKEN:
+                span = self._span(row)
+                low, high = span or (before, at)
+                again = bisect_left(lives, high)
+                until = lives[again] if again < len(lives) else EVER
+                yield cell(low) + 1, cell(min(until, self._stored_after(high))) - 1
+            elif row.event == "disconnected" and row.cause != "stopped":
+                yield max(cell(before) + 1, cell(at) - 5), cell(after) - 1
+            elif row.event == "refused":
+                yield cell(before) + 1, cell(after) - 1
+
+    def _stored_before(self, at: int) -> int:
+        found = bisect_right(self.stored_times, at)
+        return self.stored_times[found - 1] if found else -1
+
+    def _stored_after(self, at: int) -> int:
+        found = bisect_right(self.stored_times, at)
+        return self.stored_times[found] if found < len(self.stored_times) else EVER
+
+
+def _difference(row: str, fact: str) -> str:
+    """In words, the first value in which a stored order book differs; empty where none does."""
+    if equal(row, fact):
+        return ""
+    names = (
+        "ts_event",
+        "best_bid_price",
+        "best_bid_quantity",
+        "best_ask_price",
+        "best_ask_quantity",
+    )
+    ours, true = row.split("\t"), fact.split("\t")
+    for name, one, other in zip(names, ours, true, strict=False):
+        if not equal(one, other):
+            return f"has {name} {one}, the venue {other}"
+    for side, one, other in zip(("bid", "ask"), ours[-2:], true[-2:], strict=True):
+        pairs = zip(NUMBER.findall(one), NUMBER.findall(other), strict=False)
+        for place, (number, right) in enumerate(pairs):
+            if not equal(number, right):
+                what = "quantity" if place % 2 else "price"
+                return f"has {side} {place // 2} with {what} {number}, the venue {right}"
+    return "has other levels than the venue"
