@@ -83,7 +83,7 @@ def test_a_recorded_session_is_stored_once_however_often_it_is_replayed(tmp_path
 
 @pytest.mark.parametrize("killed", ["store", "nats-server", "collector", "all"])
 def test_whatever_is_killed_every_fact_is_stored_once(tmp_path: Path, killed: str) -> None:
-    journal = recording("binance_spot_btcusdt_20240808")
+    journal = recording("binance_usdm_btcusdt_20240808")
     words = ("collect", "--replay", journal, "--speed", "40", "--data-dir", tmp_path, "--json")
     run = subprocess.Popen(
         command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -102,7 +102,7 @@ def test_whatever_is_killed_every_fact_is_stored_once(tmp_path: Path, killed: st
     else:
         result = summary(subprocess.CompletedProcess(words, run.returncode, out, err))
     assert result["pending"] == 0
-    assert rows(tmp_path, TRADES) == [["19904", "19904"]]
+    assert rows(tmp_path, TRADES) == [["21313", "21313"]]
     # As many as the engine alone makes of the journal.
     engine = summary(marketprism("replay", journal, "--json"))
     made = str(engine["messages"]["orderbook"])

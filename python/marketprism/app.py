@@ -42,6 +42,8 @@ from .config import Exchange, Settings
 from .embedded import nats as embedded_nats
 from .embedded.child import Child, ChildError
 from .serve.health import Check, PortInUse, check, serve_health
+from .sim.faults import ProcessFault
+from .sim.faults import load as load_faults
 from .store.hot import DATA_TYPES
 from .store.query import StoreError, connect, run_sql
 from .store.schema import TABLES
@@ -66,6 +68,7 @@ _STORE_WAIT = 60.0  # seconds that a run with an end waits until all is stored
 _DRAIN = 5.5
 _CHILD_STOP_LATE = 1.0
 _LOCK_TRIES = 10
+_FAULTS_DURATION = 120.0  # seconds of a run without an end for which a schedule is drawn
 _AUTO_PORTS, _PORT_TRIES = (20_000, 32_000), 200
 _LOOK = 0.1  # seconds between looks at whether an end has come
 
@@ -86,6 +89,7 @@ class Options:
     replay: tuple[Path, ...] = ()
     speed: str = "1"
     duration: float | None = None
+    faults: str | None = None
     ports: str = "fixed"
     overrides: tuple[str, ...] = ()
     config: Path | None = None
@@ -109,6 +113,7 @@ class _Run:
     damaged: list[str] = field(default_factory=list)
     interrupted: bool = False
     deadline: float = math.inf
+    faults_from: int = 0
     clickhouse: str = ""
     served: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -431,6 +436,11 @@ async def _start_venue(state: _Run, stack: contextlib.AsyncExitStack) -> dict[st
     if options.demo:
         start = state.settings.sim.start or time.time_ns()
         words += ["--set", f"sim.start={start}"]
+        if options.faults:
+            duration = options.duration or _FAULTS_DURATION
+            state.faults_from = time.time_ns() if state.settings.sim.start else start
+            words += ["--faults", options.faults, "--duration", str(duration)]
+            words += ["--faults-from", str(state.faults_from)]
     else:
         words += ["--speed", options.speed, *(str(path) for path in options.replay)]
     child = Child(
@@ -605,6 +615,7 @@ async def _run_feeds(state: _Run, frames_in_all: int) -> None:
         stopped = asyncio.create_task(state.stop.wait())
         over = asyncio.create_task(asyncio.wait(feeds))
         progress = asyncio.create_task(_progress(state, frames_in_all))
+        trouble = [asyncio.create_task(_misbehave(state, fault)) for fault in _troubles(state)]
         await asyncio.wait(
             [stopped, over],
             timeout=state.options.duration,
@@ -614,8 +625,32 @@ async def _run_feeds(state: _Run, frames_in_all: int) -> None:
         stopping = [group.create_task(feed.stop()) for feed in state.feeds]
         if not await _by_deadline(state, [*feeds, *stopping]):
             log.error("what was received last could not be published before the end")
-        for task in (stopped, over, progress, *feeds, *stopping):
+        for task in (stopped, over, progress, *feeds, *stopping, *trouble):
             task.cancel()
+
+
+def _troubles(state: _Run) -> list[ProcessFault]:
+    """What the schedule wants done to NATS and the store; the venue does its own."""
+    options = state.options
+    if not options.faults:
+        return []
+    schedule = load_faults(options.faults, options.duration or _FAULTS_DURATION)
+    log.info("%s", schedule)
+    return schedule.for_processes()
+
+
+async def _misbehave(state: _Run, fault: ProcessFault) -> None:
+    await asyncio.sleep(max(0.0, fault.at - (time.time_ns() - state.faults_from) / 1e9))
+    name = {"nats": "nats-server", "store": "store"}[fault.target]
+    for child in (child for child in state.children if child.name == name):
+        log.warning("fault: %s %s for %.1f s", fault.action, name, fault.lasts)
+        if fault.action == "pause":
+            child.signal(signal.SIGSTOP)
+            await asyncio.sleep(fault.lasts)
+            child.signal(signal.SIGCONT)
+        else:
+            number = signal.SIGKILL if fault.action == "kill" else signal.SIGTERM
+            child.signal(number, down_for=fault.lasts)
 
 
 async def _by_deadline(state: _Run, tasks: Sequence[asyncio.Task[Any]]) -> bool:

@@ -113,6 +113,11 @@ def _collect_grammar(commands: Any) -> None:
         help="auto: free ones, in DATA_DIR/run.json (default of --demo and --replay); fixed: "
         + ", ".join(f"{name} {port}" for name, port in PORTS.items()),
     )
+    parser.add_argument(
+        "--faults",
+        metavar="FILE|SEED",
+        help="of a demo: venue, NATS and store misbehave as the file says or the seed draws",
+    )
     parser.add_argument("--json", action="store_true", help="one line of JSON at the end")
     _common(parser)
     parser.set_defaults(run=_collect)
@@ -145,8 +150,16 @@ def _store_grammar(commands: Any) -> None:
 
 
 def _sim_grammar(commands: Any) -> None:
-    parser = commands.add_parser("sim", help="the built-in venue on its own")
-    parser.add_argument("journals", nargs="*", type=Path, metavar="JOURNAL")
+    parser = commands.add_parser(
+        "sim", help="the built-in venue on its own; `sim check` compares its ledger with the tables"
+    )
+    parser.add_argument("journals", nargs="*", type=Path, metavar="JOURNAL|check")
+    parser.add_argument("--faults", metavar="FILE|SEED", help="the venue misbehaves")
+    parser.add_argument(
+        "--duration", type=float, default=120.0, metavar="S", help="of a drawn schedule's run"
+    )
+    parser.add_argument("--faults-from", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--json", action="store_true", help="of check: one line of JSON")
     parser.add_argument("--ws-port", type=int, default=0)
     parser.add_argument("--rest-port", type=int, default=0)
     parser.add_argument("--speed", default="1", help="of a journal: a factor, or max (default: 1)")
@@ -207,6 +220,8 @@ def _collect(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     _speed(arguments.speed)
     _present(arguments.replay or ())
+    if arguments.faults and not arguments.demo:
+        raise RunError("--faults needs --demo: it is the built-in venue that misbehaves", 2)
     built_in = bool(arguments.demo or arguments.replay)
     # The children read the same settings from the same places.
     overrides = [*arguments.overrides, f"data_dir={json.dumps(str(settings.data_dir))}"]
@@ -218,6 +233,7 @@ def _collect(arguments: argparse.Namespace) -> int:
         replay=tuple(arguments.replay or ()),
         speed=arguments.speed,
         duration=arguments.duration,
+        faults=arguments.faults,
         ports=arguments.ports or ("auto" if built_in else "fixed"),
         overrides=tuple(overrides),
         config=arguments.config,
@@ -274,9 +290,24 @@ def _replay(arguments: argparse.Namespace) -> int:
 
 
 def _sql(arguments: argparse.Namespace) -> int:
-    from .store.query import StoreError, connect, run_sql
+    from .store.query import StoreError, run_sql
 
-    settings = _settings(arguments)
+    try:
+        client = _open(_settings(arguments))
+        try:
+            sys.stdout.buffer.write(run_sql(client, arguments.query))
+            sys.stdout.flush()
+        finally:
+            client.close()
+    except StoreError as error:
+        raise RunError(str(error)) from error
+    return 0
+
+
+def _open(settings: Settings) -> Any:
+    """A client for what is stored, whether a collector runs on it or not. Raises ``StoreError``."""
+    from .store.query import connect
+
     running = held_by(settings.data_dir)
     url = settings.clickhouse.url or (running or {}).get("clickhouse_url")
     if not url and running is not None:
@@ -286,16 +317,7 @@ def _sql(arguments: argparse.Namespace) -> int:
         if not directory.exists():
             raise RunError(f"{settings.data_dir}: nothing is stored here; see --data-dir")
         url = f"chdb://{directory.resolve()}"
-    try:
-        client = connect(url)
-        try:
-            sys.stdout.buffer.write(run_sql(client, arguments.query))
-            sys.stdout.flush()
-        finally:
-            client.close()
-    except StoreError as error:
-        raise RunError(str(error)) from error
-    return 0
+    return connect(url)
 
 
 def _store(arguments: argparse.Namespace) -> int:
@@ -332,10 +354,15 @@ def _store(arguments: argparse.Namespace) -> int:
 
 
 def _sim(arguments: argparse.Namespace) -> int:
+    from .sim.faults import load as load_faults
+    from .sim.ledger import LedgerError
     from .sim.venue import PortError, run_sim
 
+    if [str(path) for path in arguments.journals] == ["check"]:
+        return _sim_check(arguments)
     settings = _settings(arguments)
     speed = _speed(arguments.speed)
+    faults = load_faults(arguments.faults, arguments.duration) if arguments.faults else None
 
     async def run() -> int:
         stop = _stop_event(arguments)
@@ -347,12 +374,43 @@ def _sim(arguments: argparse.Namespace) -> int:
             rest_port=arguments.rest_port,
             announce=_say,
             stop=stop,
+            ledger=True,
+            faults=faults,
+            faults_from=arguments.faults_from,
         )
 
     try:
         return asyncio.run(run())
-    except PortError as error:
+    except (PortError, LedgerError) as error:
         raise RunError(str(error)) from error
+
+
+def _sim_check(arguments: argparse.Namespace) -> int:
+    from .sim.check import CheckError, check, status
+    from .store.query import StoreError, run_sql
+
+    settings = _settings(arguments)
+    try:
+        client = _open(settings)
+        try:
+            result = check(
+                settings.data_dir,
+                lambda sql: run_sql(client, sql),
+                database=settings.clickhouse.hot_database,
+                depth=settings.snapshot.depth,
+                every=settings.snapshot.every,
+            )
+        finally:
+            client.close()
+    except (CheckError, StoreError) as error:
+        raise RunError(str(error)) from error
+    if arguments.json:
+        _say(result)
+    else:
+        words = ("sent", "stored", "missed", "lost", "duplicated", "differing", "gaps_empty")
+        sys.stdout.write("".join(f"{word:12} {result[word]:,}\n" for word in words))
+        sys.stdout.write("".join(f"problem      {text}\n" for text in result["problems"]))
+    return status(result)
 
 
 def _stop_event(arguments: argparse.Namespace) -> asyncio.Event:

@@ -66,6 +66,7 @@ class Child:
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
+        self._held_until = 0.0
 
     async def start(self) -> None:
         """Starts the child and waits until it is ready. Raises ``ChildError`` if it is not to be.
@@ -80,6 +81,13 @@ class Child:
     def running(self) -> bool:
         """Whether the process is there at this moment."""
         return self._process is not None and self._process.returncode is None
+
+    def signal(self, number: int, down_for: float = 0.0) -> None:
+        """Sends a signal; a child that ends by it is started again after ``down_for`` seconds."""
+        self._held_until = time.monotonic() + down_for
+        if self._process and self.running:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
 
     def _over(self, task: asyncio.Task[None]) -> None:
         """Whatever ends the supervision before the child was ready is told to who waits."""
@@ -104,7 +112,7 @@ class Child:
                 self._telling = asyncio.create_task(self._tell(status))
             if time.monotonic() - began >= _CALM:
                 delay = _DELAY_FIRST
-            await asyncio.sleep(delay)
+            await asyncio.sleep(max(delay, self._held_until - time.monotonic()))
             delay = min(delay * 2, _DELAY_MAX)
             self.restarts += 1
 
