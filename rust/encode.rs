@@ -97,6 +97,12 @@ impl KindNames {
     }
 }
 
+/// The subject under which this kind of data of an instrument is published.
+pub fn subject(instrument: &Instrument, data_type: &str) -> String {
+    let (exchange, market) = (instrument.section.exchange(), instrument.market_type.name());
+    [data_type, exchange, market, &instrument.symbol].map(subject_token).join(".")
+}
+
 /// When a row's fact happened and when we saw it; nanoseconds UTC.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp {

@@ -45,6 +45,10 @@ impl Instrument {
         &self.0.native
     }
 
+    fn subject(&self, data_type: &str) -> String {
+        encode::subject(&self.0, data_type)
+    }
+
     fn __eq__(&self, other: &Instrument) -> bool {
         self.0 == other.0
     }

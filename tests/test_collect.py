@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -291,6 +292,37 @@ def test_a_nats_url_nobody_listens_on_is_named(tmp_path: Path) -> None:
         done = marketprism("collect", "--demo", "--data-dir", tmp_path, "--nats", url)
     assert done.returncode == 1
     assert url in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+GATEWAY = """
+import asyncio, sys
+from marketprism.embedded.clickhouse import Gateway
+
+async def run():
+    gateway = Gateway(sys.argv[1], database="default", password="right")
+    print(await gateway.start("127.0.0.1", 0), flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(run())
+"""
+
+
+def test_a_wrong_clickhouse_password_is_told_without_it(tmp_path: Path) -> None:
+    guarded = subprocess.Popen(
+        [sys.executable, "-c", GATEWAY, tmp_path / "clickhouse"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert guarded.stdout
+        port = guarded.stdout.readline().strip()
+        url = f"http://marketprism:secret-{tmp_path.name}@127.0.0.1:{port}/"
+        done = marketprism("collect", "--demo", "--data-dir", tmp_path / "d", "--clickhouse", url)
+    finally:
+        guarded.kill()
+        guarded.wait()
+    assert done.returncode == 1
+    assert "password" in done.stderr
+    assert "secret" not in done.stderr
     assert "Traceback" not in done.stderr
 
 

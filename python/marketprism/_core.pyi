@@ -27,6 +27,8 @@ class Instrument:
     @property
     def instrument_id(self) -> str:
         """The venue's own spelling, ``BTCUSDT``."""
+    def subject(self, data_type: str) -> str:
+        """Where its rows of this data type are published: ``trade.binance_spot.spot.BTC-USDT``."""
 
 @final
 class Message:

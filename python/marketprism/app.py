@@ -506,7 +506,7 @@ async def _exchange_feeds(state: _Run, source: dict[str, Any], wanted: Exchange)
             else:
                 found.append(instrument)
         for connection in venue.connections(section, found, wanted.data_types) if found else []:
-            feeds.append(_feed(state, connection, found, via))
+            feeds.append(await _resumed(state, _feed(state, connection, found, via)))
     return feeds
 
 
@@ -558,6 +558,26 @@ def _via(source: dict[str, Any], url: str) -> str:
 def _hosted(url: str, base: str) -> str:
     parts = urlsplit(url)
     return base.rstrip("/") + parts.path + (f"?{parts.query}" if parts.query else "")
+
+
+async def _resumed(state: _Run, feed: Feed) -> Feed:
+    """A feed that knows what an earlier run published last, so that what was missed since is
+    named. A recorded session begins where it begins."""
+    for instrument in feed.instruments:
+        found = {}
+        for kind in ("trade", "orderbook"):
+            try:
+                found[kind] = await state.publisher.last(instrument.subject(kind))
+            except PublishError as error:
+                log.warning("%s: what was published last is not known: %s", instrument, error)
+        trade, book = found.get("trade"), found.get("orderbook")
+        feed.session.resume(
+            instrument,
+            trade=(int(trade[0][1:]), trade[1]) if trade and trade[0].startswith("t") else None,
+            aggregate=(int(trade[0][1:]), trade[1]) if trade and trade[0].startswith("a") else None,
+            book=(int(book[0]), book[1]) if book and book[0].isdigit() else None,
+        )
+    return feed
 
 
 def _feed(

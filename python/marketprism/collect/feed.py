@@ -69,6 +69,7 @@ class Feed:
     ) -> None:
         self.connection = connection
         self.session = session
+        self.instruments = instruments
         self.exchange = instruments[0].exchange
         self.url = url
         self.connected = False

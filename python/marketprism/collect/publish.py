@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import NamedTuple
@@ -71,6 +72,8 @@ _REFUSED_PAUSE = 1.0
 # What is not acknowledged by then is copied to disk; a kill costs at most this much.
 _COPY_AFTER = 0.05
 _DRAIN_BATCH = 500
+
+_TS_EVENT = re.compile(rb'"ts_event":(\d+)')
 
 
 class PublishError(Exception):
@@ -471,6 +474,24 @@ class Publisher:
             return False
         return True
 
+    async def last(self, subject: str) -> tuple[str, int] | None:
+        """The newest fact of a subject in stream or spool: what its id ends with, and its time.
+
+        Raises ``PublishError`` when NATS does not answer.
+        """
+        stream = "ORDERBOOK_SNAP" if subject.startswith("orderbook") else "MARKET_DATA"
+        waiting = await self.spool.last(subject)
+        if waiting is not None:
+            return _told(waiting.message_id, waiting.payload)
+        try:
+            jetstream = self._client.jetstream(timeout=self.settings.connect_timeout)
+            found = await jetstream.get_last_msg(stream, subject, direct=True)
+        except NotFoundError:
+            return None
+        except (NatsError, OSError, TimeoutError) as error:
+            raise PublishError(f"{_plain(self.url)}: {_reason(error)}") from error
+        return _told((found.headers or {}).get("Nats-Msg-Id", ""), found.data or b"")
+
     async def unstored(self, data_types: Sequence[str]) -> int:
         """Messages that a store has not acknowledged yet, over its durable consumers.
 
@@ -507,6 +528,12 @@ class Publisher:
         await self.spool.close()
         if not self._client.is_closed:
             await self._client.close()
+
+
+def _told(message_id: str, payload: bytes) -> tuple[str, int] | None:
+    time_of = _TS_EVENT.search(payload)
+    fact = message_id.rpartition(":")[2]
+    return (fact, int(time_of[1])) if fact and time_of else None
 
 
 async def _reachable(url: str, timeout: float) -> None:

@@ -107,10 +107,9 @@ class Spool:
         if gone:
             await self._run(lambda: self._forget(gone))
 
-    async def last_ids(self, subjects: Iterable[str]) -> dict[str, str]:
-        """The newest message id of each subject that has one here."""
-        wanted = list(subjects)
-        return await self._run(lambda: self._last(wanted))
+    async def last(self, subject: str) -> Spooled | None:
+        """The newest fact of a subject."""
+        return await self._run(lambda: self._last(subject))
 
     async def close(self) -> None:
         """Closes the file; what is in it stays for the next start."""
@@ -206,16 +205,14 @@ class Spool:
                 self.bytes -= gone[1] + _ROW_BYTES
         self._db.execute("COMMIT")
 
-    def _last(self, subjects: list[str]) -> dict[str, str]:
-        found = {}
-        for subject in subjects:
-            (message_id,) = self._one(
-                "SELECT (SELECT message_id FROM facts WHERE subject = ? ORDER BY id DESC LIMIT 1)",
-                (subject,),
-            )
-            if message_id is not None:
-                found[subject] = message_id
-        return found
+    def _last(self, subject: str) -> Spooled | None:
+        assert self._db is not None, "the spool is not open"
+        row = self._db.execute(
+            "SELECT id, subject, message_id, payload FROM facts WHERE subject = ? "
+            "ORDER BY id DESC LIMIT 1",
+            (subject,),
+        ).fetchone()
+        return Spooled(*row) if row else None
 
     def _close(self) -> None:
         if self._db is not None:
