@@ -78,13 +78,12 @@ class Ledger:
         )
         await self._publisher.publish([message])
 
-    async def spooled(self, event: str, detail: str, count: int, since: int) -> None:
+    async def spooled(self, event: str, detail: str, count: int, from_ts: int, to_ts: int) -> None:
         """What the publisher tells of its spool; ``lost`` facts are lost for good."""
         if event == "lost":
             self.lost_gaps += 1
-        to_ts = None if event == "spooled" else time.time_ns()
         await self.write(
-            event, cause="spool", detail=detail or None, count=count, from_ts=since, to_ts=to_ts
+            event, cause="spool", detail=detail or None, count=count, from_ts=from_ts, to_ts=to_ts
         )
 
     async def fault(self, fault: Fault, exchange: str, where: str) -> None:

@@ -99,9 +99,9 @@ class Loss(NamedTuple):
     last: str
 
 
-# What the publisher tells of itself: (event, detail, how many, since when in ns), where event is
+# What the publisher tells of itself: (event, detail, how many, from, to in ns), where event is
 # `spooled`, `drained`, `conflated` or `lost`.
-Tell = Callable[[str, str, int, int], Coroutine[None, None, None]]
+Tell = Callable[[str, str, int, int, int], Coroutine[None, None, None]]
 
 
 def stream_config(settings: Nats, name: str) -> StreamConfig:
@@ -277,9 +277,12 @@ class Publisher:
             self._tell("spooled", cause, self.spool.queued)
         self._queue_some.set()
 
-    def _tell(self, event: str, detail: str, count: int) -> None:
+    def _tell(
+        self, event: str, detail: str, count: int, times: tuple[int, int] | None = None
+    ) -> None:
         if self.tell:
-            task = asyncio.create_task(self.tell(event, detail, count, self._since))
+            start, end = times or (self._since, time.time_ns())
+            task = asyncio.create_task(self.tell(event, detail, count, start, end))
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)
 
@@ -322,7 +325,8 @@ class Publisher:
             log.info("the spool is drained: %d facts", drained)
             self._tell("drained", "", drained)
             if self.conflated:
-                self._tell("conflated", "order book images", self.conflated)
+                times, self.spool.conflated_times = self.spool.conflated_times, None
+                self._tell("conflated", "order book images", self.conflated, times)
                 self.conflated_told += self.conflated
                 self.conflated = 0
             for loss in self._losses.values():

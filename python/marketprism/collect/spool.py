@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +43,7 @@ CREATE TABLE IF NOT EXISTS facts (
 CREATE INDEX IF NOT EXISTS facts_queued ON facts (id) WHERE queued = 1;
 CREATE INDEX IF NOT EXISTS facts_subject ON facts (subject, id);
 """
+_TS_EVENT = re.compile(rb'"ts_event":(\d+)')
 # What a row costs beside its payload, roughly; the bound is on the sum.
 _ROW_BYTES = 160
 
@@ -62,7 +64,8 @@ class Spooled(NamedTuple):
 class Spool:
     """One file. All of it runs in one thread, so calls happen in the order in which they came.
 
-    Counters: ``rows`` and ``bytes`` on disk, ``queued`` rows that wait, ``conflated`` images.
+    Counters: ``rows`` and ``bytes`` on disk, ``queued`` rows that wait, ``conflated`` images and,
+    since the owner last took them, the first and last of their venue times.
     """
 
     def __init__(self, path: Path, *, bytes_max: int, durable: bool = False) -> None:
@@ -72,6 +75,7 @@ class Spool:
         self.bytes = 0
         self.queued = 0
         self.conflated = 0
+        self.conflated_times: tuple[int, int] | None = None
         self._durable = durable
         self._db: sqlite3.Connection | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
@@ -169,13 +173,17 @@ class Spool:
     def _conflate(self, subject: str) -> None:
         assert self._db is not None, "the spool is not open"
         older = self._db.execute(
-            "DELETE FROM facts WHERE queued = 1 AND subject = ? RETURNING length(payload)",
-            (subject,),
+            "DELETE FROM facts WHERE queued = 1 AND subject = ? RETURNING payload", (subject,)
         ).fetchall()
-        self.conflated += len(older)
         self.rows -= len(older)
         self.queued -= len(older)
-        self.bytes -= sum(size for (size,) in older) + _ROW_BYTES * len(older)
+        for (payload,) in older:
+            self.bytes -= len(payload) + _ROW_BYTES
+            self.conflated += 1
+            if found := _TS_EVENT.search(payload):
+                ts = int(found[1])
+                first, last = self.conflated_times or (ts, ts)
+                self.conflated_times = (min(first, ts), max(last, ts))
 
     def _head(self, after: int, count: int) -> list[Spooled]:
         assert self._db is not None, "the spool is not open"
