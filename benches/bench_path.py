@@ -29,6 +29,7 @@ from marketprism.collect.spool import Spool
 from marketprism.config import load
 from marketprism.store.hot import Store
 from marketprism.store.insert import Row, Writer
+from marketprism.store.letters import Letters
 from marketprism.store.query import connect
 from marketprism.store.schema import TABLES, create
 
@@ -113,7 +114,7 @@ async def _consume(url: str, clickhouse: str, count: int) -> None:
     settings = load(None, [f"clickhouse.hot_database={DATABASE}"], environ={})
     store = Store(settings, nats_url=url, clickhouse_url=clickhouse, data_types=["trade"])
     store._writers = {
-        k: _Nowhere(clickhouse, DATABASE, "bench", 1, itertools.count(1)) for k in store.consumers
+        k: _Nowhere(clickhouse, DATABASE, Letters("bench", 1)) for k in store.consumers
     }
     stop = asyncio.Event()
     task = asyncio.create_task(store.run(stop, lambda: None))
@@ -149,7 +150,7 @@ def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.mark.parametrize("size", [1_000, 10_000, 50_000])
 def test_insert_trades_both_checks_included(benchmark: Any, clickhouse: str, size: int) -> None:
-    writer = Writer(clickhouse, DATABASE, "bench", 1, itertools.count(1))
+    writer = Writer(clickhouse, DATABASE, Letters("bench", 1))
     sequences = itertools.count(1 + size * 1_000_000)
 
     def batch() -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -155,10 +155,14 @@ PYTHON: dict[str, Rule] = {
     "marketprism": rule("_core", "the package is the engine's face and must import in an instant"),
     "__main__": rule("cli", "it only starts the commands"),
     "cli": rule(
-        "marketprism app collect config sim store serve",
+        "marketprism app collect config directory sim store serve",
         "a command is settings and one call; what it calls has its own place",
     ),
-    "app": rule("_core collect config embedded metrics serve store venues", "it wires the parts"),
+    "app": rule(
+        "_core collect config directory embedded metrics serve sim.faults store venues",
+        "it wires the parts",
+    ),
+    "directory": rule("", "whoever is given a directory must be able to ask who holds it"),
     "config": rule("", "settings are read before anything else is there"),
     "metrics": rule("config", "anything may count, so counting may need nothing"),
     "log": rule("config", "anything may log, so logging may need nothing"),

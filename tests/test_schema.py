@@ -20,6 +20,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 
 from marketprism import Session, guess_instrument
 from marketprism._core import dead_letter_message, ledger_message
+from marketprism.store.durability import POWER, in_force, switch
 from marketprism.store.hot import MARKET_DATA_TYPES
 from marketprism.store.insert import _INSERT
 from marketprism.store.query import connect
@@ -257,6 +258,26 @@ def test_what_the_engine_encodes_is_a_row_with_the_same_name(client: Client) -> 
             parameters={"fact": message.message_id.split(":", 4)[4]},
         )
         assert found.result_rows == [(message.message_id,)]
+
+
+def test_durability_is_switched_in_every_table_and_back(client: Client) -> None:
+    every = {table.name for table in TABLES.values()}
+    statements = "SELECT name, create_table_query FROM system.tables ORDER BY name"
+    before = client.query(statements).result_rows
+    assert in_force(client, DATABASE) == frozenset()
+    switch(client, DATABASE, power=True)
+    assert in_force(client, DATABASE) == every
+    carried = dict(client.query(statements).result_rows)
+    for name in every:
+        assert all(f"{key} = {value}" in carried[name] for key, value in POWER.items())
+    # One table that lost a setting is enough not to be whole, and is mended.
+    client.command(f"ALTER TABLE {DATABASE}.trades RESET SETTING fsync_part_directory")
+    assert in_force(client, DATABASE) == every - {"trades"}
+    switch(client, DATABASE, power=True)
+    assert in_force(client, DATABASE) == every
+    switch(client, DATABASE, power=False)
+    assert in_force(client, DATABASE) == frozenset()
+    assert client.query(statements).result_rows == before
 
 
 def test_a_database_is_made_of_nothing_but_the_tables(client: Client, tmp_path: Path) -> None:

@@ -36,8 +36,12 @@ from nats.js.api import DiscardPolicy, StreamConfig
 from nats.js.errors import NotFoundError
 
 from marketprism._core import ledger_message
-from marketprism.store.hot import DATA_TYPES, MARKET_DATA_TYPES, _behind, _sequence
+from marketprism.store.consumer import behind, sequence
+from marketprism.store.hot import DATA_TYPES, MARKET_DATA_TYPES
 from marketprism.store.insert import _RUNS_MAX, _runs
+from marketprism.store.letters import KEPT_A_MINUTE
+from marketprism.store.query import StoreError, connect
+from marketprism.store.requeue import requeue
 from marketprism.store.schema import TABLES
 
 Fact = tuple[str, str, bytes]
@@ -51,7 +55,9 @@ import asyncio, json, sys
 from marketprism.config import load
 from marketprism.store.hot import run_hot
 
-async def main(nats_url, clickhouse_url, *overrides):
+async def main(nats_url, clickhouse_url, *words):
+    named = dict(word[2:].split("=", 1) for word in words if word.startswith("--"))
+    overrides = [word for word in words if not word.startswith("--")]
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -62,7 +68,7 @@ async def main(nats_url, clickhouse_url, *overrides):
 
     loop.add_reader(sys.stdin, ended)
     await run_hot(load(overrides=["collector=test", *overrides], environ={}), nats_url=nats_url,
-                  clickhouse_url=clickhouse_url, http_port=0, gateway_port=0, stop=stop,
+                  clickhouse_url=clickhouse_url, http_port=0, gateway_port=0, stop=stop, **named,
                   on_ready=lambda ports: print(json.dumps(dict(ports)), flush=True))
 
 asyncio.run(main(*sys.argv[1:]))
@@ -93,13 +99,13 @@ class Rig:
     def url(self) -> str:
         return f"nats://127.0.0.1:{self.port}"
 
-    def start_server(self) -> None:
+    def start_server(self, *words: str) -> None:
         binary = Path(sys.executable).parent / "nats-server"
         self.server = subprocess.Popen(
             [
                 str(binary) if binary.exists() else "nats-server",
                 *("-a", "127.0.0.1", "-p", str(self.port)),
-                *("-js", "-sd", str(self.path / "nats")),
+                *("-js", "-sd", str(self.path / "nats"), *words),
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -111,9 +117,10 @@ class Rig:
 
         until(listening, "nats-server listens")
 
-    def start_store(self, *overrides: str) -> None:
+    def start_store(self, *words: str) -> None:
+        """With settings (``KEY=VALUE``) and arguments of ``run_hot`` (``--NAME=TEXT``)."""
         self.store = subprocess.Popen(
-            [sys.executable, "-c", STORE, self.url, f"chdb://{self.path}/clickhouse", *overrides],
+            [sys.executable, "-c", STORE, self.url, f"chdb://{self.path}/clickhouse", *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -462,6 +469,85 @@ def test_each_kind_of_fact_goes_to_its_table_and_day(rig: Rig) -> None:
     rig.stop_store()
 
 
+def test_dead_letters_are_bounded_and_the_rest_is_counted(rig: Rig) -> None:
+    subject, _, _ = trade(0)
+    # Two reasons; all arrive within one minute.
+    cut = [(subject, f"trade:binance_spot:spot:BTC-USDT:t9{n}", b'{"a":%d' % n) for n in range(250)]
+    strange = [trade(1000 + number, unknown_key=number) for number in range(20)]
+    rig.publish([*cut, *strange, *trades(range(10))])
+    rig.start_store("store.rows_max=100")
+    until(rig.settled, "all acknowledged")
+    letters = "SELECT startsWith(reason, 'not a JSON') AS cut, count() FROM marketprism_hot."
+    assert rig.sql(f"{letters}dead_letters GROUP BY cut ORDER BY cut") == [
+        ["0", str(len(strange))],
+        ["1", str(KEPT_A_MINUTE)],
+    ]
+    counted = "SELECT sum(count), min(from_id), max(to_id), any(data_type), any(cause)"
+    where = "WHERE event = 'dead_letter'"
+    assert rig.sql(f"{counted} FROM marketprism_hot.ledger {where}") == [
+        [str(len(cut) - KEPT_A_MINUTE), "101", "250", "trade", "not kept"]
+    ]
+    assert rig.page("/stats")["dead_letters"] == len(cut) + len(strange)
+    assert rig.number(COUNTS) == 10
+    rig.stop_store()
+
+
+REPAIR = """
+import sys
+from marketprism.store.query import connect
+
+client = connect(sys.argv[1])
+client.command("ALTER TABLE marketprism_hot.trades ADD COLUMN unknown_key Nullable(UInt64)")
+client.close()
+"""
+
+
+def test_dead_letters_are_queued_again_and_stored_once(rig: Rig) -> None:
+    known = trades(range(20))
+    strange = [trade(number, "币安人生-USDT", unknown_key=number) for number in range(100, 105)]
+    hopeless = (known[0][0], "trade:binance_spot:spot:BTC-USDT:t999", b"no JSON")
+    oversize = trade(998, unknown_key="x" * 70_000)
+    rig.publish([*known, *strange, hopeless, oversize])
+    rig.start_store()
+    until(rig.settled, "all acknowledged")
+
+    def again(where: str | None = None) -> list[Fact]:
+        client = connect(f"http://127.0.0.1:{rig.ports['gateway_port']}/")
+        sent: list[Fact] = []
+        count = requeue(client, lambda *fact: sent.append(fact), where=where)
+        client.close()
+        assert count == len(sent)
+        return sent
+
+    # Nothing was mended: what is sent ends where it was, and one fact is sent once however many
+    # letters it has by now.
+    first = again()
+    assert {(subject, payload) for subject, _, payload in first} == {
+        (subject, payload) for subject, _, payload in [*strange, hopeless]
+    }
+    assert len(first) == len(strange) + 1
+    assert not {message_id for _, message_id, _ in first} & {fact[1] for fact in strange}
+    rig.publish(first)
+    until(rig.settled, "refused again")
+    assert len(again()) == len(first)
+    assert rig.number(COUNTS) == len(known)
+    assert [payload for _, _, payload in again("reason LIKE '%closing brace%'")] == [b"no JSON"]
+
+    rig.stop_store()
+    subprocess.run(
+        [sys.executable, "-c", REPAIR, f"chdb://{rig.path}/clickhouse"], check=True, timeout=60
+    )
+    rig.start_store()
+    # By two ways at once, and one of them by a third.
+    rig.publish([*again(), *again(), strange[0]])
+    until(rig.settled, "all acknowledged")
+    assert rig.sql(COUNTS) == [[str(len(known) + len(strange))] * 2]
+    assert [payload for _, _, payload in again()] == [hopeless[2]]
+    with pytest.raises(StoreError):
+        again("no such column = 1")
+    rig.stop_store()
+
+
 def test_what_is_held_when_the_store_is_stopped_is_stored(rig: Rig) -> None:
     rig.start_store("store.linger=1h")
     rig.publish(trades(range(700)))
@@ -471,6 +557,44 @@ def test_what_is_held_when_the_store_is_stopped_is_stored(rig: Rig) -> None:
     assert rig.settled()
     rig.start_store()
     assert rig.number(COUNTS) == 700
+    rig.stop_store()
+
+
+def test_power_is_claimed_only_while_tables_and_server_are_seen_to_sync(rig: Rig) -> None:
+    def durability() -> tuple[Any, ...]:
+        found = rig.page("/health")["checks"]["durability"]
+        keys = ("status", "claimed", "tables", "nats_sync_always")
+        return tuple(found.get(key) for key in keys)
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    monitor = f"--nats_monitor=http://127.0.0.1:{port}"
+    power = "--durability=power"
+    every = len(TABLES)
+    config = rig.path / "nats.conf"
+    config.write_text("jetstream { sync_interval: always }", encoding="utf-8")
+
+    rig.start_store(power)
+    until(lambda: durability() == ("degraded", "process", every, None), "no monitor to ask")
+    rig.stop_store()
+    rig.kill_server()
+    rig.start_server("-m", port)
+    rig.start_store(power, monitor)
+    until(lambda: durability() == ("degraded", "process", every, False), "the server says no")
+    rig.stop_store()
+    rig.kill_server()
+    rig.start_server("-m", port, "-c", str(config))
+    rig.start_store(power, monitor)
+    until(lambda: durability() == ("healthy", "power", every, True), "both say yes")
+    rig.publish(trades(range(10)))
+    until(rig.has_rows(10), "and rows are stored")
+    rig.stop_store()
+
+    rig.start_store()
+    assert rig.page("/health")["checks"]["durability"]["status"] == "healthy"
+    create = "SELECT countIf(create_table_query LIKE '%fsync%') FROM system.tables"
+    assert rig.number(create) == 0
     rig.stop_store()
 
 
@@ -511,8 +635,8 @@ def test_a_store_that_still_waits_for_nats_can_be_stopped(tmp_path: Path) -> Non
 def test_sequences_are_read_from_both_forms_of_an_ack_subject() -> None:
     old = "$JS.ACK.MARKET_DATA.store_hot_trade.1.77.5.1700000000000000000.3"
     new = f"$JS.ACK.hub.Hash.{old.removeprefix('$JS.ACK.')}.token"
-    assert (_sequence(old), _behind(old)) == (77, 3)
-    assert (_sequence(new), _behind(new)) == (77, 3)
+    assert (sequence(old), behind(old)) == (77, 3)
+    assert (sequence(new), behind(new)) == (77, 3)
 
 
 @given(st.lists(st.integers(0, 10_000_000), min_size=1), st.integers(0, 100_000))

@@ -11,21 +11,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import logging
 import math
 import os
-import random
 import shutil
 import signal
-import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 from urllib.parse import urlsplit
 
 from tqdm import tqdm
@@ -39,6 +36,7 @@ from .collect.publish import Publisher, PublishError
 from .collect.rest import Rest, RestError
 from .collect.spool import Spool, SpoolError
 from .config import Exchange, Settings
+from .directory import HOST, RunError, choose_ports, free_port, locked
 from .embedded import nats as embedded_nats
 from .embedded.child import Child, ChildError
 from .serve.health import Check, PortInUse, check, serve_health
@@ -49,36 +47,17 @@ from .store.query import StoreError, connect, run_sql
 from .store.schema import TABLES
 from .venues import Connection
 
-__all__ = ["PORTS", "Options", "RunError", "collect", "held_by"]
+__all__ = ["Options", "collect"]
 
 log = logging.getLogger(__name__)
 
-PORTS = {
-    "health": 8087,
-    "metrics": 9093,
-    "store": 8085,
-    "nats": 4222,
-    "nats_http": 8222,
-    "clickhouse": 8123,
-}
-_HOST = "127.0.0.1"
 _STORE_WAIT = 60.0  # seconds that a run with an end waits until all is stored
 # A run that was told to end takes at most 10 s: so long for what was received, the rest for ending
 # the children.
 _DRAIN = 5.5
 _CHILD_STOP_LATE = 1.0
-_LOCK_TRIES = 10
 _FAULTS_DURATION = 120.0  # seconds of a run without an end for which a schedule is drawn
-_AUTO_PORTS, _PORT_TRIES = (20_000, 32_000), 200
 _LOOK = 0.1  # seconds between looks at whether an end has come
-
-
-class RunError(Exception):
-    """The run cannot begin or go on; the message is for the operator. ``status`` is the exit's."""
-
-    def __init__(self, message: str, status: int = 1) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 @dataclass(frozen=True)
@@ -121,9 +100,9 @@ class _Run:
 async def collect(settings: Settings, options: Options) -> tuple[int, dict[str, Any]]:
     """One run. Returns the exit status and the summary of CONTRACT 5. Raises ``RunError``."""
     directory = settings.data_dir
-    with _locked(directory):
+    with locked(directory):
         run = time.time_ns()
-        ports = _choose_ports(options.ports, _ports_needed(settings))
+        ports = choose_ports(options.ports, _ports_needed(settings))
         stop = asyncio.Event()
         async with contextlib.AsyncExitStack() as stack:
             # Removed last: until then the ports in it are the way to the data.
@@ -182,59 +161,6 @@ async def _go(
     return status, await _summary(state, time.monotonic() - began, source)
 
 
-# --- the data directory and its ports ---------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _locked(directory: Path) -> Any:
-    """One run a directory. The lock is the kernel's, so a killed run does not leave it behind."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock: TextIO = open(directory / "lock", "a+", encoding="utf-8")  # noqa: SIM115
-    except OSError as error:
-        raise RunError(
-            f"{directory}: cannot be written ({error.strerror}); choose another with --data-dir"
-        ) from None
-    with lock:
-        for _ in range(_LOCK_TRIES):
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                # A reader that looks whether we run holds it for an instant.
-                time.sleep(0.02)
-            else:
-                break
-        else:
-            lock.seek(0)
-            owner = lock.read().strip() or "another process"
-            raise RunError(
-                f"{directory}: in use by process {owner}; stop it, or choose another --data-dir"
-            )
-        lock.seek(0)
-        lock.truncate()
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
-
-
-def held_by(directory: Path) -> dict[str, Any] | None:
-    """What a running collector's ``run.json`` says; empty while it starts, ``None`` where none
-    runs."""
-    try:
-        with open(directory / "lock", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return None
-    except BlockingIOError:
-        pass
-    except OSError:
-        return None
-    try:
-        said: dict[str, Any] = json.loads((directory / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return said
-
-
 def _write_run(state: _Run, nats_url: str) -> None:
     said = {
         "pid": os.getpid(),
@@ -251,54 +177,6 @@ def _write_run(state: _Run, nats_url: str) -> None:
     with open(descriptor, "w", encoding="utf-8") as file:
         json.dump(said, file, indent=2)
     draft.replace(target)
-
-
-def _choose_ports(option: str, wanted: Sequence[str]) -> dict[str, int]:
-    """A port for each of ``wanted``. Raises ``RunError`` for one that is in use."""
-    if option == "auto":
-        chosen: dict[str, int] = {}
-        for name in wanted:
-            chosen[name] = _free_port(chosen.values())
-        return chosen
-    if option == "fixed":
-        chosen = {name: PORTS[name] for name in wanted}
-    else:
-        try:
-            base = int(option)
-        except ValueError:
-            raise RunError(f"--ports {option}: expected auto, fixed or a number", 2) from None
-        if not 1 <= base <= 65535 - len(PORTS):
-            raise RunError(f"--ports {base}: expected 1 to {65535 - len(PORTS)}", 2)
-        chosen = {name: base + i for i, name in enumerate(PORTS) if name in wanted}
-    for name, port in chosen.items():
-        if (reason := _taken(port)) is not None:
-            raise RunError(
-                f"port {port} ({name}) on {_HOST} cannot be used ({reason}); "
-                "move all ports with --ports auto or --ports BASE"
-            )
-    return chosen
-
-
-def _taken(port: int) -> str | None:
-    """Why the port cannot be listened on, or nothing."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((_HOST, port))
-        except OSError as error:
-            return error.strerror or str(error)
-    return None
-
-
-def _free_port(chosen: Iterable[int]) -> int:
-    """A free port below those that the system gives to outgoing connections, which could take it
-    before the child that it is meant for."""
-    taken = set(chosen)
-    for _ in range(_PORT_TRIES):
-        port = random.randrange(*_AUTO_PORTS)
-        if port not in taken and _taken(port) is None:
-            return port
-    raise RunError(f"no free port between {_AUTO_PORTS[0]} and {_AUTO_PORTS[1]} was found")
 
 
 # --- the children ------------------------------------------------------------------------------
@@ -338,7 +216,7 @@ async def _start_nats(
     except (ChildError, embedded_nats.NatsServerError) as error:
         raise RunError(f"{error}; see {home / 'server.log'}") from error
     stack.push_async_callback(child.stop)
-    return f"nats://{_HOST}:{ports['nats']}", child
+    return f"nats://{HOST}:{ports['nats']}", child
 
 
 async def _start_publisher(
@@ -364,7 +242,7 @@ async def _answers(port: int) -> None:
     end = time.monotonic() + 30.0
     while time.monotonic() < end:
         try:
-            _, writer = await asyncio.open_connection(_HOST, port)
+            _, writer = await asyncio.open_connection(HOST, port)
         except OSError:
             await asyncio.sleep(0.02)
         else:
@@ -394,7 +272,7 @@ async def _start_store(state: _Run, nats_url: str, stack: contextlib.AsyncExitSt
     words += ["--run", str(state.run), "--until-pipe-closes", "--nats", nats_url]
     if embedded:
         words += ["--gateway-port", str(state.ports["clickhouse"])]
-        state.clickhouse = f"http://{_HOST}:{state.ports['clickhouse']}/"
+        state.clickhouse = f"http://{HOST}:{state.ports['clickhouse']}/"
     else:
         state.clickhouse = url or ""
     words += _inherited(state)
@@ -429,8 +307,8 @@ async def _start_venue(state: _Run, stack: contextlib.AsyncExitStack) -> dict[st
             log.error("%s", text)
 
     words = ["sim", "--until-pipe-closes"]
-    ws = _free_port(state.ports.values())
-    rest = _free_port([ws, *state.ports.values()])
+    ws = free_port(state.ports.values())
+    rest = free_port([ws, *state.ports.values()])
     words += ["--ws-port", str(ws), "--rest-port", str(rest)]
     words += _inherited(state)
     if options.demo:

@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .app import PORTS, Options, RunError, held_by
+from .app import Options
 from .app import collect as run_collector
 from .collect.journal import JournalError
 from .collect.replay import ReplayError, replay
 from .config import ConfigError, Settings, load
+from .directory import PORTS, RunError, held_by
 
 __all__ = ["collect", "main"]
 

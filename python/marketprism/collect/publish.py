@@ -173,7 +173,7 @@ class Publisher:
     def pending(self) -> int:
         """Facts that are not acknowledged: under way, or waiting in the spool."""
         waiting = sum(1 for sent in self._sent.values() if not sent.spooled)
-        return waiting + self.spool.rows - len(self._acked)
+        return waiting + max(0, self.spool.rows - len(self._acked))
 
     async def connect(self) -> None:
         """Connects and creates or updates the streams. Raises ``PublishError``."""
@@ -184,8 +184,10 @@ class Publisher:
             for name in STREAM_SUBJECTS:
                 config = stream_config(self.settings, name)
                 try:
-                    await jetstream.stream_info(name)
-                    await jetstream.update_stream(config)
+                    there = (await jetstream.stream_info(name)).config
+                    # The store may have raised it, and lowers it once the oldest is stored.
+                    age = max(config.max_age or 0, there.max_age or 0) if config.max_age else 0
+                    await jetstream.update_stream(config.evolve(max_age=age))
                 except NotFoundError:
                     await jetstream.add_stream(config)
         except (NatsError, OSError, TimeoutError) as error:

@@ -44,6 +44,8 @@ CREATE INDEX IF NOT EXISTS facts_queued ON facts (id) WHERE queued = 1;
 CREATE INDEX IF NOT EXISTS facts_subject ON facts (subject, id);
 """
 _TS_EVENT = re.compile(rb'"ts_event":(\d+)')
+# Images are kept one by one until the spool is this full.
+_CONFLATE_ABOVE = 0.5
 # What a row costs beside its payload, roughly; the bound is on the sum.
 _ROW_BYTES = 160
 
@@ -93,7 +95,8 @@ class Spool:
     async def put(self, facts: Sequence[tuple[str, str, bytes]], *, queue: bool) -> list[int]:
         """Keeps (subject, message id, payload); one commit. Returns their ids, 0 where not taken.
 
-        ``queue``: they wait to be sent; an order book's older image goes when a newer one comes.
+        ``queue``: they wait to be sent; above half of the bound an order book's older image goes
+        when a newer one comes.
         """
         return await self._run(lambda: self._put(facts, queue))
 
@@ -154,7 +157,7 @@ class Spool:
         self._db.execute("BEGIN")
         for subject, message_id, payload in facts:
             size = len(payload) + _ROW_BYTES
-            if queue and subject.startswith("orderbook."):
+            if queue and self.bytes > self.bytes_max * _CONFLATE_ABOVE and _is_book(subject):
                 self._conflate(subject)
             if self.bytes + size > self.bytes_max:
                 ids.append(0)
@@ -226,3 +229,7 @@ class Spool:
         if self._db is not None:
             self._db.close()
             self._db = None
+
+
+def _is_book(subject: str) -> bool:
+    return subject.startswith("orderbook.")

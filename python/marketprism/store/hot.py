@@ -5,28 +5,27 @@ data type until the linger, the row or the byte bound is reached; it is parsed f
 (its sequence, its id, its time, its closing brace); rows that the table has already are left out;
 the rest is one INSERT per table and day; then the server is told.
 
-Promises: a message is acknowledged only after its row is in its table or in ``dead_letters``;
-whatever is killed when, every fact is stored once.
+Promises: a message is acknowledged only after its row is in its table, in ``dead_letters`` or in a
+count of the ledger; whatever is killed when, every fact is stored once. Only the store that holds a
+consumer's lease asks for its messages, and looks whether it still does before each insert.
 
 Not here: what makes a row new and how it is inserted (``insert``), what it means (``schema``, the
-engine), reading (``query``, ``embedded.clickhouse``).
+engine), who may store (``lease``), what a stream may forget (``retain``), reading (``query``,
+``embedded.clickhouse``).
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
-import re
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
 import nats
@@ -42,31 +41,30 @@ from nats.js.errors import Error as JetStreamError
 from marketprism.config import Settings
 from marketprism.embedded.clickhouse import Gateway
 from marketprism.serve.health import Check, PortInUse, check, port_of, serve_health
-from marketprism.store.insert import Row, Writer
+from marketprism.store import pages
+from marketprism.store.consumer import Consumer, Delivered, behind, row
+from marketprism.store.durability import Durability, switch
+from marketprism.store.insert import NotOurs, Writer
+from marketprism.store.jetstream import Refused, Unanswered
+from marketprism.store.lease import LOOK_SECONDS, Lease
+from marketprism.store.letters import Letters
+from marketprism.store.pages import MARKET_DATA_TYPES
 from marketprism.store.query import StoreError, connect, shown
+from marketprism.store.retain import Retention, checked
 from marketprism.store.schema import TABLES, Table, create
 
 __all__ = ["DATA_TYPES", "MARKET_DATA_TYPES", "Store", "run_hot"]
 
 _log = logging.getLogger(__name__)
 
-MARKET_DATA_TYPES = (
-    "orderbook",
-    "trade",
-    "funding_rate",
-    "open_interest",
-    "liquidation",
-    "lsr_top_position",
-    "lsr_all_account",
-    "volatility_index",
-)
 DATA_TYPES = (*MARKET_DATA_TYPES, "ledger", "dead_letter", "instrument")
 _BOOK_TYPES = frozenset({"orderbook", "orderbook_delta"})
 
 # A standing request: at most so many messages and bytes, for so long. Two stand at a time.
 ASK_ROWS = 2_000
 ASK_BYTES = 4 * 1024**2
-ASK_SECONDS = 5.0
+# It must have ended before another store can have the lease: LEASE_SECONDS less RENEW_SECONDS.
+ASK_SECONDS = 3.0
 # A request that was neither answered nor ended so long after its time was forgotten by the server.
 SILENCE_SECONDS = ASK_SECONDS + 2.0
 TICK_SECONDS = 0.25
@@ -74,85 +72,22 @@ TICK_SECONDS = 0.25
 CONNECT_TRIES_SECONDS = 60.0
 """How long NATS and the streams may be missing at start before the store gives up."""
 API_SECONDS = 5.0
+# What is asked again and again may fail sooner.
+ASK_API_SECONDS = 2.0
+RELEASE_SECONDS = 0.5
 RETRY_FIRST, RETRY_MOST = 0.25, 10.0
 ACK_TRIES, ACK_SECONDS = 3, 2.0
+WORDS_AT_ONCE = 256
 # Long enough for the server's own look at what is pending, which follows 0.1 s after an update.
 RECLAIM_SECONDS, RECLAIM_PAUSE_SECONDS = 0.001, 0.3
 STOP_SECONDS = 6.0
 """How long the last inserts may take after ``stop``; what is left is delivered again."""
 WRITERS = 4
 
-_TS_EVENT = re.compile(rb'"ts_event":(-?\d+)')
-_TS_RECV = re.compile(rb'"ts_recv":(-?\d+)')
 
-
-@dataclass
-class Consumer:
-    """One durable consumer: what was asked for, what is held, and how it went.
-
-    ``held`` has the life of the stream beside each message: a stream that was made anew counts from
-    1 again, so a sequence names a message only together with it.
-    """
-
-    table: Table
-    stream: str
-    life: str = ""
-    present: bool = False
-    asked: int = 0
-    heard: float = 0.0
-    held: list[tuple[str, Msg]] = field(default_factory=list)
-    held_bytes: int = 0
-    storing: list[tuple[str, Msg]] = field(default_factory=list)
-    storing_bytes: int = 0
-    some: asyncio.Event = field(default_factory=asyncio.Event)
-    enough: asyncio.Event = field(default_factory=asyncio.Event)
-    requests: int = 0
-    behind: int = 0
-    stored: int = 0
-    skipped: int = 0
-    buried: int = 0
-    inserts: int = 0
-    failed: int = 0
-    last_insert: float | None = None
-    trouble: str = ""
-
-    @property
-    def durable(self) -> str:
-        return f"store_hot_{self.table.data_type}"
-
-
-def _store(writer: Writer, table: Table, held: Sequence[tuple[str, Msg]]) -> Counter[str]:
+def _store(writer: Writer, table: Table, held: Sequence[tuple[str, Delivered]]) -> Counter[str]:
     """What the writer's thread does: even looking for the ids is kept off the event loop."""
-    return writer.store(table, [(life, _row(message)) for life, message in held])
-
-
-def _row(message: Msg) -> Row:
-    found = _TS_EVENT.search(message.data)
-    timed = found is not None
-    if found is None:
-        found = _TS_RECV.search(message.data)
-    headers = message.headers
-    return Row(
-        _sequence(message.reply),
-        headers.get("Nats-Msg-Id", "") if headers else "",
-        message.subject,
-        int(found[1]) if found else 0,
-        timed,
-        message.data,
-    )
-
-
-def _sequence(reply: str) -> int:
-    """The stream sequence in an ack subject: ``$JS.ACK.<stream>.<consumer>.<tries>.<seq>.…`` with 9
-    tokens, or with domain and account before the stream and 11 or more (ADR-15)."""
-    tokens = reply.split(".")
-    return int(tokens[5] if len(tokens) == 9 else tokens[7])
-
-
-def _behind(reply: str) -> int:
-    """How many messages of the consumer came after this one, from its ack subject."""
-    tokens = reply.split(".")
-    return int(tokens[8] if len(tokens) == 9 else tokens[10])
+    return writer.store(table, [(life, row(message)) for life, message in held])
 
 
 class Store:
@@ -170,15 +105,23 @@ class Store:
         self._nats_url = nats_url
         self._clickhouse_url = clickhouse_url
         run = time.time_ns()
-        letters = itertools.count(1)
+        letters = Letters(settings.collector, run)
         database = settings.clickhouse.hot_database
         self.consumers = {
-            kind: Consumer(TABLES[kind], "ORDERBOOK_SNAP" if kind in _BOOK_TYPES else "MARKET_DATA")
+            kind: Consumer(
+                TABLES[kind],
+                "ORDERBOOK_SNAP" if kind in _BOOK_TYPES else "MARKET_DATA",
+                Lease(self._asked, f"store_hot_{kind}", run),
+            )
             for kind in data_types
         }
         self._writers = {
-            kind: Writer(clickhouse_url, database, settings.collector, run, letters)
-            for kind in data_types
+            kind: Writer(clickhouse_url, database, letters, one.lease.valid)
+            for kind, one in self.consumers.items()
+        }
+        self.streams = {
+            stream: self._retention(stream)
+            for stream in sorted({one.stream for one in self.consumers.values()})
         }
         self._threads = ThreadPoolExecutor(WRITERS, thread_name_prefix="store")
         self._nats = Nats()
@@ -208,6 +151,8 @@ class Store:
             connecting.result()
             work = [asyncio.create_task(self._work(one)) for one in self.consumers.values()]
             work.append(asyncio.create_task(self._tick()))
+            work.append(asyncio.create_task(self._hold_on()))
+            work += [asyncio.create_task(self._retain(one)) for one in self.streams.values()]
             tasks += [*work, asyncio.create_task(self._closed.wait())]
             ready()
             await asyncio.wait(tasks[1:], return_when=asyncio.FIRST_COMPLETED)
@@ -232,9 +177,10 @@ class Store:
             try:
                 if not self._nats.is_connected:
                     await self._open()
-                await self._prepare(list(self.consumers.values()))
+                await self._hold()
+                await self._prepare([one for one in self.consumers.values() if one.lease.valid()])
                 return
-            except (OSError, nats.errors.Error, JetStreamError) as error:
+            except (OSError, nats.errors.Error, JetStreamError, Unanswered, Refused) as error:
                 reason = f"{type(error).__name__} {error}".strip()
             if time.monotonic() > give_up:
                 raise StoreError(
@@ -320,17 +266,102 @@ class Store:
 
     async def _close(self) -> None:
         self._stopping = True
-        if self._opened:
-            await self._nats.close()
         # An insert that runs is waited for: its rows are either stored or come again.
         await asyncio.to_thread(self._threads.shutdown, wait=True, cancel_futures=True)
+        if self._opened:
+            await self._release()
+            await self._nats.close()
         for writer in self._writers.values():
             writer.close()
+
+    # -- what is asked of JetStream --------------------------------------------------------------
+
+    async def _asked(
+        self, subject: str, body: bytes = b"", headers: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        """One question and its answer, for ``lease`` and ``retain``."""
+        try:
+            answer = await self._nats.request(
+                subject, body, timeout=ASK_API_SECONDS, headers=headers
+            )
+        except (OSError, nats.errors.Error) as error:
+            raise Unanswered(f"{subject}: {type(error).__name__} {error}".strip()) from error
+        found: dict[str, Any] = orjson.loads(answer.data)
+        if "error" in found:
+            problem = found["error"]
+            raise Refused(int(problem.get("err_code", 0)), str(problem.get("description", "")))
+        return found
+
+    async def _hold(self) -> None:
+        """Renew and take leases; what was lost is given up. Raises ``Unanswered``, ``Refused``."""
+        consumers = self.consumers.values()
+        answers = await asyncio.gather(
+            *[one.lease.hold() for one in consumers], return_exceptions=True
+        )
+        for consumer in consumers:
+            if consumer.ours and not consumer.lease.valid():
+                _log.warning("the lease of %s is lost", consumer.durable)
+            if not consumer.lease.valid() or consumer.term != consumer.lease.term:
+                await self._give_up(consumer)
+            consumer.ours, consumer.term = consumer.lease.valid(), consumer.lease.term
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+
+    async def _give_up(self, consumer: Consumer) -> None:
+        """Hand back what is held: another store may have the lease, or had it in between."""
+        try:
+            await self._tell(consumer.give_up(), b"-NAK")
+        except nats.errors.Error as error:
+            _log.debug("not handed back, it comes again by itself: %r", error)
+
+    async def _hold_on(self) -> None:
+        """Keeps the leases alive, and takes those that others lose."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                if self._nats.is_connected:
+                    await self._hold()
+            except (Unanswered, Refused) as error:
+                _log.debug("leases are not renewed: %s", error)
+
+    async def _release(self) -> None:
+        """Give the leases back, if that can be done at once; else they end by themselves."""
+        if not self._nats.is_connected:
+            return
+        try:
+            async with asyncio.timeout(RELEASE_SECONDS):
+                held = [one.lease.release() for one in self.consumers.values()]
+                await asyncio.gather(*held, return_exceptions=True)
+        except TimeoutError:
+            _log.info("NATS did not confirm that the leases are given back")
+
+    def _retention(self, stream: str) -> Retention:
+        age: float = getattr(self._settings.nats.streams, stream).max_age
+        durables = {
+            one.durable: one.filter for one in self.consumers.values() if one.stream == stream
+        }
+        return Retention(self._asked, stream, durables, age)
+
+    async def _retain(self, stream: Retention) -> None:
+        """Keeps one stream from jamming and from forgetting what is not stored."""
+        while True:
+            await asyncio.sleep(stream.wait)
+            try:
+                if self._nats.is_connected:
+                    await stream.look()
+                    stream.trouble = ""
+            except (Unanswered, Refused) as error:
+                if not stream.trouble:
+                    _log.warning("%s cannot be looked after now: %s", stream.stream, error)
+                stream.trouble = str(error)
 
     # -- streams and consumers -------------------------------------------------------------------
 
     async def _prepare(self, consumers: Sequence[Consumer]) -> None:
         """Learn which life the streams are in, see that the consumers stand, and ask."""
+        if not consumers:
+            return
         lives = {stream: await self._life(stream) for stream in {one.stream for one in consumers}}
         for consumer in consumers:
             consumer.life = lives[consumer.stream]
@@ -361,7 +392,7 @@ class Store:
         config = ConsumerConfig(
             name=consumer.durable,
             durable_name=consumer.durable,
-            filter_subject=f"{consumer.table.data_type}.>",
+            filter_subject=consumer.filter,
             deliver_policy=DeliverPolicy.ALL,
             ack_policy=AckPolicy.EXPLICIT,
             ack_wait=store.ack_wait,
@@ -385,6 +416,7 @@ class Store:
         if (
             self._stopping
             or not consumer.present
+            or not consumer.lease.valid()
             or consumer.asked > ASK_ROWS
             or held + consumer.asked >= 2 * store.rows_max
             or held_bytes >= 2 * store.bytes_max
@@ -405,6 +437,10 @@ class Store:
         consumer = self.consumers.get(message.subject.partition(".")[0])
         if consumer is None:
             await self._ended(message)
+            return
+        if not consumer.ours:
+            # Sent before the lease was lost: it goes to whoever has it now.
+            await self._nats.publish(message.reply, b"-NAK")
             return
         consumer.held.append((consumer.life, message))
         consumer.held_bytes += len(message.data)
@@ -449,7 +485,9 @@ class Store:
                 for consumer in self.consumers.values():
                     consumer.present = False
             try:
-                lost = [one for one in self.consumers.values() if not one.present]
+                lost = [
+                    one for one in self.consumers.values() if not one.present and one.lease.valid()
+                ]
                 if lost:
                     await self._prepare(lost)
                 for consumer in self.consumers.values():
@@ -504,14 +542,21 @@ class Store:
         """Until the rows are stored, or the process ends before they could be."""
         loop = asyncio.get_running_loop()
         writer = self._writers[consumer.table.data_type]
-        wait = RETRY_FIRST
+        term, wait = consumer.term, RETRY_FIRST
         while True:
-            call = loop.run_in_executor(
-                self._threads, _store, writer, consumer.table, consumer.storing
-            )
             try:
+                if not await consumer.lease.confirmed() or consumer.lease.term != term:
+                    await self._give_up(consumer)
+                    return False
+                call = loop.run_in_executor(
+                    self._threads, _store, writer, consumer.table, consumer.storing
+                )
                 counts = await self._watched(consumer, call)
-            except (StoreError, ClickHouseError, OSError) as error:
+            except NotOurs:
+                await self._give_up(consumer)
+                return False
+            except (StoreError, ClickHouseError, OSError, Unanswered, Refused) as error:
+                silent = isinstance(error, Unanswered)
                 reason = " ".join(str(error).split())[:300]
             else:
                 if consumer.trouble:
@@ -522,13 +567,13 @@ class Store:
                 consumer.buried += counts["buried"]
                 consumer.inserts += counts["inserts"]
                 consumer.last_insert = time.monotonic()
-                consumer.behind = _behind(consumer.storing[-1][1].reply)
+                consumer.behind = behind(consumer.storing[-1][1].reply)
                 return True
             if not consumer.trouble:
                 _log.warning("%s cannot be stored now: %s", consumer.table.name, reason)
             consumer.trouble = reason
             consumer.failed += 1
-            if self._stopping and time.monotonic() + wait > self._deadline:
+            if self._stopping and (silent or time.monotonic() + wait > self._deadline):
                 return False
             await asyncio.sleep(wait)
             wait = min(wait * 2, RETRY_MOST)
@@ -542,12 +587,12 @@ class Store:
             if done:
                 return call.result()
             try:
-                for _, message in [*consumer.storing, *consumer.held]:
-                    await self._nats.publish(message.reply, b"+WPI")
+                held = [*consumer.storing, *consumer.held]
+                await self._tell([message for _, message in held], b"+WPI")
             except nats.errors.Error as error:
                 _log.debug("in progress not sent: %r", error)
 
-    async def _acknowledge(self, batch: Sequence[tuple[str, Msg]]) -> None:
+    async def _acknowledge(self, batch: Sequence[tuple[str, Delivered]]) -> None:
         """Tell the server, and know that it heard: the last one is a request.
 
         If the connection breaks in between, all are sent again; if it stays broken they come again
@@ -555,10 +600,7 @@ class Store:
         """
         for _ in range(ACK_TRIES):
             try:
-                for index, (_, message) in enumerate(batch[:-1]):
-                    await self._nats.publish(message.reply, b"+ACK")
-                    if index % 256 == 255:
-                        await asyncio.sleep(0)
+                await self._tell([message for _, message in batch[:-1]], b"+ACK")
                 await self._nats.request(batch[-1][1].reply, b"+ACK", timeout=ACK_SECONDS)
                 return
             except nats.errors.NoRespondersError:
@@ -567,6 +609,13 @@ class Store:
                 _log.debug("acknowledgements not confirmed: %r", error)
                 if self._nats.is_closed:
                     return
+
+    async def _tell(self, messages: Sequence[Delivered], word: bytes) -> None:
+        """One word about many messages: ``+ACK``, ``-NAK`` or ``+WPI``."""
+        for start in range(0, len(messages), WORDS_AT_ONCE):
+            for message in messages[start : start + WORDS_AT_ONCE]:
+                await self._nats.publish(message.reply, word)
+            await asyncio.sleep(0)
 
     async def _top_up(self, consumer: Consumer) -> None:
         try:
@@ -578,69 +627,24 @@ class Store:
 
     def checks(self) -> dict[str, Check]:
         """The checks of the health page."""
-        consumers = self.consumers.values()
         connected = self._nats.is_connected
-        standing = [one.table.data_type for one in consumers if one.present and connected]
-        market = [kind for kind in standing if kind in MARKET_DATA_TYPES]
-        wanted = [kind for kind in self.consumers if kind in MARKET_DATA_TYPES]
-        troubled = {one.table.name: one.trouble for one in consumers if one.trouble}
-        inserts = [one.last_insert for one in consumers if one.last_insert is not None]
-        age = round(time.monotonic() - max(inserts), 3) if inserts else None
+        where = f"{'connected to' if connected else 'reconnecting to'} {shown(self._nats_url)}"
         return {
             "nats": check(
                 "healthy" if connected else "degraded",
-                f"{'connected to' if connected else 'reconnecting to'} {shown(self._nats_url)}",
-                behind=sum(one.behind for one in consumers),
+                where,
+                behind=sum(one.behind for one in self.consumers.values()),
             ),
-            "clickhouse": check(
-                "degraded" if troubled else "healthy",
-                "; ".join(f"{name}: {why}" for name, why in troubled.items())
-                or f"inserting into {shown(self._clickhouse_url)}",
-                last_insert_age_seconds=age,
-                failed=sum(one.failed for one in consumers),
-            ),
-            "subscriptions": _counted(len(standing), len(self.consumers)),
-            "market_data_subscriptions": _counted(len(market), len(wanted)),
+            "clickhouse": pages.inserting(self.consumers, shown(self._clickhouse_url)),
+            "lease": pages.leases(self.consumers),
+            "retention": checked(self.streams),
+            **pages.subscriptions(self.consumers, connected),
         }
 
     def stats(self) -> dict[str, Any]:
-        """Counts since the start, by table; ``buffered`` and ``behind`` are of this moment."""
-        consumers = self.consumers.values()
-        tables = {
-            one.table.name: {
-                "stored": one.stored,
-                "duplicates_skipped": one.skipped,
-                "dead_letters": one.buried,
-                "inserts": one.inserts,
-                "failed": one.failed,
-                "buffered": len(one.held) + len(one.storing),
-                "buffered_bytes": one.held_bytes + one.storing_bytes,
-                "behind": one.behind,
-            }
-            for one in consumers
-        }
-        totals = {key: sum(table[key] for table in tables.values()) for key in _TOTALS}
-        return {**totals, "tables": tables}
-
-
-_TOTALS = (
-    "stored",
-    "duplicates_skipped",
-    "dead_letters",
-    "inserts",
-    "failed",
-    "buffered",
-    "behind",
-)
-
-
-def _counted(there: int, wanted: int) -> Check:
-    return check(
-        "healthy" if there == wanted else "degraded",
-        f"{there} of {wanted}",
-        count=there,
-        expected=wanted,
-    )
+        """Counts since the start, by table, and what is known of the streams."""
+        streams = {name: one.numbers() for name, one in self.streams.items()}
+        return {**pages.counts(self.consumers), "streams": streams}
 
 
 async def run_hot(
@@ -653,12 +657,16 @@ async def run_hot(
     host: str = "127.0.0.1",
     gateway_password: str | None = None,
     on_ready: Callable[[Mapping[str, int]], None] | None = None,
+    durability: Literal["process", "power"] | None = None,
+    nats_monitor: str | None = None,
     stop: asyncio.Event,
 ) -> None:
     """The hot store as a process: tables, pages, gateway, and storing until ``stop`` is set.
 
     ``on_ready`` is called once with ``{"http_port", "gateway_port"}`` (0 asks for free ones; the
-    gateway, and its key, only with ``chdb://``) when the pages answer and the consumers stand.
+    gateway, and its key, only with ``chdb://``) when the pages answer and the consumers stand, or
+    wait for the store that has them. ``durability`` overrides the setting; ``nats_monitor`` is the
+    monitoring URL of NATS, without which ``power`` cannot be seen and is not claimed.
     Raises ``StoreError`` or ``PortInUse``, each with one sentence for the operator.
     """
     database = settings.clickhouse.hot_database
@@ -666,7 +674,10 @@ async def run_hot(
     if parts.scheme == "chdb":
         _own_scratch(Path(f"{unquote(parts.path)}.inserts"))
     # Kept open to the end: the engine of an embedded directory lives as long as its last client.
-    client = await asyncio.to_thread(_make_tables, clickhouse_url, database)
+    power = (durability or getattr(settings, "durability", "process")) == "power"
+    client = await asyncio.to_thread(_make_tables, clickhouse_url, database, power)
+    lasting = Durability(client, database, power, nats_monitor)
+    watching = asyncio.create_task(lasting.watch())
     store = Store(settings, nats_url=nats_url, clickhouse_url=clickhouse_url)
     ports: dict[str, int] = {}
     gateway = page = None
@@ -681,11 +692,17 @@ async def run_hot(
                     f"({error.strerror}): free it or choose another with --ports"
                 ) from error
         page = await serve_health(
-            host, http_port, "store-hot", store.checks, {"/stats": store.stats}
+            host,
+            http_port,
+            "store-hot",
+            lambda: {**store.checks(), "durability": lasting.check()},
+            {"/stats": store.stats},
         )
         ports["http_port"] = port_of(page)
         await store.run(stop, lambda: on_ready(ports) if on_ready else None)
     finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
         if page is not None:
             await page.cleanup()
         if gateway is not None:
@@ -710,10 +727,11 @@ def _own_scratch(path: Path) -> None:
     tempfile.tempdir = str(path)
 
 
-def _make_tables(url: str, database: str) -> ClickHouse:
+def _make_tables(url: str, database: str, power: bool) -> ClickHouse:
     client = connect(url)
     try:
         create(client, database)
+        switch(client, database, power)
     except ClickHouseError as error:
         client.close()
         reason = " ".join(str(error).split())

@@ -5,21 +5,20 @@ redelivery), and which identities are there (a fact that came again by another w
 session, a second collector, a stream made anew). An insert token is the belt for an insert whose
 answer was lost. One INSERT is one table and one day.
 
-Promises: when ``Writer.store`` returns, every row is in its table or in ``dead_letters``.
+Promises: when ``Writer.store`` returns, every row is in its table, in ``dead_letters`` or, beyond
+their bound, in a count of the ledger.
 
-Not here: where rows come from and when they are acknowledged (``hot``).
+Not here: where rows come from, when they are acknowledged and who may insert at all (``hot``).
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-import logging
 import re
-import time
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -27,13 +26,11 @@ import orjson
 from clickhouse_connect.driver.client import Client as ClickHouse
 from clickhouse_connect.driver.exceptions import DatabaseError
 
-from marketprism._core import dead_letter_message
+from marketprism.store.letters import Letters
 from marketprism.store.query import connect
 from marketprism.store.schema import TABLES, Table
 
-__all__ = ["Row", "Writer"]
-
-_log = logging.getLogger(__name__)
+__all__ = ["NotOurs", "Row", "Writer", "identities", "quoted"]
 
 # Rows of one batch lie together; a run ends where the next value is further away than this.
 _SEQ_GAP = 10_000
@@ -84,6 +81,10 @@ _ROW_FAULTS = frozenset(
 )
 
 
+class NotOurs(Exception):
+    """The right to insert has ended meanwhile; what was not inserted is somebody else's now."""
+
+
 class Row(NamedTuple):
     """What is known of a message without reading its meaning. ``ts`` in ns; 0 if it has none."""
 
@@ -98,21 +99,24 @@ class Row(NamedTuple):
 class Writer:
     """Puts rows into tables, in a thread of its own; one a consumer, so its calls never overlap."""
 
-    def __init__(self, url: str, database: str, collector: str, run: int, n: Iterable[int]) -> None:
+    def __init__(
+        self, url: str, database: str, letters: Letters, allowed: Callable[[], bool] = lambda: True
+    ) -> None:
+        """``allowed`` is asked right before each insert: it says whether the lease still holds."""
         self._url = url
         self._database = database
-        self._collector = collector
-        self._run = run
-        self._n = iter(n)
+        self._letters = letters
+        self._allowed = allowed
         self._client: ClickHouse | None = None
+        self._not_kept: dict[str, list[int]] = {}
 
     def store(self, table: Table, rows: Sequence[tuple[str, Row]]) -> Counter[str]:
         """When this returns, every row, given with the life of its stream, is in its table or in
-        ``dead_letters``.
+        ``dead_letters``, or counted in the ledger as a letter that was not kept.
 
         Counts ``stored``, ``skipped``, ``buried`` and ``inserts``. To be called again after an
         error: what was stored is found and left out. Raises ``StoreError``, ``ClickHouseError``
-        or ``OSError`` when the engine cannot take rows now.
+        or ``OSError`` when the engine cannot take rows now, ``NotOurs`` when it may not.
         """
         if self._client is None:
             self._client = connect(self._url)
@@ -121,10 +125,13 @@ class Writer:
         for life, row in rows:
             groups.setdefault((life, row.ts // _DAY_NS), []).append(row)
         for (life, day), group in sorted(groups.items()):
+            self._not_kept.clear()
             fresh = self._missing(table, life, group)
             counts["skipped"] += len(group) - len(fresh)
             if fresh:
                 self._insert(table, life, day, fresh, counts)
+            for kind, seqs in self._not_kept.items():
+                self._count(table, life, kind, seqs)
         return counts
 
     def close(self) -> None:
@@ -157,30 +164,29 @@ class Writer:
         )
         found = self._ask(
             f"SELECT stream_seq FROM {self._name(table)}"
-            f" WHERE stream = {_quoted(life)} AND ({spans})"
+            f" WHERE stream = {quoted(life)} AND ({spans})"
         )
         return frozenset(map(int, found.split()))
 
     def _identities(self, table: Table, rows: list[Row]) -> frozenset[str]:
         """The ids among those of ``rows`` whose facts are stored, from whatever message."""
-        named = {unquote(row.message_id): row.message_id for row in rows if row.message_id}
+        named = {_plain(row.message_id): row.message_id for row in rows if row.message_id}
         found: set[str] = set()
         for timed in (True, False):
             some = [row for row in rows if row.timed is timed and row.message_id]
             if not some:
                 continue
-            where = _names([unquote(row.message_id) for row in some])
+            where = _names(some)
             where.append(_span(table, some) if timed else _untimed(table, some))
             answer = self._ask(
-                f"SELECT concat('{table.data_type}:', exchange, ':', market_type, ':', symbol,"
-                f" ':', {table.fact_sql}) FROM {self._name(table)} WHERE {' AND '.join(where)}"
+                f"SELECT {identities(table)} FROM {self._name(table)} WHERE {' AND '.join(where)}"
             )
             found.update(answer.decode().split("\n"))
         return frozenset(named[name] for name in found if name in named)
 
     def _changed(self, table: Table, rows: list[Row]) -> list[Row]:
         """The rows that differ from the newest of their instrument, stored or in the batch."""
-        where = _names([unquote(row.message_id) for row in rows if row.message_id])
+        where = _names([row for row in rows if row.message_id])
         answer = self._ask(
             f"SELECT concat('{table.data_type}:', exchange, ':', market_type, ':', symbol) AS of,"
             f" argMax({table.fact_sql}, (timestamp, stream_seq)) FROM {self._name(table)}"
@@ -190,7 +196,7 @@ class Writer:
         newest = dict(line.split("\t", 1) for line in lines)
         changed = []
         for row in rows:
-            of, _, fact = unquote(row.message_id).rpartition(":")
+            of, _, fact = _plain(row.message_id).rpartition(":")
             if not of or newest.get(of) != fact:
                 changed.append(row)
                 newest[of] = fact
@@ -200,12 +206,11 @@ class Writer:
         self, table: Table, life: str, day: int, rows: list[Row], counts: Counter[str]
     ) -> None:
         """Insert rows of one day; rows at fault are found by halving and buried."""
-        assert self._client is not None
         sound = []
         for row in rows:
             fault = _unsound(table, row.data)
             if fault:
-                self._bury(life, row, fault)
+                self._bury(table, life, row, fault, None)
                 counts["buried"] += 1
             else:
                 sound.append(row)
@@ -215,22 +220,15 @@ class Writer:
     def _insert_sound(
         self, table: Table, life: str, day: int, rows: list[Row], counts: Counter[str]
     ) -> None:
-        assert self._client is not None
-        seqs = array("Q", [row.seq for row in rows])
-        token = f"{life}:{table.name}:{day}:{hashlib.sha256(seqs.tobytes()).hexdigest()}"
+        token = f"{life}:{table.name}:{day}:{_digest(row.seq for row in rows)}"
         try:
-            self._client.raw_insert(
-                self._name(table),
-                insert_block=_body(life, rows),
-                settings={**_INSERT, "insert_deduplication_token": token},
-                fmt="JSONEachRow",
-            )
+            self._put(table, _body(life, rows), token)
         except DatabaseError as error:
             code, words = _said(error)
             if code not in _ROW_FAULTS:
                 raise
             if len(rows) == 1:
-                self._bury(life, rows[0], words)
+                self._bury(table, life, rows[0], words, code)
                 counts["buried"] += 1
                 return
             half = len(rows) // 2
@@ -240,34 +238,45 @@ class Writer:
         counts["stored"] += len(rows)
         counts["inserts"] += 1
 
-    def _bury(self, life: str, row: Row, reason: str) -> None:
+    def _bury(self, table: Table, life: str, row: Row, reason: str, code: int | None) -> None:
         """A dead letter in the place of a row, under the sequence of its message: once."""
-        table = TABLES["dead_letter"]
-        if self._sequences(table, life, [row.seq]):
+        kind = self._letters.keep(reason, code)
+        if kind is not None:
+            self._not_kept.setdefault(kind, []).append(row.seq)
             return
-        exchange = row.subject.split(".")[1] if row.subject.count(".") else None
-        letter = dead_letter_message(
-            collector=self._collector,
-            run=self._run,
-            n=next(self._n),
-            ts=time.time_ns(),
-            origin="row",
-            reason=reason[:1000],
-            where=f"{row.subject} {life}:{row.seq}",
-            payload=row.data,
-            exchange=None if exchange == "-" else exchange,
-        )
+        letters = TABLES["dead_letter"]
+        if self._sequences(letters, life, [row.seq]):
+            return
+        origin = f"{life}:{row.seq}"
+        letter = self._letters.letter(row.subject, origin, row.message_id, reason, row.data)
+        self._put_ours(letters, letter, life, row.seq, f"{life}:buried:{row.seq}")
+
+    def _count(self, table: Table, life: str, kind: str, seqs: Sequence[int]) -> None:
+        """One row of the ledger for the letters of one kind that were not kept."""
+        row = self._letters.counted(table.data_type, kind, seqs)
+        token = f"{life}:not kept:{_digest(seqs)}"
+        self._put_ours(TABLES["ledger"], row, life, min(seqs), token)
+
+    def _put_ours(self, table: Table, payload: bytes, life: str, seq: int, token: str) -> None:
+        self._put(table, _spliced(payload, _ours(life), seq), token)
+
+    def _put(self, table: Table, body: bytes, token: str) -> None:
+        if not self._allowed():
+            raise NotOurs(table.name)
         assert self._client is not None
         self._client.raw_insert(
             self._name(table),
-            insert_block=_spliced(letter.payload, _ours(life), row.seq),
-            settings={**_INSERT, "insert_deduplication_token": f"{life}:buried:{row.seq}"},
+            insert_block=body,
+            settings={**_INSERT, "insert_deduplication_token": token},
             fmt="JSONEachRow",
         )
-        _log.warning("%s %s:%d cannot be stored: %s", row.subject, life, row.seq, reason[:200])
 
     def _name(self, table: Table) -> str:
         return f"`{self._database}`.`{table.name}`"
+
+
+def _digest(seqs: Iterable[int]) -> str:
+    return hashlib.sha256(array("Q", seqs).tobytes()).hexdigest()
 
 
 def _runs(values: Iterable[int], gap: int) -> list[tuple[int, int]]:
@@ -276,6 +285,8 @@ def _runs(values: Iterable[int], gap: int) -> list[tuple[int, int]]:
     One late redelivery among new messages must not make a query read everything in between.
     """
     ordered = list(values)
+    if ordered[-1] - ordered[0] <= gap:
+        return [(ordered[0], ordered[-1])]
     breaks = sorted(
         (
             (after - before, index)
@@ -289,18 +300,31 @@ def _runs(values: Iterable[int], gap: int) -> list[tuple[int, int]]:
     return [(ordered[low], ordered[high - 1]) for low, high in zip(starts, ends, strict=True)]
 
 
-def _quoted(text: str) -> str:
+def identities(table: Table) -> str:
+    """SQL that spells the message id of each row, nothing percent-encoded."""
+    return (
+        f"concat('{table.data_type}:', exchange, ':', market_type, ':', symbol, ':',"
+        f" {table.fact_sql})"
+    )
+
+
+def quoted(text: str) -> str:
+    """A text as a literal of SQL."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def _names(ids: Iterable[str]) -> list[str]:
-    """Conditions on the exchanges, market types and symbols that ``ids`` name."""
-    parts = [one.split(":", 4) for one in ids]
+def _plain(message_id: str) -> str:
+    return unquote(message_id) if "%" in message_id else message_id
+
+
+def _names(rows: Iterable[Row]) -> list[str]:
+    """Conditions on the exchanges, market types and symbols that the subjects of ``rows`` name."""
+    parts = [_plain(subject).split(".", 3) for subject in {row.subject for row in rows}]
     conditions = []
     for position, column in ((1, "exchange"), (2, "market_type"), (3, "symbol")):
-        names = {part[position] for part in parts if len(part) == 5}
+        names = {part[position] for part in parts if len(part) == 4}
         if 0 < len(names) <= _NAMES_MAX:
-            conditions.append(f"{column} IN ({', '.join(map(_quoted, sorted(names)))})")
+            conditions.append(f"{column} IN ({', '.join(map(quoted, sorted(names)))})")
     return conditions
 
 

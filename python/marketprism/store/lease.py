@@ -1,0 +1,207 @@
+"""One writer a consumer: a lease in a JetStream key-value bucket, looked at before each insert.
+
+The key is named after the consumer, its value after the store that holds it. The bucket forgets a
+value ``LEASE_SECONDS`` after it was written, so a store that died or hangs loses its lease without
+anybody's verdict, and one that comes back finds another name there. A store whose process is known
+to be dead (same machine, no such process) is succeeded at once.
+
+Promises: a value is written only over the revision that was read, so of two stores that reach for
+a lease one gets it; ``valid`` says no before the server forgets, by a clock that also runs while
+the process is stopped; ``confirmed`` asks the server, whose answer is the newest there is.
+
+What a lease cannot do: stop an insert that is already on its way. Whoever takes over waits at least
+until the other's lease has ended, and what it then stores it looks for in the table first.
+
+Not here: what is done under a lease (``hot``).
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+import psutil
+
+from marketprism.store.jetstream import Ask, Refused
+
+__all__ = ["BUCKET", "LEASE_SECONDS", "LOOK_SECONDS", "Lease"]
+
+BUCKET = "marketprism_leases"
+LEASE_SECONDS = 6.0
+"""How long a lease lasts after it was written for the last time."""
+RENEW_SECONDS = 2.0
+LOOK_SECONDS = 0.5
+"""How often whoever waits for a lease looks whether it is free."""
+
+_STREAM = f"KV_{BUCKET}"
+_NO_STREAM, _NO_MESSAGE = 10059, 10037
+# Somebody else wrote in between (the second on clusters).
+_OVERTAKEN = frozenset({10071, 10164})
+
+
+class _Value(NamedTuple):
+    """The newest value of a key: ``holder`` is ``None`` where the last one gave it back."""
+
+    revision: int
+    holder: dict[str, Any] | None
+
+
+class Lease:
+    """The right to store what one consumer delivers; ``holder`` names who else has it.
+
+    ``term`` counts how often it was taken anew: what was received in an earlier one may have been
+    stored by somebody else in between.
+    """
+
+    def __init__(self, ask: Ask, key: str, run: int) -> None:
+        self.key = key
+        self.revision = 0
+        self.term = 0
+        self.holder = ""
+        self._ask = ask
+        self._subject = f"$KV.{BUCKET}.{key}"
+        self._me = _me(run)
+        self._until = 0.0
+
+    def valid(self) -> bool:
+        """Ours, by our own clock: false from the moment at which another one may have it."""
+        return self.revision > 0 and time.monotonic() < self._until
+
+    async def hold(self) -> bool:
+        """Renew what is ours if it is time, take what is free. True while it is ours.
+
+        Raises ``Unanswered`` or ``Refused`` (for other reasons than that somebody was faster).
+        """
+        if not self.valid():
+            return await self._take()
+        if self._until - time.monotonic() > LEASE_SECONDS - RENEW_SECONDS:
+            return True
+        return await self._write(self.revision)
+
+    async def confirmed(self) -> bool:
+        """Ours, by the server's word. Raises ``Unanswered`` or ``Refused``."""
+        found = await self._newest()
+        if found is None or found.holder is None or found.holder["id"] != self._me["id"]:
+            self._lose(found)
+        return self.valid()
+
+    async def release(self) -> None:
+        """Give it back, so that a successor need not wait. Raises as ``hold`` does."""
+        if not self.valid():
+            return
+        revision, self.revision = self.revision, 0
+        headers = {"KV-Operation": "DEL", "Nats-Expected-Last-Subject-Sequence": str(revision)}
+        await self._ask(self._subject, b"", headers)
+
+    async def _take(self) -> bool:
+        self.revision = 0
+        try:
+            found = await self._newest()
+        except Refused as refused:
+            if refused.code != _NO_STREAM:
+                raise
+            await _make_bucket(self._ask)
+            found = None
+        if found is not None and found.holder is not None:
+            mine = found.holder["id"] == self._me["id"]
+            if not mine and not _dead(found.holder):
+                self._lose(found)
+                return False
+        if not await self._write(found.revision if found else 0):
+            return False
+        self.term += 1
+        return True
+
+    async def _write(self, over: int) -> bool:
+        """Write our name over the revision ``over`` and no other."""
+        began = time.monotonic()
+        headers = {"Nats-Expected-Last-Subject-Sequence": str(over)}
+        try:
+            answer = await self._ask(self._subject, orjson.dumps(self._me), headers)
+        except Refused as refused:
+            if refused.code not in _OVERTAKEN:
+                raise
+            self.revision = 0
+            return False
+        # The server counts from when it wrote, which is not before we sent.
+        self.revision, self._until, self.holder = int(answer["seq"]), began + LEASE_SECONDS, ""
+        return True
+
+    def _lose(self, found: _Value | None) -> None:
+        self.revision = 0
+        other = found.holder if found else None
+        self.holder = f"pid {other['pid']} on {other['host']}" if other else ""
+
+    async def _newest(self) -> _Value | None:
+        # Asked of the stream's leader: a direct get may be answered by one that lags behind.
+        body = orjson.dumps({"last_by_subj": self._subject})
+        try:
+            message = (await self._ask(f"$JS.API.STREAM.MSG.GET.{_STREAM}", body))["message"]
+        except Refused as refused:
+            if refused.code != _NO_MESSAGE:
+                raise
+            return None
+        text = base64.b64decode(message.get("data") or "")
+        return _Value(int(message["seq"]), orjson.loads(text) if text else None)
+
+
+async def _make_bucket(ask: Ask) -> None:
+    """A key-value bucket as every NATS client knows it, whose values last for a lease."""
+    config = {
+        "name": _STREAM,
+        "subjects": [f"$KV.{BUCKET}.>"],
+        "storage": "file",
+        "retention": "limits",
+        "discard": "new",
+        "max_msgs_per_subject": 1,
+        "max_age": int(LEASE_SECONDS * 1e9),
+        "duplicate_window": int(LEASE_SECONDS * 1e9),
+        "allow_rollup_hdrs": True,
+        "deny_delete": True,
+        "allow_direct": True,
+    }
+    await ask(f"$JS.API.STREAM.CREATE.{_STREAM}", orjson.dumps(config))
+
+
+def _me(run: int) -> dict[str, Any]:
+    """Who we are: ``id`` is of this store alone, the rest lets others see that we are dead."""
+    pid = os.getpid()
+    return {
+        "id": f"{socket.gethostname()}:{pid}:{run}",
+        "host": socket.gethostname(),
+        "space": _space(),
+        "pid": pid,
+        "started": psutil.Process(pid).create_time(),
+    }
+
+
+def _space() -> str:
+    """Where a process number means the same process: this boot and this name space.
+
+    Empty where the system has no word for it; then nobody is known to be dead.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+def _dead(holder: dict[str, Any]) -> bool:
+    """The process that holds it is known to have ended; a live or unknown one is not."""
+    if not holder["space"] or holder["space"] != _space():
+        return False
+    try:
+        other = psutil.Process(int(holder["pid"]))
+        if other.status() == psutil.STATUS_ZOMBIE:
+            return True
+        return bool(abs(other.create_time() - float(holder["started"])) > 0.01)
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.AccessDenied:
+        return False

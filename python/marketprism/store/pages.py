@@ -1,0 +1,103 @@
+"""What the health page and ``/stats`` show of a store.
+
+Not here: measuring (whoever has the number keeps it), and serving (``serve.health``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from marketprism.serve.health import Check, check
+from marketprism.store.consumer import Consumer
+
+__all__ = ["MARKET_DATA_TYPES", "counts", "inserting", "leases", "subscriptions"]
+
+MARKET_DATA_TYPES = (
+    "orderbook",
+    "trade",
+    "funding_rate",
+    "open_interest",
+    "liquidation",
+    "lsr_top_position",
+    "lsr_all_account",
+    "volatility_index",
+)
+
+_TOTALS = (
+    "stored",
+    "duplicates_skipped",
+    "dead_letters",
+    "inserts",
+    "failed",
+    "given_up",
+    "buffered",
+    "behind",
+)
+
+
+def inserting(consumers: Mapping[str, Consumer], where: str) -> Check:
+    """Whether rows can be inserted; ``where`` is the address as it may be printed."""
+    troubled = {one.table.name: one.trouble for one in consumers.values() if one.trouble}
+    inserts = [one.last_insert for one in consumers.values() if one.last_insert is not None]
+    return check(
+        "degraded" if troubled else "healthy",
+        "; ".join(f"{name}: {why}" for name, why in troubled.items()) or f"inserting into {where}",
+        last_insert_age_seconds=round(time.monotonic() - max(inserts), 3) if inserts else None,
+        failed=sum(one.failed for one in consumers.values()),
+    )
+
+
+def leases(consumers: Mapping[str, Consumer]) -> Check:
+    """Whether this store may store what its consumers deliver, and who else may."""
+    ours = sum(one.lease.valid() for one in consumers.values())
+    others = sorted({one.lease.holder for one in consumers.values() if one.lease.holder})
+    words = f"{ours} of {len(consumers)} consumers are ours to store"
+    return check(
+        "healthy" if ours == len(consumers) else "degraded",
+        words + (f", waiting for {', '.join(others)}" if others else ""),
+        count=ours,
+        expected=len(consumers),
+        holders=others,
+    )
+
+
+def subscriptions(consumers: Mapping[str, Consumer], connected: bool) -> dict[str, Check]:
+    """How many consumers stand, and how many of them of market data."""
+    standing = [kind for kind, one in consumers.items() if one.present and connected]
+    market = [kind for kind in standing if kind in MARKET_DATA_TYPES]
+    wanted = [kind for kind in consumers if kind in MARKET_DATA_TYPES]
+    return {
+        "subscriptions": _counted(len(standing), len(consumers)),
+        "market_data_subscriptions": _counted(len(market), len(wanted)),
+    }
+
+
+def counts(consumers: Mapping[str, Consumer]) -> dict[str, Any]:
+    """Counts since the start, by table; ``buffered`` and ``behind`` are of this moment."""
+    tables = {
+        one.table.name: {
+            "stored": one.stored,
+            "duplicates_skipped": one.skipped,
+            "dead_letters": one.buried,
+            "inserts": one.inserts,
+            "failed": one.failed,
+            "given_up": one.given_up,
+            "buffered": len(one.held) + len(one.storing),
+            "buffered_bytes": one.held_bytes + one.storing_bytes,
+            "behind": one.behind,
+        }
+        for one in consumers.values()
+    }
+    totals = {key: sum(table[key] for table in tables.values()) for key in _TOTALS}
+    return {**totals, "tables": tables}
+
+
+def _counted(there: int, wanted: int) -> Check:
+    return check(
+        "healthy" if there == wanted else "degraded",
+        f"{there} of {wanted}",
+        count=there,
+        expected=wanted,
+    )

@@ -1,0 +1,232 @@
+"""What a stream may forget: what is stored, and nothing else, by bytes or by age.
+
+A stream with ``discard: new`` never drops by bytes but jams although all of it is stored, and its
+age limit drops what nobody has stored yet, both without a word to anybody. So the store purges what
+is stored when the stream fills up, and raises the age limit while something old is not stored.
+
+Promises: never purged beyond the lowest *floor* of the durable consumers. A floor is what a
+consumer has acknowledged without a hole or, where it has nothing to deliver and nothing on its way,
+the stream's last sequence **read before** the consumer was asked: the acknowledged floor of a
+filtered consumer stands still while its subject is quiet. A consumer of ours that is missing has
+the floor 0. Other people's durable consumers count like ours.
+
+Not here: who stores (``hot``), and what is published meanwhile (the spool).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from marketprism.serve.health import Check, check
+from marketprism.store.jetstream import Ask, Refused
+
+__all__ = ["LOOK_SECONDS", "Retention", "checked"]
+
+LOOK_SECONDS = 0.5
+"""Between two looks at a stream; shorter only where its age limit is a matter of seconds."""
+_LOOKS_AN_AGE = 60
+
+PURGE_ABOVE = 0.70
+FULL_ABOVE = 0.90
+"""From here on publishers use their spool; the store only says so."""
+# The newest part stays although it is stored: a collector that starts again finds the last id of
+# each of its series there. It is a belt besides: a consumer learns of a new message a moment after
+# the stream has it.
+_KEPT = 0.10
+
+AGE_ABOVE = 0.80
+_AGE_BELOW = 0.50
+_NO_MESSAGE = 10037
+_PAGES = 64
+# A look that took longer is worth nothing: the stream may be another one by now.
+_STALE_SECONDS = 10.0
+
+
+class Retention:
+    """One stream: how full it is, how far it is stored, and what was done about it.
+
+    ``durables`` are our consumers with the subject each one takes; ``max_age`` is the configured
+    limit in seconds, 0 for none.
+    """
+
+    def __init__(self, ask: Ask, stream: str, durables: Mapping[str, str], max_age: float) -> None:
+        self.stream = stream
+        self.trouble = ""
+        self.raised = False
+        self._ask = ask
+        self._durables = durables
+        self._max_age = max_age
+        self._bytes = self._max_bytes = 0
+        self._floor: int | None = None
+        self._purged = 0
+        self._last_purge: float | None = None
+
+    @property
+    def wait(self) -> float:
+        """Seconds until the next look."""
+        return min(LOOK_SECONDS, self._max_age / _LOOKS_AN_AGE) if self._max_age else LOOK_SECONDS
+
+    @property
+    def used(self) -> float:
+        """The used part of ``max_bytes``, 0 where it has no such limit."""
+        return self._bytes / self._max_bytes if self._max_bytes > 0 else 0.0
+
+    async def look(self) -> None:
+        """Look once, and purge or change the age limit where it is needed.
+
+        Raises ``Unanswered`` or ``Refused``; to be called again later.
+        """
+        began = time.monotonic()
+        info = await self._ask(f"$JS.API.STREAM.INFO.{self.stream}")
+        state, config = info["state"], info["config"]
+        self._bytes, self._max_bytes = int(state["bytes"]), int(config["max_bytes"])
+        limit = int(config["max_age"]) / 1e9
+        # No limit at all is nothing that we ever set.
+        self.raised = limit > self._max_age > 0
+        now = _seconds(info["ts"])
+        shortest = min(limit, self._max_age) if self._max_age else limit
+        old = bool(limit and state["messages"]) and (
+            now - _seconds(state["first_ts"]) > _AGE_BELOW * shortest
+        )
+        full = self.used > PURGE_ABOVE
+        if not (full or old or self.raised):
+            return
+        consumers = await self._consumers()
+        self._floor = min(
+            (_floor(one, int(state["last_seq"])) for one in consumers.values()), default=0
+        )
+        if time.monotonic() - began > _STALE_SECONDS:
+            return
+        if full:
+            await self._purge(state, self._floor)
+        if old or self.raised:
+            await self._guard(config, limit, now, consumers)
+
+    async def _consumers(self) -> dict[str, dict[str, Any]]:
+        """The durable consumers of the stream, and ours that are missing as if at its start."""
+        found: dict[str, dict[str, Any]] = {
+            name: {
+                "config": {"filter_subject": subject},
+                "num_pending": 1,
+                "num_ack_pending": 0,
+                "ack_floor": {"stream_seq": 0},
+            }
+            for name, subject in self._durables.items()
+        }
+        offset = 0
+        for _ in range(_PAGES):
+            body = orjson.dumps({"offset": offset})
+            page = await self._ask(f"$JS.API.CONSUMER.LIST.{self.stream}", body)
+            listed = page.get("consumers") or []
+            found.update({one["name"]: one for one in listed if one["config"].get("durable_name")})
+            offset += len(listed)
+            # On a cluster some may not have answered; nothing is known of their floors.
+            if page.get("missing"):
+                raise Refused(0, f"{len(page['missing'])} consumers did not answer")
+            if not listed or offset >= int(page["total"]):
+                return found
+        raise Refused(0, f"{self.stream} has more than {offset} consumers")
+
+    async def _purge(self, state: Mapping[str, Any], floor: int) -> None:
+        messages = int(state["messages"])
+        kept = int(messages * _KEPT * self._max_bytes / self._bytes)
+        upto = min(floor, int(state["last_seq"]) - kept)
+        if upto < int(state["first_seq"]):
+            return
+        # ``seq`` names the first message that stays.
+        body = orjson.dumps({"seq": upto + 1})
+        answer = await self._ask(f"$JS.API.STREAM.PURGE.{self.stream}", body)
+        self._purged += int(answer["purged"])
+        self._last_purge = time.monotonic()
+
+    async def _guard(
+        self,
+        config: Mapping[str, Any],
+        limit: float,
+        now: float,
+        consumers: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        """Raise the age limit before it reaches what is not stored; set it back afterwards."""
+        age = max(
+            [
+                now - since
+                for since in [await self._oldest(one) for one in consumers.values()]
+                if since is not None
+            ],
+            default=0.0,
+        )
+        wanted = limit
+        if limit and age > AGE_ABOVE * limit:
+            wanted = 2 * max(limit, age)
+        elif self.raised and age < _AGE_BELOW * self._max_age:
+            wanted = self._max_age
+        if wanted != limit:
+            body = orjson.dumps({**config, "max_age": int(wanted * 1e9)})
+            await self._ask(f"$JS.API.STREAM.UPDATE.{self.stream}", body)
+            self.raised = wanted > self._max_age
+
+    async def _oldest(self, consumer: Mapping[str, Any]) -> float | None:
+        """When the first message came that this consumer has not acknowledged; none: ``None``."""
+        if not consumer["num_pending"] and not consumer["num_ack_pending"]:
+            return None
+        body = {
+            "seq": int(consumer["ack_floor"]["stream_seq"]) + 1,
+            "next_by_subj": consumer["config"].get("filter_subject") or ">",
+        }
+        subject = f"$JS.API.STREAM.MSG.GET.{self.stream}"
+        try:
+            message = (await self._ask(subject, orjson.dumps(body)))["message"]
+        except Refused as refused:
+            if refused.code != _NO_MESSAGE:
+                raise
+            return None
+        return _seconds(message["time"])
+
+    def numbers(self) -> dict[str, object]:
+        """What was measured at the last look and done since the start."""
+        past = None if self._last_purge is None else time.monotonic() - self._last_purge
+        return {
+            "bytes": self._bytes,
+            "max_bytes": self._max_bytes,
+            "percent": round(100 * self.used, 1),
+            "floor": self._floor,
+            "purged": self._purged,
+            "last_purge_age_seconds": None if past is None else round(past, 3),
+            "age_limit_raised": self.raised,
+            "trouble": self.trouble,
+        }
+
+
+def checked(streams: Mapping[str, Retention]) -> Check:
+    """The ``retention`` check of the health page, over all streams."""
+    words = []
+    for name, one in streams.items():
+        words.append(f"{name} {100 * one.used:.0f} % full")
+        if one.raised:
+            words.append(f"age limit of {name} raised: something old is not stored")
+        if one.trouble:
+            words.append(f"{name}: {one.trouble}")
+    worst = any(one.used > FULL_ABOVE or one.raised or one.trouble for one in streams.values())
+    return check(
+        "degraded" if worst else "healthy",
+        "; ".join(words),
+        **{name: one.numbers() for name, one in streams.items()},
+    )
+
+
+def _floor(consumer: Mapping[str, Any], last: int) -> int:
+    """Up to where everything a consumer takes is acknowledged; ``last`` was read before."""
+    if not consumer["num_pending"] and not consumer["num_ack_pending"]:
+        return last
+    return int(consumer["ack_floor"]["stream_seq"])
+
+
+def _seconds(time_: str) -> float:
+    """RFC 3339 with any number of fractional digits, in UTC as the server writes it."""
+    whole, _, digits = time_.rstrip("Z").partition(".")
+    return datetime.fromisoformat(whole).replace(tzinfo=UTC).timestamp() + float(f"0.{digits or 0}")
