@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nats
 import pytest
 
 from marketprism import Session, guess_instrument
@@ -35,6 +37,9 @@ from marketprism.store.schema import TABLES, create
 
 ROUNDS = 5
 MESSAGES = 20_000
+FRAMES = 256  # the most that the collector hands over at once
+PEER_TASKS = 256
+SYNCS = 500
 DATABASE = "bench"
 
 _ids = itertools.count(1)
@@ -54,15 +59,21 @@ def trades(count: int) -> list[Message]:
 
 
 @pytest.fixture
-def nats_url(tmp_path: Path) -> Iterator[str]:
+def sync() -> str:
+    """When the server syncs its files; a test may say ``always``."""
+    return "2m"
+
+
+@pytest.fixture
+def nats_url(tmp_path: Path, sync: str) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     binary = Path(sys.executable).parent / "nats-server"
-    server = subprocess.Popen(
-        [binary, "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", tmp_path / "nats"],
-        stderr=subprocess.DEVNULL,
-    )
+    config = tmp_path / "nats.conf"
+    store = f'store_dir: "{tmp_path / "nats"}", sync_interval: {sync}'
+    config.write_text(f"listen: 127.0.0.1:{port}\njetstream {{ {store} }}\n", encoding="utf-8")
+    server = subprocess.Popen([binary, "-c", config], stderr=subprocess.DEVNULL)
     try:
         end = time.monotonic() + 10
         while time.monotonic() < end:
@@ -75,32 +86,103 @@ def nats_url(tmp_path: Path) -> Iterator[str]:
         server.wait()
 
 
-async def _publish(url: str, messages: list[Message], directory: Path) -> float:
-    """Seconds from the first send to the last acknowledgement, the spool standing by."""
-    spool = Spool(directory / "spool.sqlite", bytes_max=1 << 30)
-    await spool.open()
-    publisher = Publisher(load(environ={}).nats, url, spool)
-    await publisher.connect()
-    began = time.perf_counter()
-    await publisher.publish(messages)
-    assert await publisher.drained(60)
-    seconds = time.perf_counter() - began
-    assert publisher.acknowledged == len(messages)
-    await publisher.close()
-    return seconds
+class Ours:
+    """The collector's publisher with its spool, connected, from one round to the next."""
+
+    def __init__(self, url: str, directory: Path, *, power: bool = False) -> None:
+        self.loop = asyncio.new_event_loop()
+        spool = Spool(directory / "spool.sqlite", bytes_max=1 << 30, durable=power)
+        self.publisher = Publisher(load(environ={}).nats, url, spool, power=power)
+        self.loop.run_until_complete(spool.open())
+        self.loop.run_until_complete(self.publisher.connect())
+
+    def publish(self, messages: list[Message]) -> None:
+        """As many at a time as the engine gives; returns when all are acknowledged."""
+        self.loop.run_until_complete(self._publish(messages))
+
+    async def _publish(self, messages: list[Message]) -> None:
+        for start in range(0, len(messages), FRAMES):
+            await self.publisher.publish(messages[start : start + FRAMES])
+        assert await self.publisher.drained(60)
+        assert self.publisher.pending == self.publisher.duplicates == 0
+
+    def close(self) -> None:
+        self.loop.run_until_complete(self.publisher.close())
+        self.loop.close()
 
 
 def _rate(benchmark: Any, rows: int) -> None:
     benchmark.extra_info["rows_per_second"] = round(rows / benchmark.stats["median"])
 
 
-def test_publish_with_ids_acknowledged(benchmark: Any, nats_url: str, tmp_path: Path) -> None:
-    benchmark.pedantic(
-        lambda messages: asyncio.run(_publish(nats_url, messages, tmp_path)),
-        setup=lambda: ((trades(MESSAGES),), {}),
-        rounds=ROUNDS,
-    )
+def _measure(benchmark: Any, publish: Callable[[list[Message]], None]) -> None:
+    setup = lambda: ((trades(MESSAGES),), {})  # noqa: E731
+    benchmark.pedantic(publish, setup=setup, rounds=ROUNDS, warmup_rounds=1)
     _rate(benchmark, MESSAGES)
+
+
+@pytest.mark.benchmark(group="publish")
+def test_publish_with_ids_acknowledged(benchmark: Any, nats_url: str, tmp_path: Path) -> None:
+    ours = Ours(nats_url, tmp_path)
+    _measure(benchmark, ours.publish)
+    ours.close()
+
+
+@pytest.mark.benchmark(group="publish")
+@pytest.mark.parametrize("call", ["publish", "publish_async"])
+def test_publish_with_ids_by_the_calls_of_nats_py(
+    benchmark: Any, nats_url: str, tmp_path: Path, call: str
+) -> None:
+    """The peer: ``js.publish`` from so many tasks at a time as were quickest, and its futures."""
+    ours = Ours(nats_url, tmp_path)
+    ours.close()
+    loop = asyncio.new_event_loop()
+    client = loop.run_until_complete(nats.connect(nats_url))
+    jetstream = client.jetstream(publish_async_max_pending=4000)
+
+    async def one_by_one(messages: Iterator[Message]) -> None:
+        for m in messages:
+            ids = {"Nats-Msg-Id": m.message_id}
+            await jetstream.publish(m.subject, m.payload, headers=ids)
+
+    async def by_futures(messages: list[Message]) -> None:
+        for m in messages:
+            ids = {"Nats-Msg-Id": m.message_id}
+            await jetstream.publish_async(m.subject, m.payload, wait_stall=30, headers=ids)
+        await jetstream.publish_async_completed()
+
+    async def publish(messages: list[Message]) -> None:
+        if call == "publish_async":
+            await by_futures(messages)
+        else:
+            shared = iter(messages)
+            await asyncio.gather(*[one_by_one(shared) for _ in range(PEER_TASKS)])
+
+    _measure(benchmark, lambda messages: loop.run_until_complete(publish(messages)))
+    loop.run_until_complete(client.close())
+    loop.close()
+
+
+@pytest.mark.benchmark(group="publish, synced to disk")
+@pytest.mark.parametrize("sync", ["always"])
+def test_publish_synced_to_disk_before_each_acknowledgement(
+    benchmark: Any, nats_url: str, tmp_path: Path
+) -> None:
+    """Durability ``power``; beside it, how many times a second this disk syncs."""
+    ours = Ours(nats_url, tmp_path, power=True)
+    _measure(benchmark, ours.publish)
+    benchmark.extra_info["syncs_per_second"] = _syncs_per_second(tmp_path)
+    ours.close()
+
+
+def _syncs_per_second(directory: Path) -> int:
+    """Appends of 200 bytes, each synced."""
+    with open(directory / "synced", "wb", buffering=0) as file:
+        began = time.perf_counter()
+        for _ in range(SYNCS):
+            file.write(bytes(200))
+            os.fdatasync(file.fileno())
+        return round(SYNCS / (time.perf_counter() - began))
 
 
 class _Nowhere(Writer):
@@ -126,7 +208,9 @@ async def _consume(url: str, clickhouse: str, count: int) -> None:
 
 def test_consume_and_acknowledge(benchmark: Any, nats_url: str, tmp_path: Path) -> None:
     def fill() -> tuple[tuple[()], dict[str, Any]]:
-        asyncio.run(_publish(nats_url, trades(MESSAGES), tmp_path))
+        ours = Ours(nats_url, tmp_path)
+        ours.publish(trades(MESSAGES))
+        ours.close()
         return (), {}
 
     url = f"chdb://{tmp_path / 'clickhouse'}"

@@ -35,6 +35,7 @@ from nats.aio.client import Client as Nats
 from nats.js.api import DiscardPolicy, StreamConfig
 from nats.js.errors import NotFoundError
 
+from conftest import marketprism, summary
 from marketprism._core import ledger_message
 from marketprism.store.consumer import behind, sequence
 from marketprism.store.hot import DATA_TYPES, MARKET_DATA_TYPES
@@ -56,8 +57,6 @@ from marketprism.config import load
 from marketprism.store.hot import run_hot
 
 async def main(nats_url, clickhouse_url, *words):
-    named = dict(word[2:].split("=", 1) for word in words if word.startswith("--"))
-    overrides = [word for word in words if not word.startswith("--")]
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -67,8 +66,8 @@ async def main(nats_url, clickhouse_url, *words):
             stop.set()
 
     loop.add_reader(sys.stdin, ended)
-    await run_hot(load(overrides=["collector=test", *overrides], environ={}), nats_url=nats_url,
-                  clickhouse_url=clickhouse_url, http_port=0, gateway_port=0, stop=stop, **named,
+    await run_hot(load(overrides=["collector=test", *words], environ={}), nats_url=nats_url,
+                  clickhouse_url=clickhouse_url, http_port=0, gateway_port=0, stop=stop,
                   on_ready=lambda ports: print(json.dumps(dict(ports)), flush=True))
 
 asyncio.run(main(*sys.argv[1:]))
@@ -118,7 +117,7 @@ class Rig:
         until(listening, "nats-server listens")
 
     def start_store(self, *words: str) -> None:
-        """With settings (``KEY=VALUE``) and arguments of ``run_hot`` (``--NAME=TEXT``)."""
+        """With settings (``KEY=VALUE``)."""
         self.store = subprocess.Popen(
             [sys.executable, "-c", STORE, self.url, f"chdb://{self.path}/clickhouse", *words],
             stdin=subprocess.PIPE,
@@ -539,8 +538,15 @@ def test_dead_letters_are_queued_again_and_stored_once(rig: Rig) -> None:
     )
     rig.start_store()
     # By two ways at once, and one of them by a third.
-    rig.publish([*again(), *again(), strange[0]])
+    where = ("--nats", rig.url, "--clickhouse", f"http://127.0.0.1:{rig.ports['gateway_port']}/")
+    queued = again()
+    done = summary(marketprism("requeue", *where, "--data-dir", rig.path, "--json"))
+    assert done == {"requeued": len(strange) + 1}
+    rig.publish([*queued, strange[0]])
     until(rig.settled, "all acknowledged")
+    refused = marketprism("requeue", *where, "--data-dir", rig.path, "--where", "no such column")
+    assert refused.returncode == 1
+    assert "Traceback" not in refused.stderr
     assert rig.sql(COUNTS) == [[str(len(known) + len(strange))] * 2]
     assert [payload for _, _, payload in again()] == [hopeless[2]]
     with pytest.raises(StoreError):
@@ -569,8 +575,8 @@ def test_power_is_claimed_only_while_tables_and_server_are_seen_to_sync(rig: Rig
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    monitor = f"--nats_monitor=http://127.0.0.1:{port}"
-    power = "--durability=power"
+    monitor = f"nats.monitor_url=http://127.0.0.1:{port}"
+    power = "durability=power"
     every = len(TABLES)
     config = rig.path / "nats.conf"
     config.write_text("jetstream { sync_interval: always }", encoding="utf-8")

@@ -197,7 +197,8 @@ async def _start_nats(
     home = directory / "nats"
     try:
         argv = embedded_nats.argv(home)
-        embedded_nats.write_config(home, ports["nats"], ports["nats_http"])
+        power = settings.durability == "power"
+        embedded_nats.write_config(home, ports["nats"], ports["nats_http"], power=power)
     except embedded_nats.NatsServerError as error:
         raise RunError(str(error)) from error
 
@@ -224,8 +225,9 @@ async def _start_publisher(
 ) -> Publisher:
     disk = shutil.disk_usage(settings.data_dir).total
     bound = min(int(settings.spool.bytes_max), int(disk * settings.spool.disk_share_max))
-    spool = Spool(settings.data_dir / "spool.sqlite", bytes_max=bound)
-    publisher = Publisher(settings.nats, nats_url, spool)
+    power = settings.durability == "power"
+    spool = Spool(settings.data_dir / "spool.sqlite", bytes_max=bound, durable=power)
+    publisher = Publisher(settings.nats, nats_url, spool, power=power)
     try:
         await spool.open()
         await spool.requeue_copies()
@@ -276,6 +278,9 @@ async def _start_store(state: _Run, nats_url: str, stack: contextlib.AsyncExitSt
     else:
         state.clickhouse = url or ""
     words += _inherited(state)
+    if not settings.nats.url:
+        monitor = f"http://{HOST}:{state.ports['nats_http']}"
+        words += ["--set", f"nats.monitor_url={json.dumps(monitor)}"]
     child = Child("store", _marketprism(*words), ended=lambda *a: _ended(state, *a))
     await _start_child(state, child, stack)
 

@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     _replay_grammar(commands)
     _sql_grammar(commands)
     _store_grammar(commands)
+    _requeue_grammar(commands)
     _sim_grammar(commands)
     return parser
 
@@ -148,6 +149,18 @@ def _store_grammar(commands: Any) -> None:
     _common(parser)
     _child_grammar(parser)
     parser.set_defaults(run=_store)
+
+
+def _requeue_grammar(commands: Any) -> None:
+    parser = commands.add_parser(
+        "requeue", help="dead letters back into the stream, once what kept them out is mended"
+    )
+    parser.add_argument(
+        "--where", metavar="SQL", help="only these, as in --where \"reason LIKE '%%price%%'\""
+    )
+    parser.add_argument("--json", action="store_true", help="one line of JSON at the end")
+    _common(parser)
+    parser.set_defaults(run=_requeue)
 
 
 def _sim_grammar(commands: Any) -> None:
@@ -351,6 +364,49 @@ def _store(arguments: argparse.Namespace) -> int:
         raise RunError(str(error)) from error
     except OSError as error:
         raise RunError(f"{directory}: cannot be written ({error.strerror})") from error
+    return 0
+
+
+def _requeue(arguments: argparse.Namespace) -> int:
+    from .collect.publish import PublishError, one_by_one
+    from .store.query import StoreError
+    from .store.requeue import requeue
+
+    settings = _settings(arguments)
+    url = settings.nats.url or (held_by(settings.data_dir) or {}).get("nats_url")
+    if not url:
+        raise RunError(
+            f"{settings.data_dir}: no collector runs on it; start one, or name a server with --nats"
+        )
+
+    async def run() -> int:
+        loop = asyncio.get_running_loop()
+        async with one_by_one(settings.nats, url) as publish:
+
+            def wait(subject: str, message_id: str, payload: bytes) -> None:
+                call = publish(subject, message_id, payload)
+                asyncio.run_coroutine_threadsafe(call, loop).result()
+
+            return await asyncio.to_thread(
+                requeue,
+                client,
+                wait,
+                where=arguments.where,
+                database=settings.clickhouse.hot_database,
+            )
+
+    try:
+        client = _open(settings)
+        try:
+            sent = asyncio.run(run())
+        finally:
+            client.close()
+    except (PublishError, StoreError) as error:
+        raise RunError(str(error)) from error
+    if arguments.json:
+        _say({"requeued": sent})
+    else:
+        sys.stdout.write(f"{sent:,} facts are in the stream again\n")
     return 0
 
 

@@ -91,9 +91,11 @@ class Streams(_Section):
 
 
 class Nats(_Section):
-    """``url`` empty: a nats-server of our own is started under the data directory."""
+    """``url`` empty: a nats-server of our own is started under the data directory. Whether a server
+    at ``url`` syncs each write is asked at ``monitor_url``, its monitoring port."""
 
     url: str | None = None
+    monitor_url: str | None = None
     streams: Streams = Streams()
     publish_window: int = Field(4000, ge=1)
     publish_window_bytes: ByteSize = ByteSize(16 * 1024**2)
@@ -147,11 +149,13 @@ def _host() -> str:
 
 
 class Settings(_Section):
-    """Everything. ``collector`` names this collector in every row and in its ledger."""
+    """Everything. ``collector`` names this collector in every row and in its ledger. What is
+    acknowledged survives the kill of any ``process``, or a cut of the machine's ``power`` too."""
 
     collector: str = Field(default_factory=_host, pattern=r"^[A-Za-z0-9_-]{1,64}$")
     data_dir: Path = Path("data")
     listen: str = "127.0.0.1"
+    durability: Literal["process", "power"] = "process"
     exchanges: tuple[Exchange, ...] = (
         Exchange(exchange="binance_spot"),
         Exchange(exchange="binance_derivatives"),

@@ -11,17 +11,21 @@ is back, so the venue's socket is read on. What is sent and not acknowledged wit
 copied to the spool, so that it outlives this process. A fact that the spool has no room for is lost
 and counted by subject; the ledger names it when there is room again.
 
+With the durability ``power`` a fact is acknowledged once it is on the server's disk; facts then go
+in atomic batches (``batch``), and by themselves where a batch is refused.
+
 Not here: what a row says, and what happens to it behind the stream.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import re
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -34,9 +38,10 @@ from nats.js.errors import NotFoundError
 
 from .._core import Message
 from ..config import Nats
+from .batch import Batches
 from .spool import Spool
 
-__all__ = ["STREAM_SUBJECTS", "PublishError", "Publisher", "stream_config"]
+__all__ = ["STREAM_SUBJECTS", "PublishError", "Publisher", "one_by_one", "stream_config"]
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +77,8 @@ _REFUSED_PAUSE = 1.0
 # What is not acknowledged by then is copied to disk; a kill costs at most this much.
 _COPY_AFTER = 0.05
 _DRAIN_BATCH = 500
+# Begins the last part of the reply subject of a batch; that of a single fact is a number.
+_BATCH = "b"
 
 _TS_EVENT = re.compile(rb'"ts_event":(\d+)')
 
@@ -104,7 +111,7 @@ class Loss(NamedTuple):
 Tell = Callable[[str, str, int, int, int], Coroutine[None, None, None]]
 
 
-def stream_config(settings: Nats, name: str) -> StreamConfig:
+def stream_config(settings: Nats, name: str, *, power: bool = False) -> StreamConfig:
     """The stream as CONTRACT 2 wants it: nothing that is not yet stored is ever discarded."""
     bounds = getattr(settings.streams, name)
     return StreamConfig(
@@ -117,6 +124,7 @@ def stream_config(settings: Nats, name: str) -> StreamConfig:
         max_age=bounds.max_age,
         duplicate_window=bounds.duplicate_window,
         allow_direct=True,
+        allow_atomic=power,
     )
 
 
@@ -128,8 +136,9 @@ class Publisher:
     ``lost`` (no room in the spool). ``tell`` hears when spooling begins and ends.
     """
 
-    def __init__(self, settings: Nats, url: str, spool: Spool) -> None:
+    def __init__(self, settings: Nats, url: str, spool: Spool, *, power: bool = False) -> None:
         self.settings = settings
+        self.power = power
         self.url = url
         self.spool = spool
         self.tell: Tell | None = None
@@ -160,9 +169,11 @@ class Publisher:
         self._queue_lock = asyncio.Lock()
         self._queue_some = asyncio.Event()
         self._acked: list[int] = []
+        self._waiting = 0  # in the spool's queue and not sent yet
         self._since = 0
         self._after = 0
         self._losses: dict[str, Loss] = {}
+        self._batches = Batches(frozenset())
         self._telling: set[asyncio.Task[None]] = set()
 
     @property
@@ -172,29 +183,34 @@ class Publisher:
     @property
     def pending(self) -> int:
         """Facts that are not acknowledged: under way, or waiting in the spool."""
-        waiting = sum(1 for sent in self._sent.values() if not sent.spooled)
-        return waiting + max(0, self.spool.rows - len(self._acked))
+        return len(self._sent) + max(0, self._waiting)
 
     async def connect(self) -> None:
         """Connects and creates or updates the streams. Raises ``PublishError``."""
         await _reachable(self.url, self.settings.connect_timeout)
+        batched: set[str] = set()
         try:
             await self._dial()
             jetstream = self._client.jetstream(timeout=self.settings.connect_timeout)
             for name in STREAM_SUBJECTS:
-                config = stream_config(self.settings, name)
+                config = stream_config(self.settings, name, power=self.power)
                 try:
                     there = (await jetstream.stream_info(name)).config
                     # The store may have raised it, and lowers it once the oldest is stored.
                     age = max(config.max_age or 0, there.max_age or 0) if config.max_age else 0
-                    await jetstream.update_stream(config.evolve(max_age=age))
+                    info = await jetstream.update_stream(config.evolve(max_age=age))
                 except NotFoundError:
-                    await jetstream.add_stream(config)
+                    info = await jetstream.add_stream(config)
+                # A server older than 2.12 knows no batches; there each fact goes by itself.
+                if self.power and info.config.allow_atomic:
+                    batched.add(name)
         except (NatsError, OSError, TimeoutError) as error:
             raise PublishError(
                 f"{_plain(self.url)}: {_reason(error)}; JetStream must be on and the user allowed "
                 "to create streams"
             ) from error
+        self._batches = Batches(frozenset(batched))
+        self._waiting = self.spool.queued
         for work in (self._resend_due, self._copy_late, self._drain, self._forget):
             self._tasks.append(asyncio.create_task(work()))
         if self.spool.queued:
@@ -235,6 +251,7 @@ class Publisher:
             if self.spooling and await self._enqueue(facts[at:]):
                 return
             await self._first(subject, message_id, payload, 0)
+        await self._send_batches()
 
     def _fits(self, message: Message) -> bool:
         size = len(message.payload)
@@ -249,6 +266,7 @@ class Publisher:
         if not self._connected.is_set():
             return False
         if not self._room.is_set():
+            await self._send_batches()
             try:
                 async with asyncio.timeout(_STALL):
                     await self._room.wait()
@@ -265,7 +283,8 @@ class Publisher:
         self._bytes += len(payload)
         self._empty.clear()
         self._fit()
-        await self._send(self._token, sent)
+        if not self._batches.add(_stream(subject), self._token, message_id, len(payload)):
+            await self._send(self._token, sent)
 
     # --- the spool ------------------------------------------------------------------------------
 
@@ -295,7 +314,9 @@ class Publisher:
                 return False
             before = self.spool.conflated
             ids = await self.spool.put(facts, queue=True)
-            self.conflated += self.spool.conflated - before
+            conflated = self.spool.conflated - before
+            self.conflated += conflated
+            self._waiting += sum(1 for one in ids if one) - conflated
         for (subject, message_id, _), taken in zip(facts, ids, strict=True):
             if not taken:
                 self.lost += 1
@@ -317,12 +338,17 @@ class Publisher:
                 async with self._queue_lock:
                     some = await self.spool.head(self._after, _DRAIN_BATCH)
                     if not some:
+                        self._waiting = 0
                         self.spooling = ""
                         self._queue_some.clear()
                 for fact in some:
-                    await self._room.wait()
+                    if not self._room.is_set():
+                        await self._send_batches()
+                        await self._room.wait()
                     await self._first(fact.subject, fact.message_id, fact.payload, fact.id)
+                    self._waiting -= 1
                     self._after = fact.id
+                await self._send_batches()
                 drained += len(some)
             log.info("the spool is drained: %d facts", drained)
             self._tell("drained", "", drained)
@@ -385,6 +411,32 @@ class Publisher:
             # It stays in the window and goes again when it is due.
             self.last_error = _reason(error)
 
+    async def _send_batches(self) -> None:
+        """Sends what waits for a batch, as far as batches may be under way."""
+        if not self._connected.is_set():
+            # What waits goes by itself when the connection is back.
+            self._batches.forget()
+            return
+        for number, _, tokens, _ in self._batches.ready(self._sent, time.monotonic()):
+            for place, token in enumerate(tokens, 1):
+                sent = self._sent[token]
+                headers = {
+                    "Nats-Msg-Id": sent.message_id,
+                    "Nats-Batch-Id": f"{self._inbox}.{number}",
+                    "Nats-Batch-Sequence": str(place),
+                }
+                reply = ""
+                if place == len(tokens):
+                    headers["Nats-Batch-Commit"] = "1"
+                    reply = f"{self._inbox}.{_BATCH}{number}"
+                try:
+                    await self._client.publish(sent.subject, sent.payload, reply, headers)
+                except (ConnectionClosedError, OutboundBufferLimitError, OSError) as error:
+                    # Each fact goes by itself when it is due.
+                    self._batches.answered(number)
+                    self.last_error = _reason(error)
+                    break
+
     def _fit(self) -> None:
         """Full at the bounds, room again below three quarters of them: waking costs."""
         messages = len(self._sent) / self.settings.publish_window
@@ -396,29 +448,51 @@ class Publisher:
             self._room.set()
 
     async def _on_ack(self, message: Msg) -> None:
-        token = int(message.subject.rpartition(".")[2])
+        answers = message.subject.rpartition(".")[2]
+        refused = b'"error"' in message.data or not message.data.startswith(b"{")
+        if answers.startswith(_BATCH):
+            await self._on_batch(int(answers[1:]), refused)
+        elif refused:
+            self._refuse(int(answers), message.data)
+        else:
+            self._take(int(answers))
+            if b'"duplicate"' in message.data:
+                self.duplicates += 1
+        if not self._room.is_set():
+            self._fit()
+        self._settle()
+
+    async def _on_batch(self, number: int, refused: bool) -> None:
+        """A batch is on disk, or nothing of it is."""
+        for token in self._batches.answered(number):
+            if not refused:
+                self._take(token)
+            elif (sent := self._sent.get(token)) is not None:
+                # A repeated id among them, most likely; each by itself has an answer of its own.
+                await self._send(token, sent)
+        await self._send_batches()
+
+    def _refuse(self, token: int, answer: bytes) -> None:
+        """Full, or not leading at the moment: it is sent again, later each time."""
         sent = self._sent.get(token)
         if sent is None:
             return
-        if b'"error"' in message.data or not message.data.startswith(b"{"):
-            # Full, or not leading at the moment: it is sent again, later each time.
-            self.refused += 1
-            self._refused_at = time.monotonic()
-            self.last_error = message.data.decode(errors="replace")[:200]
-            wait = min(self.settings.ack_timeout * 2**sent.tries, _BACKOFF_MAX)
-            self._sent[token] = sent._replace(due=time.monotonic() + wait, tries=sent.tries + 1)
-            self._queue("the stream is full")
+        self.refused += 1
+        self._refused_at = time.monotonic()
+        self.last_error = answer.decode(errors="replace")[:200]
+        wait = min(self.settings.ack_timeout * 2**sent.tries, _BACKOFF_MAX)
+        self._sent[token] = sent._replace(due=time.monotonic() + wait, tries=sent.tries + 1)
+        self._queue("the stream is full")
+
+    def _take(self, token: int) -> None:
+        """It is acknowledged."""
+        sent = self._sent.pop(token, None)
+        if sent is None:
             return
-        del self._sent[token]
         self._bytes -= len(sent.payload)
         self.acknowledged += 1
         if sent.spooled:
             self._acked.append(sent.spooled)
-        if b'"duplicate"' in message.data:
-            self.duplicates += 1
-        if not self._room.is_set():
-            self._fit()
-        self._settle()
 
     def _settle(self) -> None:
         if not self._sent and not self.spooling:
@@ -428,6 +502,7 @@ class Publisher:
         while True:
             await asyncio.sleep(_SCAN_EVERY)
             now = time.monotonic()
+            self._batches.give_up(now - self.settings.ack_timeout)
             due = [token for token, sent in self._sent.items() if sent.due <= now]
             for token in due[:_RESENDS_A_SCAN]:
                 sent = self._sent.get(token)
@@ -451,6 +526,7 @@ class Publisher:
 
     def _soon(self) -> None:
         """What the broken connection swallowed is due at once."""
+        self._batches.forget()
         for token, sent in self._sent.items():
             self._sent[token] = sent._replace(due=0.0, tries=1)
 
@@ -485,7 +561,7 @@ class Publisher:
 
         Raises ``PublishError`` when NATS does not answer.
         """
-        stream = "ORDERBOOK_SNAP" if subject.startswith("orderbook") else "MARKET_DATA"
+        stream = _stream(subject)
         waiting = await self.spool.last(subject)
         if waiting is not None:
             return _told(waiting.message_id, waiting.payload)
@@ -506,7 +582,7 @@ class Publisher:
         """
         total = 0
         for data_type in data_types:
-            stream = "ORDERBOOK_SNAP" if data_type.startswith("orderbook") else "MARKET_DATA"
+            stream = _stream(data_type)
             subject = f"$JS.API.CONSUMER.INFO.{stream}.store_hot_{data_type}"
             try:
                 answer = await self._client.request(subject, b"", timeout=2.0)
@@ -534,6 +610,36 @@ class Publisher:
         await self.spool.close()
         if not self._client.is_closed:
             await self._client.close()
+
+
+@contextlib.asynccontextmanager
+async def one_by_one(
+    settings: Nats, url: str
+) -> AsyncIterator[Callable[[str, str, bytes], Coroutine[None, None, None]]]:
+    """For a few facts: a call that publishes (subject, message id, payload) and returns on the
+    acknowledgement. Raises ``PublishError``, also the call."""
+    await _reachable(url, settings.connect_timeout)
+    client = Client()
+    try:
+        await client.connect(url.split(","), name="marketprism", allow_reconnect=False)
+        jetstream = client.jetstream(timeout=settings.connect_timeout)
+
+        async def publish(subject: str, message_id: str, payload: bytes) -> None:
+            try:
+                await jetstream.publish(subject, payload, headers={"Nats-Msg-Id": message_id})
+            except (NatsError, OSError, TimeoutError) as error:
+                raise PublishError(f"{_plain(url)}: {_reason(error)}") from error
+
+        yield publish
+    except (NatsError, OSError, TimeoutError) as error:
+        raise PublishError(f"{_plain(url)}: {_reason(error)}") from error
+    finally:
+        if not client.is_closed:
+            await client.close()
+
+
+def _stream(subject: str) -> str:
+    return "ORDERBOOK_SNAP" if subject.startswith("orderbook") else "MARKET_DATA"
 
 
 def _told(message_id: str, payload: bytes) -> tuple[str, int] | None:

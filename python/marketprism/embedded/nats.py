@@ -40,8 +40,9 @@ def argv(directory: Path) -> list[str]:
     return [binary, "-c", str(directory / "nats.conf")]
 
 
-def write_config(directory: Path, port: int, http_port: int) -> None:
-    """Writes ``nats.conf``: loopback only, JetStream in ``directory``, durability ``process``."""
+def write_config(directory: Path, port: int, http_port: int, *, power: bool = False) -> None:
+    """Writes ``nats.conf``: loopback only, JetStream in ``directory``; with ``power`` each write is
+    synced before it is acknowledged."""
     directory.mkdir(parents=True, exist_ok=True)
     # JSON is a subset of the server's own syntax.
     config = {
@@ -51,7 +52,10 @@ def write_config(directory: Path, port: int, http_port: int) -> None:
         "max_payload": _PAYLOAD_MAX,
         "logfile": str(directory / "server.log"),
         "logfile_size_limit": 16 * 1024**2,
-        "jetstream": {"store_dir": str(directory / "jetstream")},
+        "jetstream": {
+            "store_dir": str(directory / "jetstream"),
+            **({"sync_interval": "always"} if power else {}),
+        },
     }
     (directory / "nats.conf").write_text(json.dumps(config, indent=2), encoding="utf-8")
 

@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import nats
@@ -657,16 +657,14 @@ async def run_hot(
     host: str = "127.0.0.1",
     gateway_password: str | None = None,
     on_ready: Callable[[Mapping[str, int]], None] | None = None,
-    durability: Literal["process", "power"] | None = None,
-    nats_monitor: str | None = None,
     stop: asyncio.Event,
 ) -> None:
     """The hot store as a process: tables, pages, gateway, and storing until ``stop`` is set.
 
     ``on_ready`` is called once with ``{"http_port", "gateway_port"}`` (0 asks for free ones; the
     gateway, and its key, only with ``chdb://``) when the pages answer and the consumers stand, or
-    wait for the store that has them. ``durability`` overrides the setting; ``nats_monitor`` is the
-    monitoring URL of NATS, without which ``power`` cannot be seen and is not claimed.
+    wait for the store that has them. Without ``nats.monitor_url`` the durability ``power`` cannot
+    be seen and is not claimed.
     Raises ``StoreError`` or ``PortInUse``, each with one sentence for the operator.
     """
     database = settings.clickhouse.hot_database
@@ -674,9 +672,9 @@ async def run_hot(
     if parts.scheme == "chdb":
         _own_scratch(Path(f"{unquote(parts.path)}.inserts"))
     # Kept open to the end: the engine of an embedded directory lives as long as its last client.
-    power = (durability or getattr(settings, "durability", "process")) == "power"
+    power = settings.durability == "power"
     client = await asyncio.to_thread(_make_tables, clickhouse_url, database, power)
-    lasting = Durability(client, database, power, nats_monitor)
+    lasting = Durability(client, database, power, settings.nats.monitor_url)
     watching = asyncio.create_task(lasting.watch())
     store = Store(settings, nats_url=nats_url, clickhouse_url=clickhouse_url)
     ports: dict[str, int] = {}

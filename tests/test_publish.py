@@ -1,0 +1,126 @@
+"""The publisher against a real nats-server: acknowledged once, in batches or one by one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from marketprism import Session, guess_instrument
+from marketprism._core import Message
+from marketprism.collect.publish import Publisher
+from marketprism.collect.spool import Spool
+from marketprism.config import load
+from test_store import Rig
+
+SPOOL_BYTES = 64 * 1024**2
+WAIT_SECONDS = 30.0
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    there = Rig(tmp_path)
+    yield there
+    there.kill_server()
+
+
+def start(rig: Rig) -> None:
+    config = rig.path / "nats.conf"
+    config.write_text("jetstream { sync_interval: always }", encoding="utf-8")
+    rig.start_server("-c", str(config))
+
+
+def trades(numbers: range) -> list[Message]:
+    """Rows as the engine makes them."""
+    session = Session("binance_spot", [guess_instrument("binance_spot", "BTCUSDT")])
+    at = 1_700_000_000_000
+    frames = [
+        b'{"stream":"btcusdt@trade","data":{"e":"trade","E":%d,"s":"BTCUSDT","t":%d,'
+        b'"p":"61837.63000000","q":"0.00105000","T":%d,"m":true,"M":true}}' % (at + n, n, at + n)
+        for n in numbers
+    ]
+    return session.receive(frames, [at * 1_000_000] * len(frames)).messages
+
+
+async def publisher(rig: Rig, *overrides: str, power: bool) -> Publisher:
+    spool = Spool(rig.path / "spool.sqlite", bytes_max=SPOOL_BYTES, durable=power)
+    await spool.open()
+    made = Publisher(load(overrides=[*overrides], environ={}).nats, rig.url, spool, power=power)
+    await made.connect()
+    return made
+
+
+async def stored(made: Publisher) -> list[int]:
+    """The trade ids in the stream, in its order."""
+    jetstream = made._client.jetstream()
+    last = (await jetstream.stream_info("MARKET_DATA")).state.last_seq
+    found = [await jetstream.get_msg("MARKET_DATA", seq, direct=True) for seq in range(1, last + 1)]
+    return [int(json.loads(message.data or b"")["trade_id"]) for message in found]
+
+
+@pytest.mark.parametrize("power", [True, False], ids=["power", "process"])
+def test_every_fact_is_in_the_stream_once_and_in_order(rig: Rig, power: bool) -> None:
+    async def run() -> None:
+        made = await publisher(rig, power=power)
+        await made.publish(trades(range(1, 1501)))
+        assert await made.drained(WAIT_SECONDS)
+        assert (made.acknowledged, made.duplicates, made.pending) == (1500, 0, 0)
+        assert await stored(made) == list(range(1, 1501))
+        config = (await made._client.jetstream().stream_info("MARKET_DATA")).config
+        assert bool(config.allow_atomic) is power
+        await made.close()
+
+    start(rig)
+    asyncio.run(run())
+
+
+def test_a_repeated_fact_costs_its_batch_nothing(rig: Rig) -> None:
+    async def run() -> None:
+        first = await publisher(rig, power=True)
+        await first.publish(trades(range(1, 101)))
+        assert await first.drained(WAIT_SECONDS)
+        await first.close()
+        # The next one does not know what was published: its batches are refused as a whole.
+        again = await publisher(rig, power=True)
+        await again.publish(trades(range(51, 1201)))
+        await again.publish(trades(range(1151, 1301)))
+        assert await again.drained(WAIT_SECONDS)
+        assert again.acknowledged == 1150 + 150
+        assert again.duplicates == 50 + 50
+        assert sorted(await stored(again)) == list(range(1, 1301))
+        await again.close()
+
+    start(rig)
+    asyncio.run(run())
+
+
+def test_batches_under_way_when_the_server_dies_are_sent_again(rig: Rig) -> None:
+    async def run() -> None:
+        made = await publisher(rig, "nats.ack_timeout=500ms", power=True)
+        await made.publish(trades(range(1, 3001)))
+        rig.kill_server()
+        await made.publish(trades(range(3001, 4001)))
+        assert made.pending > 0
+        start(rig)
+        assert await made.drained(WAIT_SECONDS)
+        assert made.pending == 0
+        assert sorted(await stored(made)) == list(range(1, 4001))
+        await made.close()
+
+    start(rig)
+    asyncio.run(run())
+
+
+def test_switching_back_to_process_ends_batches(rig: Rig) -> None:
+    async def run() -> None:
+        for power in (True, False):
+            made = await publisher(rig, power=power)
+            config = (await made._client.jetstream().stream_info("MARKET_DATA")).config
+            assert bool(config.allow_atomic) is power
+            await made.close()
+
+    start(rig)
+    asyncio.run(run())
