@@ -21,10 +21,9 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from marketprism import Session, guess_instrument
 from marketprism._core import dead_letter_message, ledger_message
 from marketprism.store.durability import POWER, in_force, switch
-from marketprism.store.hot import MARKET_DATA_TYPES
 from marketprism.store.insert import _INSERT
 from marketprism.store.query import connect
-from marketprism.store.schema import TABLES, create, ddl
+from marketprism.store.schema import MARKET_DATA_TYPES, TABLES, create, ddl
 
 DATABASE = "marketprism_hot"
 TS = 1_700_000_000_123_456_789

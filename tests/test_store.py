@@ -38,12 +38,11 @@ from nats.js.errors import NotFoundError
 from conftest import marketprism, summary
 from marketprism._core import ledger_message
 from marketprism.store.consumer import behind, sequence
-from marketprism.store.hot import DATA_TYPES, MARKET_DATA_TYPES
 from marketprism.store.insert import _RUNS_MAX, _runs
 from marketprism.store.letters import KEPT_A_MINUTE
 from marketprism.store.query import StoreError, connect
 from marketprism.store.requeue import requeue
-from marketprism.store.schema import TABLES
+from marketprism.store.schema import DATA_TYPES, MARKET_DATA_TYPES, TABLES
 
 Fact = tuple[str, str, bytes]
 

@@ -42,9 +42,8 @@ from .embedded.child import Child, ChildError
 from .serve.health import Check, PortInUse, check, serve_health
 from .sim.faults import ProcessFault
 from .sim.faults import load as load_faults
-from .store.hot import DATA_TYPES
 from .store.query import StoreError, connect, run_sql
-from .store.schema import TABLES
+from .store.schema import DATA_TYPES, TABLES
 from .venues import Connection
 
 __all__ = ["Options", "collect"]

@@ -20,8 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .app import Options
-from .app import collect as run_collector
 from .collect.journal import JournalError
 from .collect.replay import ReplayError, replay
 from .config import ConfigError, Settings, load
@@ -231,6 +229,9 @@ def _speed(text: str) -> float | None:
 
 
 def _collect(arguments: argparse.Namespace) -> int:
+    from .app import Options
+    from .app import collect as run_collector
+
     settings = _settings(arguments)
     _speed(arguments.speed)
     _present(arguments.replay or ())

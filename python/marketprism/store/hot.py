@@ -39,7 +39,6 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import Error as JetStreamError
 
 from marketprism.config import Settings
-from marketprism.embedded.clickhouse import Gateway
 from marketprism.serve.health import Check, PortInUse, check, port_of, serve_health
 from marketprism.store import pages
 from marketprism.store.consumer import Consumer, Delivered, behind, row
@@ -48,16 +47,14 @@ from marketprism.store.insert import NotOurs, Writer
 from marketprism.store.jetstream import Refused, Unanswered
 from marketprism.store.lease import LOOK_SECONDS, Lease
 from marketprism.store.letters import Letters
-from marketprism.store.pages import MARKET_DATA_TYPES
 from marketprism.store.query import StoreError, connect, shown
 from marketprism.store.retain import Retention, checked
-from marketprism.store.schema import TABLES, Table, create
+from marketprism.store.schema import DATA_TYPES, TABLES, Table, create
 
-__all__ = ["DATA_TYPES", "MARKET_DATA_TYPES", "Store", "run_hot"]
+__all__ = ["Store", "run_hot"]
 
 _log = logging.getLogger(__name__)
 
-DATA_TYPES = (*MARKET_DATA_TYPES, "ledger", "dead_letter", "instrument")
 _BOOK_TYPES = frozenset({"orderbook", "orderbook_delta"})
 
 # A standing request: at most so many messages and bytes, for so long. Two stand at a time.
@@ -681,6 +678,9 @@ async def run_hot(
     gateway = page = None
     try:
         if parts.scheme == "chdb" and gateway_port is not None:
+            # Where a server is used the embedded engine need not even be installed.
+            from marketprism.embedded.clickhouse import Gateway
+
             gateway = Gateway(unquote(parts.path), database=database, password=gateway_password)
             try:
                 ports["gateway_port"] = await gateway.start(host, gateway_port)

@@ -11,19 +11,9 @@ from typing import Any
 
 from marketprism.serve.health import Check, check
 from marketprism.store.consumer import Consumer
+from marketprism.store.schema import MARKET_DATA_TYPES
 
-__all__ = ["MARKET_DATA_TYPES", "counts", "inserting", "leases", "subscriptions"]
-
-MARKET_DATA_TYPES = (
-    "orderbook",
-    "trade",
-    "funding_rate",
-    "open_interest",
-    "liquidation",
-    "lsr_top_position",
-    "lsr_all_account",
-    "volatility_index",
-)
+__all__ = ["counts", "inserting", "leases", "subscriptions"]
 
 _TOTALS = (
     "stored",

@@ -25,9 +25,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["SCHEMA_VERSION", "TABLES", "Column", "Table", "create", "ddl"]
+__all__ = [
+    "DATA_TYPES",
+    "MARKET_DATA_TYPES",
+    "SCHEMA_VERSION",
+    "TABLES",
+    "Column",
+    "Table",
+    "create",
+    "ddl",
+]
 
 SCHEMA_VERSION = 1
+
+MARKET_DATA_TYPES = (
+    "orderbook",
+    "trade",
+    "funding_rate",
+    "open_interest",
+    "liquidation",
+    "lsr_top_position",
+    "lsr_all_account",
+    "volatility_index",
+)
+DATA_TYPES = (*MARKET_DATA_TYPES, "ledger", "dead_letter", "instrument")
+"""What is always subscribed to; the tables of the opt-in types stand ready."""
 
 # Remembered insert tokens a table: a retried insert of one of the last 10,000 is recognised.
 # Broken parts after a power cut must not keep the engine from opening: they are set aside and
