@@ -354,6 +354,8 @@ async def _plan(state: _Run, source: dict[str, Any]) -> list[Feed]:
     log.info("not covered yet, left out: %s", ", ".join(venues.NOT_YET))
     feeds: list[Feed] = []
     for exchange in state.settings.exchanges:
+        if state.options.demo and "exchanges" not in state.settings.model_fields_set:
+            exchange = exchange.model_copy(update={"symbols": state.settings.sim.symbols})
         feeds += await _exchange_feeds(state, source, exchange)
     if not feeds:
         raise RunError("nothing to collect: no exchange lists any of the symbols asked for", 2)
@@ -387,7 +389,8 @@ async def _exchange_feeds(state: _Run, source: dict[str, Any], wanted: Exchange)
                 )
             else:
                 found.append(instrument)
-        for connection in venue.connections(section, found, wanted.data_types) if found else []:
+        sockets = state.settings.sim.connections if state.options.demo else 1
+        for connection in venue.connections(section, found, wanted.data_types, sockets):
             feeds.append(await _resumed(state, _feed(state, connection, found, via)))
     return feeds
 

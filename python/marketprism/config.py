@@ -137,6 +137,7 @@ class Sim(_Section):
     symbols: tuple[str, ...] = ("BTC-USDT", "ETH-USDT")
     trades_per_second: float = Field(200.0, gt=0, le=200_000)
     diffs_per_second: float = Field(10.0, gt=0, le=1000)
+    connections: int = Field(1, ge=1, le=100, description="sockets that a demo opens a route")
 
 
 class Log(_Section):

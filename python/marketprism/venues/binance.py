@@ -130,9 +130,10 @@ def seed_url(section: str, instrument_id: str) -> str:
 
 
 def connections(
-    section: str, instruments: Sequence[_Instrument], data_types: Iterable[str]
+    section: str, instruments: Sequence[_Instrument], data_types: Iterable[str], sockets: int = 1
 ) -> list[Connection]:
-    """The sockets that carry these data types of these instruments, packed by route."""
+    """The sockets that carry these data types of these instruments, packed by route: at least
+    ``sockets`` a route, where it has so many streams."""
     kinds = [k for t in data_types for k in {"orderbook": ["depth"], "trade": ["trade"]}[t]]
     routes: dict[str, list[tuple[str, str]]] = {}
     for kind in kinds:
@@ -145,8 +146,9 @@ def connections(
         streams += [(i.instrument_id, f"{i.instrument_id.lower()}@{suffix}") for i in instruments]
     made = []
     for route, streams in routes.items():
-        for start in range(0, len(streams), _STREAMS_MAX):
-            packed = streams[start : start + _STREAMS_MAX]
+        count = max(-(-len(streams) // _STREAMS_MAX), min(sockets, len(streams)))
+        for n in range(count):
+            packed = streams[len(streams) * n // count : len(streams) * (n + 1) // count]
             books = [i for i, stream in packed if "@depth" in stream]
             made.append(
                 Connection(
