@@ -15,10 +15,14 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
+from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Event
 
 from .._core import Batch, BookStatus, Instrument, Session
 from ..venues import Connection
@@ -42,6 +46,7 @@ _TICK = 1.0
 _OPEN_TIMEOUT = 10.0
 _DELAY_FIRST, _DELAY_MAX, _DELAY_FACTOR = 1.0, 30.0, 2.0
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 _PING_INTERVAL, _PING_TIMEOUT, _CLOSE_TIMEOUT = 20.0, 60.0, 2.0
 
 
@@ -50,6 +55,29 @@ def _delays() -> Generator[float, None, None]:
     while True:
         yield delay
         delay = min(delay * _DELAY_FACTOR, _DELAY_MAX)
+
+
+class _Socket(ClientConnection):
+    """Gives a message that is one frame to ``take`` the moment it is read.
+
+    The library's own way, a queue with an awaiting reader, costs 2.5 us more a message. A message
+    in several frames goes that way, and every one after it too, so that none overtakes another.
+    """
+
+    def __init__(self, *args: Any, take: Callable[[bytes], None], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._take = take
+        self._whole = True
+
+    def process_event(self, event: Event) -> None:
+        """A frame, or the answer to the handshake."""
+        if not isinstance(event, Frame) or event.opcode not in _DATA:
+            super().process_event(event)
+        elif self._whole and event.fin and event.opcode is not Opcode.CONT:
+            self._take(bytes(event.data))
+        else:
+            self._whole = False
+            super().process_event(event)
 
 
 class Feed:
@@ -85,7 +113,6 @@ class Feed:
         self._held: list[bytes] = []
         self._times: list[int] = []
         self._arrived = asyncio.Event()
-        self._taken = asyncio.Event()
         self._stopping = False
         self._socket: ClientConnection | None = None
         self._seeding: dict[Instrument, asyncio.Task[None]] = {}
@@ -123,6 +150,7 @@ class Feed:
             try:
                 async with connect(
                     self.url,
+                    create_connection=partial(_Socket, take=self._hold),  # type: ignore[arg-type]
                     compression=None,
                     # The built-in venue is never behind a proxy.
                     proxy=None if urlsplit(self.url).hostname in _LOOPBACK else True,
@@ -180,20 +208,18 @@ class Feed:
             "disconnected", exchange=self.exchange, cause=cause, count=self.frames
         )
 
+    def _hold(self, frame: bytes) -> None:
+        self._held.append(frame)
+        self._times.append(time.time_ns())
+        self._arrived.set()
+        if len(self._held) >= _HELD_MAX and self._socket:
+            self._socket.transport.pause_reading()
+
     async def _read(self, socket: ClientConnection) -> None:
-        """Stamps and holds what arrives; stops reading while too much is held."""
-        held, times = self._held, self._times
-        try:
+        """What does not come in one frame; ends with the connection."""
+        with contextlib.suppress(ConnectionClosed):
             while True:
-                frame = await socket.recv(decode=False)
-                held.append(frame)
-                times.append(time.time_ns())
-                self._arrived.set()
-                while len(held) >= _HELD_MAX:
-                    self._taken.clear()
-                    await self._taken.wait()
-        except ConnectionClosed:
-            return
+                self._hold(await socket.recv(decode=False))
 
     async def _work(self, reader: asyncio.Task[None]) -> None:
         """Engine and publisher, batch after batch, until the socket is closed and all is taken."""
@@ -204,7 +230,8 @@ class Feed:
             while self._held:
                 frames, times = self._held[:_BATCH_MAX], self._times[:_BATCH_MAX]
                 del self._held[:_BATCH_MAX], self._times[:_BATCH_MAX]
-                self._taken.set()
+                if len(self._held) < _HELD_MAX and self._socket:
+                    self._socket.transport.resume_reading()
                 self.frames += len(frames)
                 self.last_frame = times[-1]
                 async with self._order:
