@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from conftest import command, marketprism, recording, rows, summary, write_journal
 
@@ -195,8 +196,10 @@ def test_told_to_stop_while_nats_hangs_it_ends_and_counts_what_is_pending(tmp_pa
         said = _wait_stored(run, tmp_path, 1000)
         os.kill(said["children"]["nats-server"], signal.SIGSTOP)
         before = _frames(said)
-        while _frames(said) == before:
+        while _frames(said) == before or not _metric(said, "marketprism_spool_bytes"):
             assert run.poll() is None, run.communicate()[1]
+        assert _metric(said, "marketprism_publish_pending") > 0
+        assert _metric(said, "marketprism_books") == 4
         run.terminate()
         out, err = run.communicate(timeout=60)
     finally:
@@ -208,6 +211,14 @@ def test_told_to_stop_while_nats_hangs_it_ends_and_counts_what_is_pending(tmp_pa
         marketprism("collect", "--demo", "--duration", "1", "--data-dir", tmp_path, "--json")
     )
     assert again["pending"] == 0
+
+
+def _metric(said: dict[str, Any], name: str) -> float:
+    """The sum over its labels, by the collector's metrics page."""
+    url = f"http://127.0.0.1:{said['ports']['metrics']}/metrics"
+    with urllib.request.urlopen(url, timeout=10) as page:
+        families = text_string_to_metric_families(page.read().decode())
+        return sum(s.value for family in families for s in family.samples if s.name == name)
 
 
 def _frames(said: dict[str, Any]) -> int:

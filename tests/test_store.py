@@ -32,7 +32,7 @@ import nats
 from hypothesis import given
 from hypothesis import strategies as st
 from nats.aio.client import Client as Nats
-from nats.js.api import DiscardPolicy, StreamConfig
+from nats.js.api import AckPolicy, ConsumerInfo, DeliverPolicy, DiscardPolicy, StreamConfig
 from nats.js.errors import NotFoundError
 
 from conftest import marketprism, summary
@@ -248,6 +248,14 @@ async def _settled(url: str) -> bool:
     return True
 
 
+async def _consumer(url: str) -> ConsumerInfo:
+    connection = await _connected(url)
+    try:
+        return await connection.jetstream().consumer_info("MARKET_DATA", "store_hot_trade")
+    finally:
+        await connection.close()
+
+
 async def _delete_consumer(url: str, kind: str) -> None:
     connection = await _connected(url)
     await connection.jetstream().delete_consumer("MARKET_DATA", f"store_hot_{kind}")
@@ -338,6 +346,13 @@ def test_everything_is_stored_once_when_the_server_is_killed(rig: Rig) -> None:
     assert health["status"] == "healthy"
     assert health["checks"]["subscriptions"]["count"] == len(DATA_TYPES) == 11
     assert health["checks"]["market_data_subscriptions"]["count"] == len(MARKET_DATA_TYPES) == 8
+    config = asyncio.run(_consumer(rig.url)).config
+    assert (config.ack_policy, config.max_deliver, config.max_ack_pending) == (
+        AckPolicy.EXPLICIT,
+        -1,
+        20_000,
+    )
+    assert (config.deliver_policy, config.backoff) == (DeliverPolicy.ALL, [60, 120, 300])
     rig.stop_store()
 
 

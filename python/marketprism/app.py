@@ -19,16 +19,18 @@ import shutil
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from . import venues
+from . import metrics, venues
 from ._core import Instrument, Session, guess_instrument, instruments
 from .collect.feed import Feed
 from .collect.ledger import Ledger
@@ -39,7 +41,7 @@ from .config import Exchange, Settings
 from .directory import HOST, RunError, choose_ports, free_port, locked
 from .embedded import nats as embedded_nats
 from .embedded.child import Child, ChildError
-from .serve.health import Check, PortInUse, check, serve_health
+from .serve.health import Check, PortInUse, check, serve_health, serve_page
 from .sim.faults import ProcessFault
 from .sim.faults import load as load_faults
 from .store.query import StoreError, connect, run_sql
@@ -123,7 +125,7 @@ async def collect(settings: Settings, options: Options) -> tuple[int, dict[str, 
 
 def _ports_needed(settings: Settings) -> list[str]:
     """Only of what this run starts itself."""
-    needed = ["health"]
+    needed = ["health", "metrics"]
     if settings.store.run:
         needed.append("store")
         if not settings.clickhouse.url or settings.clickhouse.url.startswith("chdb:"):
@@ -150,9 +152,16 @@ async def _go(
         page = await serve_health(
             settings.listen, state.ports["health"], "collector", lambda: _checks(state)
         )
+        stack.push_async_callback(page.cleanup)
+        page = await serve_page(
+            settings.listen,
+            state.ports["metrics"],
+            "/metrics",
+            metrics.page(lambda: _values(state)),
+        )
+        stack.push_async_callback(page.cleanup)
     except PortInUse as error:
         raise RunError(str(error)) from error
-    stack.push_async_callback(page.cleanup)
     frames = sum(c.get("frames") or 0 for c in source.get("connections", []))
     if not state.stop.is_set():
         await _run_feeds(state, frames)
@@ -708,6 +717,36 @@ def _checks(state: _Run) -> dict[str, Check]:
             f"down: {', '.join(down)}" if down else "running",
             restarts={child.name: child.restarts for child in state.children},
         ),
+    }
+
+
+def _values(state: _Run) -> metrics.Values:
+    """What the metrics page shows."""
+    publisher = state.publisher
+    messages: Counter[tuple[str, ...]] = Counter()
+    open_: Counter[tuple[str, ...]] = Counter()
+    again: Counter[tuple[str, ...]] = Counter()
+    for feed in state.feeds:
+        open_[(feed.exchange,)] += feed.connected
+        again[(feed.exchange,)] += max(0, feed.reconnects)
+        for kind, n in feed.received.items():
+            messages[feed.exchange, kind] += n
+    return {
+        "marketprism_messages_total": messages,
+        "marketprism_websocket_connections": open_,
+        "marketprism_websocket_reconnections_total": again,
+        "marketprism_books": Counter((b.state,) for feed in state.feeds for b in feed.books()),
+        "marketprism_faults_total": {(name,): n for name, n in state.ledger.faults.items()},
+        "marketprism_nats_publishes_total": {
+            ("sent",): publisher.published,
+            ("acknowledged",): publisher.acknowledged,
+        },
+        "marketprism_publish_pending": {(): publisher.pending},
+        "marketprism_spool_bytes": {(): publisher.spool.bytes},
+        "marketprism_spool_rows": {(): publisher.spool.rows},
+        "marketprism_spool_lost_total": {(): publisher.lost},
+        "marketprism_conflated_total": {(): publisher.conflated + publisher.conflated_told},
+        "marketprism_memory_usage_bytes": {(): psutil.Process().memory_info().rss},
     }
 
 

@@ -77,6 +77,19 @@ async def serve_health(
     app.router.add_get("/health", health)
     for path, shows in (extra or {}).items():
         app.router.add_get(path, _page(shows))
+    return await _listen(app, host, port, service, moved_by)
+
+
+async def serve_page(host: str, port: int, path: str, shows: Callable[[], str]) -> web.AppRunner:
+    """Serve one page of text alone on its port. As ``serve_health`` otherwise."""
+    app = web.Application()
+    app.router.add_get(path, _page(shows))
+    return await _listen(app, host, port, path, "--ports")
+
+
+async def _listen(
+    app: web.Application, host: str, port: int, service: str, moved_by: str
+) -> web.AppRunner:
     runner = web.AppRunner(app, access_log=None, handle_signals=False)
     await runner.setup()
     try:

@@ -75,6 +75,8 @@ RELEASE_SECONDS = 0.5
 RETRY_FIRST, RETRY_MOST = 0.25, 10.0
 ACK_TRIES, ACK_SECONDS = 3, 2.0
 WORDS_AT_ONCE = 256
+BACKOFF = (1, 2, 5)
+"""Times ``store.ack_wait`` until the first, the second and every later redelivery."""
 # Long enough for the server's own look at what is pending, which follows 0.1 s after an update.
 RECLAIM_SECONDS, RECLAIM_PAUSE_SECONDS = 0.001, 0.3
 STOP_SECONDS = 6.0
@@ -393,6 +395,9 @@ class Store:
             deliver_policy=DeliverPolicy.ALL,
             ack_policy=AckPolicy.EXPLICIT,
             ack_wait=store.ack_wait,
+            # The first is the ack wait. Without limit, and ever later: what cannot be stored at
+            # all ends in the dead letters, so this is for a store that hangs.
+            backoff=[store.ack_wait * times for times in BACKOFF],
             max_deliver=-1,
             max_ack_pending=store.max_ack_pending,
         )
@@ -400,7 +405,8 @@ class Store:
         info = await js.add_consumer(consumer.stream, config)
         consumer.behind = info.num_pending or 0
         if info.num_ack_pending:
-            await js.add_consumer(consumer.stream, config.evolve(ack_wait=RECLAIM_SECONDS))
+            sooner = config.evolve(ack_wait=RECLAIM_SECONDS, backoff=None)
+            await js.add_consumer(consumer.stream, sooner)
             await asyncio.sleep(RECLAIM_PAUSE_SECONDS)
             await js.add_consumer(consumer.stream, config)
         consumer.present = True

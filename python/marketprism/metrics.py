@@ -1,0 +1,91 @@
+"""What a collector's ``/metrics`` page says: each name with its meaning and what to do about it.
+
+Values are read when the page is asked for, from the counts that the parts keep anyway; nothing is
+counted twice and nothing is kept here.
+
+Not here: the counts, and the port (``app``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+__all__ = ["METRICS", "Metric", "Values", "page"]
+
+Values = Mapping[str, Mapping[tuple[str, ...], float]]
+"""For each name, the value of each combination of its labels; ``()`` where it has none."""
+
+
+class Metric(NamedTuple):
+    """Meaning, and what to do. A name that ends with ``_total`` counts since the start."""
+
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+METRICS: dict[str, Metric] = {
+    "marketprism_messages_total": Metric(
+        "Rows made by the engine. Stands still: see marketprism_websocket_connections.",
+        ("exchange", "data_type"),
+    ),
+    "marketprism_websocket_connections": Metric(
+        "Open sockets. Fewer than wanted: the ledger's refused rows say why.", ("exchange",)
+    ),
+    "marketprism_websocket_reconnections_total": Metric(
+        "Connections after the first. Many: network, or the venue's limits.", ("exchange",)
+    ),
+    "marketprism_books": Metric(
+        "Order books by state. Not live for minutes: seeds are refused, see the ledger.",
+        ("state",),
+    ),
+    "marketprism_faults_total": Metric(
+        "What the engine found wrong, by fault; each is a row of the ledger or a dead letter.",
+        ("fault",),
+    ),
+    "marketprism_nats_publishes_total": Metric(
+        "Facts sent to JetStream for the first time, and those acknowledged. They part: NATS is "
+        "away, full or slow.",
+        ("result",),
+    ),
+    "marketprism_publish_pending": Metric(
+        "Facts not acknowledged: under way, or waiting in the spool. Grows: see nats in /health."
+    ),
+    "marketprism_spool_bytes": Metric(
+        "Size of what is kept on disk for NATS. Near its bound: bring NATS back, or facts are lost."
+    ),
+    "marketprism_spool_rows": Metric("Facts kept on disk for NATS."),
+    "marketprism_spool_lost_total": Metric(
+        "Facts that the spool had no room for. Above 0: raise spool.bytes_max; they are in the "
+        "ledger."
+    ),
+    "marketprism_conflated_total": Metric(
+        "Order book images replaced by newer ones while the spool was above half of its bound."
+    ),
+    "marketprism_memory_usage_bytes": Metric("Resident memory of the collector."),
+}
+
+
+class _Values(Collector):
+    def __init__(self, read: Callable[[], Values]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        values = self._read()
+        for name, (text, labels) in METRICS.items():
+            family = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+            metric = family(name.removesuffix("_total"), text, labels=labels)
+            for names, value in values.get(name, {}).items():
+                metric.add_metric(names, value)
+            yield metric
+
+
+def page(read: Callable[[], Values]) -> Callable[[], str]:
+    """The text of the page, in Prometheus' exposition format, whenever it is called."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Values(read))
+    return lambda: generate_latest(registry).decode()
