@@ -7,7 +7,7 @@
 //! [`session::Session::receive`] → [`venue`] (what the bytes mean) → [`venue::continuity`] (does it
 //! follow?) → [`book`] and [`ladder`] (exact levels, the window known complete) → [`life`] (is a
 //! snapshot due?) → [`encode`] (one JSON row, its subject, the id that names the fact) →
-//! [`session::Batch`]. The only way back is `Batch::requests`.
+//! [`cover`] (which time is proven?) → [`session::Batch`]. The only way back is `Batch::requests`.
 //!
 //! # Rules
 //! Prices and sizes are integers at a scale, never floats. Time is an argument. Expected trouble is
@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 pub mod book;
+pub mod cover;
 pub mod decimal;
 pub mod encode;
 pub mod event;

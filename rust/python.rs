@@ -94,10 +94,23 @@ struct Fault {
 }
 
 #[pyclass(frozen, get_all, module = "marketprism._core")]
+struct Covered {
+    instrument: Py<Instrument>,
+    data_type: &'static str,
+    from_id: Option<u64>,
+    to_id: Option<u64>,
+    from_ts: u64,
+    to_ts: u64,
+    count: u64,
+    cause: &'static str,
+}
+
+#[pyclass(frozen, get_all, module = "marketprism._core")]
 struct Batch {
     messages: Py<PyList>,
     requests: Py<PyList>,
     faults: Py<PyList>,
+    covered: Py<PyList>,
 }
 
 type LevelText = (String, String);
@@ -168,6 +181,13 @@ impl Session {
     fn open(&self, py: Python<'_>, now: u64) -> PyResult<Batch> {
         let mut inner = self.lock(py);
         let batch = inner.session.open(now);
+        self.batch(py, &mut inner, batch)
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<Batch> {
+        let mut inner = self.lock(py);
+        let mut batch = core::Batch::default();
+        inner.session.close(&mut batch);
         self.batch(py, &mut inner, batch)
     }
 
@@ -332,10 +352,24 @@ impl Session {
                 frame: fault.frame.map(|frame| PyBytes::new(py, &frame).unbind()),
             })?;
         }
+        let covered = PyList::empty(py);
+        for interval in batch.covered {
+            covered.append(Covered {
+                instrument: self.instruments[interval.instrument].clone_ref(py),
+                data_type: interval.data_type,
+                from_id: interval.ids.map(|(from, _)| from),
+                to_id: interval.ids.map(|(_, to)| to),
+                from_ts: interval.from_ts,
+                to_ts: interval.to_ts,
+                count: interval.count,
+                cause: interval.cause.name(),
+            })?;
+        }
         Ok(Batch {
             messages: messages.unbind(),
             requests: requests.unbind(),
             faults: faults.unbind(),
+            covered: covered.unbind(),
         })
     }
 }
@@ -448,6 +482,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<Message>()?;
     m.add_class::<Request>()?;
     m.add_class::<Fault>()?;
+    m.add_class::<Covered>()?;
     m.add_class::<Batch>()?;
     m.add_class::<BookStatus>()?;
     m.add_class::<Session>()?;

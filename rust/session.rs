@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 
 use crate::book::{Book, Unfit};
+use crate::cover::{Cause, Cover, Covered};
 use crate::encode::{Names, Rows, Stamp};
 use crate::event::{Continuity, DeltaHead, Levels, Times, Trade, Update};
 use crate::fault::{Fault, FaultKind};
@@ -59,6 +60,8 @@ pub struct Batch {
     pub rows: Rows,
     pub requests: Vec<Request>,
     pub faults: Vec<Fault>,
+    /// Intervals that were closed: what each stream has covered.
+    pub covered: Vec<Covered>,
 }
 
 /// An id of the venue's and its time.
@@ -72,6 +75,9 @@ struct Slot {
     seeded_when_quiet: bool,
     last_trade: Option<Last>,
     last_aggregate: Option<Last>,
+    trades: Cover,
+    aggregates: Cover,
+    images: Cover,
     worth_told: bool,
 }
 
@@ -82,7 +88,8 @@ pub struct Session {
     by_native: HashMap<Box<str>, usize>,
     levels: Levels,
     opened: u64,
-    /// The earliest venue time at which some book's change is to be flushed.
+    /// The earliest venue time at which some book's change is to be flushed or some stream's
+    /// interval is over.
     flush_at: u64,
     counts: Vec<(&'static str, u64)>,
 }
@@ -100,13 +107,17 @@ impl Session {
             instruments.iter().enumerate().map(|(at, i)| (i.native.clone(), at)).collect();
         let slots = instruments
             .into_iter()
-            .map(|instrument| Slot {
+            .enumerate()
+            .map(|(at, instrument)| Slot {
                 names: Names::new(&instrument, collector),
                 seeded_when_quiet: books.contains(&instrument.native),
                 instrument,
                 life: Life::new(),
                 last_trade: None,
                 last_aggregate: None,
+                trades: Cover::new(at, "trade"),
+                aggregates: Cover::new(at, "trade"),
+                images: Cover::new(at, "orderbook"),
                 worth_told: false,
             })
             .collect();
@@ -142,12 +153,24 @@ impl Session {
     /// The connection is up: every book begins again; trade ids go on, so that what was missed in
     /// between is named.
     pub fn open(&mut self, now: u64) -> Batch {
+        let mut out = Batch::default();
+        self.close(&mut out);
         self.opened = now;
         for slot in &mut self.slots {
             slot.life.end(now, State::Empty);
         }
         self.flush_at = u64::MAX;
-        Batch::default()
+        out
+    }
+
+    /// The connection is closed: what each stream has covered ends with its last fact. Books are
+    /// left as they are until `open`, for those who look at them.
+    pub fn close(&mut self, out: &mut Batch) {
+        for slot in &mut self.slots {
+            for cover in [&mut slot.trades, &mut slot.aggregates, &mut slot.images] {
+                cover.end(Cause::End, &mut out.covered);
+            }
+        }
     }
 
     /// What an earlier run published last, so that what was missed since is named. Ids and venue
@@ -245,7 +268,11 @@ impl Session {
 
     fn trade(&mut self, at: usize, trade: &Trade<'_>, times: Times, ts_recv: u64, out: &mut Batch) {
         let slot = &mut self.slots[at];
-        let last = if trade.aggregated { &mut slot.last_aggregate } else { &mut slot.last_trade };
+        let (last, cover) = if trade.aggregated {
+            (&mut slot.last_aggregate, &mut slot.aggregates)
+        } else {
+            (&mut slot.last_trade, &mut slot.trades)
+        };
         // PROTOCOLS 3.2: `t` and `a` count by one per symbol. Fewer is a repetition, which its id
         // will drop; more is a hole, which is named.
         let mut repeated = false;
@@ -254,12 +281,17 @@ impl Session {
                 let kind = FaultKind::Gap { expected: id + 1, found: trade.id };
                 let fault = Fault::new(kind).about(at, "trade").ids(id + 1, trade.id - 1);
                 out.faults.push(fault.times(since, times.event));
+                cover.end(Cause::Gap, &mut out.covered);
             }
             Some((id, _)) => repeated = trade.id <= id,
             None => {}
         }
         if !repeated {
             *last = Some((trade.id, times.event));
+            let ts_event = times.event.unwrap_or(ts_recv);
+            cover.fact(trade.id, trade.id, ts_event, &mut out.covered);
+            cover.published();
+            self.flush_at = self.flush_at.min(cover.over(self.options.flush_after));
         }
         if slot.names.worth_unknown() && !slot.worth_told {
             slot.worth_told = true;
@@ -387,8 +419,10 @@ impl Session {
         if life.splice.is_some() {
             self.splice_delta(at, head, frame, ts_recv, levels, out);
         }
-        let life = &mut self.slots[at].life;
+        let Slot { life, images, .. } = &mut self.slots[at];
         let ts_event = times.event.unwrap_or(ts_recv);
+        images.fact(head.first, head.last, ts_event, &mut out.covered);
+        self.flush_at = self.flush_at.min(images.over(options.flush_after));
         let changed = !(levels.bids.is_empty() && levels.asks.is_empty());
         if life.cadence.applied(ts_event, changed, options.snapshot_every, options.flush_after) {
             self.snapshot(at, ts_recv, out);
@@ -417,12 +451,15 @@ impl Session {
         }
         life.end(now, State::Broken);
         out.faults.push(fault);
+        self.slots[at].images.end(Cause::Gap, &mut out.covered);
     }
 
-    /// Publishes what changed since the last snapshot of every book whose cell is long over.
+    /// Publishes what changed since the last snapshot of every book whose cell is long over, and
+    /// closes the intervals of streams that were quiet when theirs ended.
     #[cold]
     fn flush(&mut self, event: u64, out: &mut Batch) {
         self.flush_at = u64::MAX;
+        let flush_after = self.options.flush_after;
         for at in 0..self.slots.len() {
             match self.slots[at].life.cadence.flush_at() {
                 Some(due) if due <= event => {
@@ -432,6 +469,11 @@ impl Session {
                 }
                 Some(due) => self.flush_at = self.flush_at.min(due),
                 None => {}
+            }
+            let slot = &mut self.slots[at];
+            for cover in [&mut slot.trades, &mut slot.aggregates, &mut slot.images] {
+                cover.pass(event.saturating_sub(flush_after), &mut out.covered);
+                self.flush_at = self.flush_at.min(cover.over(flush_after));
             }
         }
     }
@@ -463,6 +505,7 @@ impl Session {
         }
         let stamp = Stamp { event: life.last_event, sent: life.last_sent, recv: life.last_recv };
         slot.names.orderbook(&mut out.rows, book, life.epoch, depth, stamp);
+        slot.images.published();
     }
 
     /// A depth snapshot body, asked for or not. A book without a life begins one; a live book's

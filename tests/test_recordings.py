@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
@@ -21,7 +22,7 @@ import pytest
 import naive
 from conftest import recording
 from marketprism import Instrument, Session, guess_instrument, instruments
-from marketprism._core import Batch, BookStatus, Fault
+from marketprism._core import Batch, BookStatus, Covered, Fault
 
 RECORDINGS = (
     "binance_spot_btcusdt_20240808",
@@ -41,12 +42,13 @@ ALL = 1_000_000
 
 @dataclass
 class Played:
-    """What the engine made of a journal; ``digests`` of its messages, requests and faults."""
+    """What the engine made of a journal; ``digests`` of all that it said."""
 
     session: Session
     by_id: dict[str, Instrument]
     rows: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    covered: list[Covered] = field(default_factory=list)
     digests: tuple[str, ...] = ()
 
     def of(self, kind: str) -> list[dict[str, Any]]:
@@ -65,7 +67,7 @@ def play(lines: list[naive.Line], batch: int, *, keep: bool) -> Played:
             listed = {i.instrument_id: i for i in instruments(section, line.payload)}
     by_id = {name: listed.get(name) or guess_instrument(section, name) for name in names}
     played = Played(Session(section, list(by_id.values()), collector="test"), by_id)
-    messages, requests, faults = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
+    messages, requests, faults, covered = (hashlib.sha256() for _ in range(4))
 
     def take(result: Batch) -> None:
         for message in result.messages:
@@ -80,6 +82,10 @@ def play(lines: list[naive.Line], batch: int, *, keep: bool) -> Played:
             told = (fault.label, fault.instrument, fault.detail, fault.from_id, fault.to_id)
             faults.update(f"{told} {fault.from_ts} {fault.to_ts}".encode())
             played.faults.append(fault)
+        for each in result.covered:
+            about = (each.instrument, each.data_type, each.from_id, each.to_id, each.cause)
+            covered.update(f"{about} {each.from_ts} {each.to_ts} {each.count}".encode())
+            played.covered.append(each)
 
     for is_frame, group in itertools.groupby(lines, lambda line: line.kind == "ws"):
         if is_frame:
@@ -93,8 +99,9 @@ def play(lines: list[naive.Line], batch: int, *, keep: bool) -> Played:
             elif line.kind == "rest" and "/depth" in line.where:
                 name = parse_qs(urlsplit(line.where).query)["symbol"][0]
                 take(played.session.seed(by_id[name], line.payload, line.ts_recv))
+    take(played.session.close())
     # Each list is in order; which of them comes first within a batch is not a promise.
-    played.digests = tuple(digest.hexdigest() for digest in (messages, requests, faults))
+    played.digests = tuple(digest.hexdigest() for digest in (messages, requests, faults, covered))
     return played
 
 
@@ -151,6 +158,29 @@ def test_the_chain_holds_and_nothing_is_lost_on_the_way(recorded: Recorded) -> N
 
 # Counted beside the frame's own kind.
 OVERLAP = {"seed", "orderbook_skipped", "trade_repeated"}
+
+
+def test_every_row_lies_in_the_evidence(recorded: Recorded) -> None:
+    rows = Counter(
+        (row["instrument_id"], kind) for kind in KINDS for row in recorded.engine.of(kind)
+    )
+    covered = recorded.engine.covered
+    assert {each.cause for each in covered} <= {"minute", "end"}
+    claimed: Counter[tuple[str, str]] = Counter()
+    for each in covered:
+        claimed[each.instrument.instrument_id, each.data_type] += each.count
+    assert claimed == rows
+    # Ids of trades and of aggregated trades count apart, and never stand in for one another.
+    for row in recorded.engine.of("trade"):
+        assert any(
+            each.instrument.instrument_id == row["instrument_id"]
+            and each.data_type == "trade"
+            and (each.from_id or 0) <= int(row["trade_id"]) <= (each.to_id or 0)
+            for each in covered
+        )
+
+
+KINDS = ("trade", "orderbook")
 
 
 def test_trades_are_the_venues_own(recorded: Recorded) -> None:

@@ -82,6 +82,32 @@ class Fault:
         """The offending frame, where it could not be read: it goes to the dead letters."""
 
 @final
+class Covered:
+    """An interval of venue time in which a stream's chain was unbroken: the positive evidence.
+
+    Both ends are inclusive. Ids are absent where the stream was quiet.
+    """
+
+    @property
+    def instrument(self) -> Instrument: ...
+    @property
+    def data_type(self) -> Literal["trade", "orderbook"]: ...
+    @property
+    def from_id(self) -> int | None: ...
+    @property
+    def to_id(self) -> int | None: ...
+    @property
+    def from_ts(self) -> int: ...
+    @property
+    def to_ts(self) -> int: ...
+    @property
+    def count(self) -> int:
+        """Rows published; a repetition is none."""
+    @property
+    def cause(self) -> Literal["minute", "gap", "end"]:
+        """What closed it: its cell of 60 s was over, its chain broke, or nobody listened."""
+
+@final
 class Batch:
     @property
     def messages(self) -> list[Message]: ...
@@ -89,6 +115,8 @@ class Batch:
     def requests(self) -> list[Request]: ...
     @property
     def faults(self) -> list[Fault]: ...
+    @property
+    def covered(self) -> list[Covered]: ...
 
 @final
 class BookStatus:
@@ -131,6 +159,8 @@ class Session:
     ) -> Session: ...
     def open(self, now: int) -> Batch:
         """The connection is up: every book begins again, trade ids go on."""
+    def close(self) -> Batch:
+        """The connection is closed: what each stream has covered ends with its last fact."""
     def resume(
         self,
         instrument: Instrument,
