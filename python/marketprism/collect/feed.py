@@ -194,6 +194,8 @@ class Feed:
             self.connected = False
             ticker.cancel()
             reader.cancel()
+        async with self._order:
+            await self._use(self.session.close())
         received = socket.protocol.close_rcvd
         self.served = received is not None and received.reason == SERVED
         cause = (
@@ -258,6 +260,9 @@ class Feed:
             for message in batch.messages:
                 self.received[message.kind] = self.received.get(message.kind, 0) + 1
             await self._publisher.publish(batch.messages)
+        # Evidence goes behind the facts that it speaks of.
+        for covered in batch.covered:
+            await self._ledger.covered(covered)
 
     def _ask_seed(self, instrument: Instrument) -> None:
         running = self._seeding.get(instrument)

@@ -1,10 +1,10 @@
 """The ledger: what happened to the data, as rows like any other.
 
-Every gap, resync, connection and dead letter of this run is numbered and published; the rows are
-encoded by the engine. Dead letters are bounded: past the bound of a minute and reason they are
-counted, and the count is a row.
+Every gap, resync, connection and dead letter of this run, and every interval that a stream has
+covered, is numbered and published; the rows are encoded by the engine. Dead letters are bounded:
+past the bound of a minute and reason they are counted, and the count is a row.
 
-Not here: what the rows are compared with (``sim``), and coverage.
+Not here: what the rows are compared with (``sim``), and what they add up to.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 
-from .._core import Fault, Instrument, dead_letter_message, ledger_message
+from .._core import Covered, Fault, Instrument, dead_letter_message, ledger_message
 from .publish import Publisher
 
 __all__ = ["Ledger"]
@@ -110,6 +110,25 @@ class Ledger:
             to_id=fault.to_id,
             from_ts=fault.from_ts,
             to_ts=fault.to_ts,
+        )
+        await self._publisher.publish([message])
+
+    async def covered(self, covered: Covered) -> None:
+        """Positive evidence: from when to when, by the venue's time, a stream is all there."""
+        message = ledger_message(
+            "covered",
+            collector=self.collector,
+            run=self.run,
+            n=self._next(),
+            ts=time.time_ns(),
+            instrument=covered.instrument,
+            cause=covered.cause,
+            data_type=covered.data_type,
+            from_id=covered.from_id,
+            to_id=covered.to_id,
+            from_ts=covered.from_ts,
+            to_ts=covered.to_ts,
+            count=covered.count,
         )
         await self._publisher.publish([message])
 
