@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from random import Random
 from typing import Any, NamedTuple
 
 import pytest
@@ -22,6 +23,7 @@ pytest.importorskip("chdb", reason="the embedded engine is not installed")
 
 from conftest import marketprism, summary
 from marketprism.sim.check import CheckError, check
+from marketprism.sim.intervals import Interval, union, without
 from marketprism.sim.ledger import Origin, Seed, SimLedger
 
 SECOND = 1_000_000_000
@@ -204,6 +206,7 @@ class Case:
         self.seeds = list(SEEDS)
         self.unsent: list[tuple[int, int, int, str]] = []
         self.spans = [(1, FROM, TO)]  # connection, first and last
+        self.covers = True  # unless a test says itself what is covered
 
     def spot(self) -> list[dict[str, Any]]:
         """The spot trades, in the order of their ids."""
@@ -218,7 +221,26 @@ class Case:
         row |= {"ts_event": TO, "data_type": "trade"}
         self.ledger.append(row | said)
 
+    def cover(self, first: int, last: int, run: int = 1, **said: Any) -> None:
+        """Evidence of spot trades if nothing else is said."""
+        row = {"from_id": first, "to_id": last, "count": last - first + 1, "run": run}
+        self.say("covered", **(row | said))
+
+    def cover_what_is_stored(self) -> None:
+        """What a collector that missed nothing else would claim: a row a chain of ids."""
+        for exchange, market_type, *_ in (SPOT, USDM):
+            sent, stored = (
+                {int(row["trade_id"]) for row in rows if row["exchange"] == exchange}
+                for rows in (FACTS.trades, self.trades)
+            )
+            ids = enumerate(sorted(sent & stored))
+            for _, chain in itertools.groupby(ids, lambda each: each[1] - each[0]):
+                _, known = zip(*chain, strict=True)
+                self.cover(known[0], known[-1], exchange=exchange, market_type=market_type)
+
     def judge(self, **options: Any) -> dict[str, Any]:
+        if self.covers:
+            self.cover_what_is_stored()
         told = SimLedger(self.directory / "sim", ORIGIN)
         for seed in self.seeds:
             told.seed(seed)
@@ -247,7 +269,16 @@ def case(engine: Engine, tmp_path: Path) -> Case:
 
 def expect(found: dict[str, Any], status: int, **counts: int) -> None:
     """The counts named, and 0 for the failures not named."""
-    wanted = dict.fromkeys(("missed", "lost", "duplicated", "differing", "gaps_empty"), 0) | counts
+    names = (
+        "missed",
+        "lost",
+        "duplicated",
+        "differing",
+        "gaps_empty",
+        "covered_wrong",
+        "uncovered",
+    )
+    wanted = dict.fromkeys(names, 0) | counts
     assert {name: found[name] for name in wanted} == wanted, found["problems"]
     assert found["status"] == status
     assert bool(found["problems"]) == bool(status)
@@ -263,6 +294,7 @@ def test_a_faultless_store_is_clean(case: Case) -> None:
     assert found["sent"] == found["stored"] == facts
     assert found["books_compared"] == len(FACTS.orderbooks) > 8
     assert found["foreign"] == {"trades": 0, "orderbooks": 0}
+    assert found["covered"] == 2
 
 
 @pytest.mark.parametrize("at", [0, 7, -1])
@@ -363,6 +395,125 @@ def test_a_gap_may_name_what_was_traded_before_anybody_listened(case: Case) -> N
     found = case.judge()
     expect(found, 0)
     assert found["gaps_named"] == 1
+
+
+# --- evidence -----------------------------------------------------------------------------------
+
+
+def spot_ids(case: Case) -> tuple[int, int]:
+    """Ids of the first and the last spot trade; the perpetual ones are covered rightly."""
+    case.covers = False
+    ids = [int(row["trade_id"]) for row in FACTS.trades if row["exchange"] == USDM[0]]
+    case.cover(ids[0], ids[-1], exchange=USDM[0], market_type=USDM[1])
+    rows = case.spot()
+    return int(rows[0]["trade_id"]), int(rows[-1]["trade_id"])
+
+
+@pytest.mark.parametrize("cut", [1, 7, -2])
+def test_a_claim_of_what_is_not_stored_is_wrong(case: Case, cut: int) -> None:
+    first, last = spot_ids(case)
+    case.drop(case.spot()[cut])
+    case.cover(first, last)
+    expect(case.judge(), 4, lost=1, covered_wrong=1)
+
+
+@pytest.mark.parametrize("more", [-1, 1])
+def test_a_claim_that_counts_wrong_is_wrong(case: Case, more: int) -> None:
+    first, last = spot_ids(case)
+    case.cover(first, last, count=last - first + 1 + more)
+    expect(case.judge(), 4, covered_wrong=1)
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 0), (0, 1)])
+def test_a_claim_of_what_nobody_was_sent_is_wrong(case: Case, before: int, after: int) -> None:
+    first, last = spot_ids(case)
+    case.cover(first - before, last + after)
+    expect(case.judge(), 4, covered_wrong=1)
+
+
+def test_a_claim_without_ids_counts_nothing(case: Case) -> None:
+    first, last = spot_ids(case)
+    case.cover(first, last)
+    quiet = {"from_id": None, "to_id": None}
+    case.say("covered", **quiet, count=0)
+    expect(case.judge(), 0)
+    case.say("covered", **quiet, count=1)
+    case.database += "_again"
+    expect(case.judge(), 4, covered_wrong=1)
+
+
+def test_what_the_spool_says_it_lost_may_be_claimed_of_its_own_symbol_only(case: Case) -> None:
+    first, last = spot_ids(case)
+    gone = case.spot()[4]
+    case.drop(gone)
+    case.cover(first, last)
+    nowhere = {"exchange": "-", "market_type": "-", "symbol": "-", "cause": "spool"}
+    for symbol, wrong in (("ETH-USDT", 1), ("BTC-USDT", 0)):
+        detail = f"trade.binance_spot.spot.{symbol} {gone['trade_id']} to {gone['trade_id']}"
+        case.say("lost", **nowhere, detail=detail)
+        case.database += "_again"
+        expect(case.judge(), 4, lost=1, covered_wrong=wrong)
+
+
+def test_stored_trades_that_nothing_claims_are_uncovered(case: Case) -> None:
+    first, last = spot_ids(case)
+    case.cover(first + 2, first + 5)
+    case.cover(first + 8, last)
+    expect(case.judge(), 4, uncovered=4)
+
+
+def test_no_evidence_at_all_is_a_failure(case: Case) -> None:
+    spot_ids(case)
+    expect(case.judge(), 4, uncovered=len(case.spot()))
+
+
+@pytest.mark.parametrize("claimed_before", [True, False])
+@pytest.mark.parametrize(("stopped", "uncovered"), [(False, 0), (True, 3)])
+def test_only_a_kill_leaves_open_what_the_next_run_found_behind_it(
+    case: Case, claimed_before: bool, stopped: bool, uncovered: int
+) -> None:
+    first, last = spot_ids(case)
+    if claimed_before:
+        case.cover(first, first + 9)
+        first += 10
+    for run in (1, 2):
+        case.say("stopped" if stopped else "started", run=run)
+    case.cover(first + 3, last, run=3)
+    expect(case.judge(), 4 if uncovered else 0, uncovered=uncovered)
+
+
+def test_a_kill_excuses_nothing_before_its_last_claim_or_without_a_next_start(case: Case) -> None:
+    first, last = spot_ids(case)
+    case.say("started", run=2)
+    case.cover(first, first + 3, run=2)
+    case.cover(first + 6, first + 9, run=2)  # two before it
+    case.cover(first + 15, last - 4, run=3)  # five open at the kill; four open at the end
+    expect(case.judge(), 4, uncovered=2 + 4)
+
+
+def test_evidence_about_another_source_is_not_judged(case: Case) -> None:
+    case.cover(5, 9)
+    case.cover(5, 9, symbol="SOL-USDT")
+    found = case.judge()
+    expect(found, 0)
+    assert found["covered"] == 2
+
+
+def test_what_a_union_lacks() -> None:
+    draw = Random(3)
+    for _ in range(500):
+        one, other = (
+            union((first, first + draw.randrange(4)) for first in draw.sample(range(30), 4))
+            for _ in range(2)
+        )
+        left = without(one, other)
+        assert left == union(left)
+        assert set(numbers(left)) == set(numbers(one)) - set(numbers(other))
+
+
+def numbers(intervals: list[Interval]) -> Iterator[int]:
+    for first, last in intervals:
+        yield from range(first, last + 1)
 
 
 # --- order books --------------------------------------------------------------------------------

@@ -465,9 +465,10 @@ def _sim_check(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _say(result)
     else:
-        words = ("sent", "stored", "missed", "lost", "duplicated", "differing", "gaps_empty")
-        sys.stdout.write("".join(f"{word:12} {result[word]:,}\n" for word in words))
-        sys.stdout.write("".join(f"problem      {text}\n" for text in result["problems"]))
+        words = ["sent", "stored", "missed", "lost", "duplicated", "differing", "gaps_empty"]
+        words += ["covered", "covered_wrong", "uncovered"]
+        sys.stdout.write("".join(f"{word:14} {result[word]:,}\n" for word in words))
+        sys.stdout.write("".join(f"problem        {text}\n" for text in result["problems"]))
     return status(result)
 
 

@@ -3,7 +3,8 @@
 The facts come from the simulator's ledger: the market is lived again from its arguments, and every
 trade, and every order book at the id of a stored row, is compared with ClickHouse's answer value by
 value. A fact that is not stored must be named by a row of the collector's own ledger, and such a
-row must name something that is missing. Nothing of the engine or the store is used here.
+row must name something that is missing. A trade that is stored must lie in a ``covered`` row, and
+such a row must hold what it claims. Nothing of the engine or the store is used here.
 
 What counts (CONTRACT 5), per kind
 - A *trade* is a fact from the first to the last moment at which any connection was sent its
@@ -17,6 +18,10 @@ What counts (CONTRACT 5), per kind
   of a fact that was never sent. Equal ids and equal times also mean that the rows of a symbol,
   sorted by time, are in the order of its facts; *reordered* only counts how often the stream had
   them in another one, which it may after a publisher tried again.
+- *covered_wrong*: ``covered`` rows of trades that claim what is not stored, or count it wrong,
+  unless a ``lost`` row of the spool names their symbol. *uncovered*: stored trades whose id lies in
+  no ``covered`` row, but for what a killed run could not close: the ids between the last one
+  claimed before the next start of a run and that run's first.
 
 Not here: how rows are asked for (the caller), replayed journals.
 """
@@ -27,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from .court import Court
+from .evidence import read_evidence
 from .intervals import EVER
 from .ledger import LedgerError, read
 from .rows import Ask, ledger_rows
@@ -43,7 +49,7 @@ class CheckError(Exception):
 
 def status(result: dict[str, Any]) -> int:
     """The exit status: 0 where all is stored or honestly missed, else 4."""
-    bad = ("lost", "duplicated", "differing", "gaps_empty")
+    bad = ("lost", "duplicated", "differing", "gaps_empty", "covered_wrong", "uncovered")
     return 4 if any(result[key] for key in bad) or not result["sent"] else 0
 
 
@@ -58,9 +64,10 @@ def check(
     """Compare what every simulator of a data directory sent with what is stored.
 
     ``depth`` and ``every`` are the published levels a side and the seconds of a cell. Returns the
-    counts of CONTRACT 5 in all and by kind, the gap rows that name facts and that name none, rows
-    that no simulator's market accounts for (``foreign``), and the first ``PROBLEMS_MAX`` problems
-    as sentences. Raises ``CheckError`` where no simulator kept a ledger here.
+    counts of CONTRACT 5 in all and by kind, the gap rows that name facts and that name none, the
+    ``covered`` rows judged, those that do not hold and the trades that lie in none, rows that no
+    simulator's market accounts for (``foreign``), and the first ``PROBLEMS_MAX`` problems as
+    sentences. Raises ``CheckError`` where no simulator kept a ledger here.
     """
     try:
         accounts = read(data_dir / "sim")
@@ -68,7 +75,8 @@ def check(
         raise CheckError(str(error)) from None
     if not accounts:
         raise CheckError(f"{data_dir / 'sim'}: no simulator kept a ledger here")
-    court = Court(ask, database, depth, round(every * _SECOND), ledger_rows(ask, database))
+    rows, evidence = ledger_rows(ask, database), read_evidence(ask, database)
+    court = Court(ask, database, depth, round(every * _SECOND), rows, evidence)
     origins = sorted({account.origin for account in accounts}, key=lambda origin: origin.start)
     following: dict[tuple[str, str], int] = {}
     for origin in reversed(origins):
@@ -81,4 +89,5 @@ def check(
             following[place] = book.first_id
             Witness(court, book, Sent(same, book), last).judge()
     court.judge_gaps()
+    court.judge_evidence()
     return court.verdict(len(origins), sum(account.unreadable for account in accounts))

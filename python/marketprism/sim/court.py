@@ -9,7 +9,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from .intervals import EVER, Interval, overlap, union
+from .evidence import Evidence
+from .intervals import EVER, Interval, overlap, union, without
 from .rows import Ask, Row, place_name
 
 __all__ = ["PROBLEMS_MAX", "Court", "Missing"]
@@ -25,7 +26,8 @@ class Missing:
 
     missing: list[Interval] = field(default_factory=list)  # facts that are not stored
     read: list[Interval] = field(default_factory=list)  # of those, the ones that had been read
-    untold: list[Interval] = field(default_factory=list)  # of a market, while nobody listened
+    told: list[Interval] = field(default_factory=list)  # of a market, while somebody listened
+    untold: list[Interval] = field(default_factory=list)  # and while nobody did
 
 
 @dataclass
@@ -37,6 +39,7 @@ class Court:
     depth: int
     every: int
     rows: list[Row]
+    evidence: Evidence
     counts: dict[str, Counter[str]] = field(
         default_factory=lambda: {kind: Counter() for kind in _KINDS}
     )
@@ -44,6 +47,9 @@ class Court:
     problems: list[str] = field(default_factory=list)
     gaps_named: int = 0
     gaps_empty: int = 0
+    covered: int = 0
+    covered_wrong: int = 0
+    uncovered: int = 0
     compared: int = 0
     seen: Counter[str] = field(default_factory=Counter)
     reordered: int = 0
@@ -87,6 +93,28 @@ class Court:
         for place, one in self.trades.items():
             self._split(place, one, union(named.get(place, [])))
 
+    def judge_evidence(self) -> None:
+        """Whether what is claimed to be there is stored, and what is stored is claimed."""
+        for place, one in self.trades.items():
+            told = union(one.told)
+            stored = without(told, union(one.missing))
+            claims = list(self.evidence.of(place, union([*told, *one.untold])))
+            for claim in claims:
+                self.covered += 1
+                if not claim.holds(stored) and place not in self.evidence.excused:
+                    self.covered_wrong += 1
+                    self.problem(
+                        f"{place_name(*place)}: a covered row claims {claim.trades} trades, "
+                        f"{claim.from_id} to {claim.to_id}; {overlap(stored, *claim.ids)} of them "
+                        "are stored"
+                    )
+            for first, last in self.evidence.uncovered(claims, stored):
+                self.uncovered += last - first + 1
+                self.problem(
+                    f"{place_name(*place)}: the trades {first} to {last} are stored and lie in no "
+                    "covered row"
+                )
+
     def _mended(self, gap: Row) -> bool:
         """Whether what a gap row names was had later, as another row says."""
         stream = (gap.exchange, gap.symbol, gap.data_type)
@@ -129,6 +157,9 @@ class Court:
         result: dict[str, Any] = {name: total[name] for name in _COUNTS}
         result["gaps_named"] = self.gaps_named
         result["gaps_empty"] = self.gaps_empty
+        result["covered"] = self.covered
+        result["covered_wrong"] = self.covered_wrong
+        result["uncovered"] = self.uncovered
         result["kinds"] = {
             kind: {name: self.counts[kind][name] for name in _COUNTS} for kind in _KINDS
         }

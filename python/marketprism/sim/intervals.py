@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 
-__all__ = ["EVER", "Interval", "overlap", "runs", "union"]
+__all__ = ["EVER", "Interval", "overlap", "runs", "union", "without"]
 
 EVER = 1 << 63
 """Later than every time, above every id."""
@@ -37,6 +37,24 @@ def overlap(sorted_union: list[Interval], first: int, last: int) -> int:
             break
         found += max(0, min(high, last) - max(low, first) + 1)
     return found
+
+
+def without(sorted_union: list[Interval], other: list[Interval]) -> list[Interval]:
+    """What a union holds and another one does not."""
+    left: list[Interval] = []
+    at = 0
+    for first, last in sorted_union:
+        while at < len(other) and other[at][1] < first:
+            at += 1
+        here = at
+        while here < len(other) and other[here][0] <= last:
+            if first < other[here][0]:
+                left.append((first, other[here][0] - 1))
+            first = other[here][1] + 1
+            here += 1
+        if first <= last:
+            left.append((first, last))
+    return left
 
 
 def runs(ids: Iterable[int]) -> list[Interval]:

@@ -230,6 +230,7 @@ class Witness:
             ranges = [(born, self.last_id)]
         else:
             ranges = [(born, first_id - 1), (last_id + 1, self.last_id)]
+            self.account.told.append((first_id, last_id))
         self.account.untold += ranges
         for low, high in ranges:
             answer = self.court.ask(

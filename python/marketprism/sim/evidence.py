@@ -1,0 +1,111 @@
+"""The collector's positive evidence: what ``covered`` rows claim of trades, and whether it holds.
+
+A row of trades claims that every id from its first to its last is stored (trade ids count by one),
+and how many rows that are. A row without ids claims no trade.
+
+And what is stored must be claimed: a trade whose id no row holds is *uncovered*. Allowed is only
+what a killed run could not close. A run without a ``stopped`` row, after which another one started,
+leaves open the ids behind the last that it or an earlier run claimed, up to the first that a later
+run claims.
+
+Not here: what is stored (``witness``), the evidence for order books, and whether the times of a row
+are right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .intervals import EVER, Interval, overlap, union, without
+from .rows import Ask, lines_of
+
+__all__ = ["Claim", "Evidence", "read_evidence"]
+
+Place = tuple[str, str]
+"""Exchange and symbol."""
+
+
+class Claim(NamedTuple):
+    """One ``covered`` row of trades. Without ids it was a quiet time."""
+
+    run: int
+    from_id: int | None
+    to_id: int | None
+    trades: int
+
+    @property
+    def ids(self) -> Interval:
+        """First and last; nothing where there are none."""
+        return (self.from_id or 0, -1 if self.to_id is None else self.to_id)
+
+    def holds(self, stored: list[Interval]) -> bool:
+        """Whether everything claimed is stored, and counted right."""
+        first, last = self.ids
+        width = max(0, last - first + 1)
+        return self.trades == width == overlap(stored, first, last)
+
+
+@dataclass
+class Evidence:
+    """All that the collector's ledger claims of trades."""
+
+    claims: dict[Place, list[Claim]]
+    killed: list[int]  # runs that another one followed and that were never stopped
+    excused: set[Place]  # the spool had no room for some of their trades, and says so
+
+    def of(self, place: Place, market: list[Interval]) -> Iterator[Claim]:
+        """The claims about one symbol that concern these ids, or none at all."""
+        for claim in self.claims.get(place, []):
+            if claim.from_id is None or overlap(market, *claim.ids):
+                yield claim
+
+    def uncovered(self, claims: Iterable[Claim], stored: list[Interval]) -> list[Interval]:
+        """Stored ids that no claim holds, and that no kill excuses."""
+        some = [claim for claim in claims if claim.from_id is not None]
+        allowed = [
+            (
+                max((claim.ids[1] for claim in some if claim.run <= run), default=-1) + 1,
+                min((claim.ids[0] for claim in some if claim.run > run), default=EVER) - 1,
+            )
+            for run in self.killed
+        ]
+        return without(stored, union([*(claim.ids for claim in some), *allowed]))
+
+
+def read_evidence(ask: Ask, database: str) -> Evidence:
+    """What the stored rows of the collector's ledger say of it."""
+    claims: dict[Place, list[Claim]] = {}
+    for line in lines_of(
+        ask(
+            "SELECT exchange, symbol, run, ifNull(toString(from_id), ''), "
+            "ifNull(toString(to_id), ''), ifNull(count, 0) "
+            f"FROM {database}.ledger WHERE event = 'covered' AND data_type = 'trade' "
+            "ORDER BY run, n FORMAT TSV"
+        )
+    ):
+        exchange, symbol, run, first, last, count = line.split("\t")
+        ids = (int(first) if first else None, int(last) if last else None)
+        claims.setdefault((exchange, symbol), []).append(Claim(int(run), *ids, int(count)))
+    runs = [
+        line.split("\t")
+        for line in lines_of(
+            ask(
+                f"SELECT run, countIf(event = 'stopped') FROM {database}.ledger "
+                "GROUP BY run ORDER BY run FORMAT TSV"
+            )
+        )
+    ]
+    killed = [int(run) for run, stopped in runs[:-1] if stopped == "0"]
+    excused = set()
+    for detail in lines_of(
+        ask(
+            f"SELECT ifNull(detail, '') FROM {database}.ledger WHERE event = 'lost' "
+            "AND cause = 'spool' FORMAT TSV"
+        )
+    ):
+        kind, *place = detail.partition(" ")[0].split(".")
+        if kind == "trade" and len(place) == 3:
+            excused.add((place[0], place[2]))
+    return Evidence(claims, killed, excused)
