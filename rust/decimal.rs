@@ -114,8 +114,9 @@ impl Decimal {
                 return None;
             }
         }
-        // Eighteen digits and a point always fit; nothing has wrapped around.
-        (at <= 19).then_some((Decimal { mantissa: significant as i64, scale, digits }, at))
+        // Eighteen digits always fit; nothing has wrapped around.
+        let fits = at <= 18 + usize::from(digits > 0);
+        fits.then_some((Decimal { mantissa: significant as i64, scale, digits }, at))
     }
 
     /// JSON numbers may carry an exponent (`1e-05`); such a text is written out in full first.
@@ -144,6 +145,52 @@ impl Decimal {
         debug_assert!(scale >= self.scale);
         self.mantissa.checked_mul(POW10[usize::from(scale - self.scale)])
     }
+}
+
+/// Reads the plain decimal (`[-]digits[.digits]`) that `text` begins with as an integer at scale
+/// 18, and says how long it is. `None` for anything that is not plain, has more than 18 fraction
+/// digits (zeros count), or does not fit: what a table's decimal column holds.
+#[inline(always)]
+pub fn scan_scaled(text: &[u8]) -> Option<(i128, usize)> {
+    match Decimal::scan(text) {
+        Some((plain, length)) => {
+            let factor = POW10[usize::from(SCALE_MAX - plain.scale)];
+            Some((i128::from(plain.mantissa) * i128::from(factor), length))
+        }
+        None => scan_long(text),
+    }
+}
+
+/// As `scan_scaled`, a digit at a time.
+#[cold]
+fn scan_long(text: &[u8]) -> Option<(i128, usize)> {
+    let negative = text.first() == Some(&b'-');
+    let start = usize::from(negative);
+    let mut at = start;
+    let mut value: i128 = 0;
+    let mut fraction = None;
+    loop {
+        match (text.get(at), &mut fraction) {
+            (Some(byte @ b'0'..=b'9'), fraction) => {
+                value = value.checked_mul(10)?.checked_add(i128::from(byte - b'0'))?;
+                if let Some(digits) = fraction {
+                    *digits += 1;
+                }
+            }
+            (Some(b'.'), None) if at > start => fraction = Some(0u32),
+            _ => break,
+        }
+        at += 1;
+        if fraction > Some(u32::from(SCALE_MAX)) {
+            return None;
+        }
+    }
+    if at == start || fraction == Some(0) {
+        return None;
+    }
+    let missing = u32::from(SCALE_MAX) - fraction.unwrap_or(0);
+    value = value.checked_mul(10i128.pow(missing))?;
+    Some((if negative { -value } else { value }, at))
 }
 
 #[inline(always)]

@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 pub mod book;
+pub mod columns;
 pub mod cover;
 pub mod decimal;
 pub mod encode;

@@ -10,6 +10,7 @@ use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::sync::MutexExt;
 use pyo3::types::{PyBytes, PyList, PyString};
 
+use crate::columns;
 use crate::encode::{self, Author, LedgerRow, Place, Rows};
 use crate::instrument::{self as core_instrument, Section};
 use crate::session::{self as core, Options};
@@ -475,6 +476,40 @@ fn dead_letter_message(
     only(py, &rows)
 }
 
+#[pyclass(frozen, module = "marketprism._core")]
+struct Layout(columns::Layout);
+
+#[pymethods]
+impl Layout {
+    #[new]
+    fn new(columns: Vec<(String, String)>) -> PyResult<Layout> {
+        columns::Layout::new(&columns).map(Layout).map_err(PyValueError::new_err)
+    }
+}
+
+#[pyclass(frozen, get_all, module = "marketprism._core")]
+struct Block {
+    native: Py<PyBytes>,
+    rows: usize,
+    rejects: Vec<(usize, String)>,
+}
+
+#[pyfunction(name = "columns")]
+fn py_columns(
+    py: Python<'_>,
+    layout: &Layout,
+    payloads: Vec<PyBackedBytes>,
+    stream: &str,
+    seqs: Vec<u64>,
+) -> PyResult<Block> {
+    if payloads.len() != seqs.len() {
+        return Err(PyValueError::new_err("payloads and seqs differ in length"));
+    }
+    let block = py.detach(|| columns::columns(&layout.0, &payloads, stream, &seqs));
+    let native = PyBytes::new(py, &block.native).unbind();
+    Ok(Block { native, rows: block.rows, rejects: block.rejects })
+}
+
 #[pymodule(gil_used = false)]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
@@ -486,9 +521,12 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<Batch>()?;
     m.add_class::<BookStatus>()?;
     m.add_class::<Session>()?;
+    m.add_class::<Layout>()?;
+    m.add_class::<Block>()?;
     m.add_function(wrap_pyfunction!(instruments, m)?)?;
     m.add_function(wrap_pyfunction!(guess_instrument, m)?)?;
     m.add_function(wrap_pyfunction!(ledger_message, m)?)?;
     m.add_function(wrap_pyfunction!(dead_letter_message, m)?)?;
+    m.add_function(wrap_pyfunction!(py_columns, m)?)?;
     Ok(())
 }

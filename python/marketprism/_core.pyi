@@ -229,3 +229,34 @@ def dead_letter_message(
     exchange: str | None = None,
 ) -> Message:
     """What could not be read or stored, as text (invalid UTF-8 replaced), cut to 64 KiB."""
+
+@final
+class Layout:
+    """The columns of a table that payloads may have; made once a table."""
+
+    def __new__(cls, columns: Sequence[tuple[str, str]]) -> Layout:
+        """Names and ClickHouse types, spelled as in ``store.schema``.
+
+        Raises ``ValueError`` for a type that nothing is known of.
+        """
+
+@final
+class Block:
+    """Rows as ClickHouse's Native format has them, and the payloads that are not among them."""
+
+    @property
+    def native(self) -> bytes:
+        """One block; empty where ``rows`` is 0."""
+    @property
+    def rows(self) -> int: ...
+    @property
+    def rejects(self) -> list[tuple[int, str]]:
+        """Position and reason of each payload that is not sure to be a row, ascending."""
+
+def columns(layout: Layout, payloads: Sequence[bytes], stream: str, seqs: Sequence[int]) -> Block:
+    """Payloads of one table, each with its sequence in ``stream``, as one block.
+
+    What is in the block reads back exactly as if its payload had been inserted by JSONEachRow; a
+    payload that is not sure to is a reject and costs the others nothing. Releases the GIL.
+    Raises ``ValueError`` when ``payloads`` and ``seqs`` differ in length.
+    """

@@ -5,6 +5,9 @@ redelivery), and which identities are there (a fact that came again by another w
 session, a second collector, a stream made anew). An insert token is the belt for an insert whose
 answer was lost. One INSERT is one table and one day.
 
+Rows that are sure to be what they seem go as one block of columns (``_core.columns``); the others
+are read by the engine as JSON, which says of each what is wrong with it.
+
 Promises: when ``Writer.store`` returns, every row is in its table, in ``dead_letters`` or, beyond
 their bound, in a count of the ledger.
 
@@ -13,6 +16,7 @@ Not here: where rows come from, when they are acknowledged and who may insert at
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import re
@@ -26,6 +30,7 @@ import orjson
 from clickhouse_connect.driver.client import Client as ClickHouse
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+from marketprism._core import Layout, columns
 from marketprism.store.letters import Letters
 from marketprism.store.query import connect
 from marketprism.store.schema import TABLES, Table
@@ -205,7 +210,28 @@ class Writer:
     def _insert(
         self, table: Table, life: str, day: int, rows: list[Row], counts: Counter[str]
     ) -> None:
-        """Insert rows of one day; rows at fault are found by halving and buried."""
+        """Insert rows of one day: as a block those that fit in, the others as JSON."""
+        block = columns(_layout(table), [row.data for row in rows], life, [row.seq for row in rows])
+        others = [rows[index] for index, _ in block.rejects]
+        if block.rows:
+            left_out = {index for index, _ in block.rejects}
+            fitting = [row for index, row in enumerate(rows) if index not in left_out]
+            try:
+                self._put(table, block.native, _token(table, life, day, fitting), "Native")
+            except DatabaseError as error:
+                if _said(error)[0] is None:
+                    raise
+                # The engine refuses it, so which rows of it, and why, is for the engine to say.
+                self._insert_json(table, life, day, fitting, counts)
+            else:
+                counts["stored"] += len(fitting)
+                counts["inserts"] += 1
+        self._insert_json(table, life, day, others, counts)
+
+    def _insert_json(
+        self, table: Table, life: str, day: int, rows: list[Row], counts: Counter[str]
+    ) -> None:
+        """Rows at fault are found by halving and buried."""
         sound = []
         for row in rows:
             fault = _unsound(table, row.data)
@@ -220,7 +246,7 @@ class Writer:
     def _insert_sound(
         self, table: Table, life: str, day: int, rows: list[Row], counts: Counter[str]
     ) -> None:
-        token = f"{life}:{table.name}:{day}:{_digest(row.seq for row in rows)}"
+        token = _token(table, life, day, rows)
         try:
             self._put(table, _body(life, rows), token)
         except DatabaseError as error:
@@ -260,7 +286,7 @@ class Writer:
     def _put_ours(self, table: Table, payload: bytes, life: str, seq: int, token: str) -> None:
         self._put(table, _spliced(payload, _ours(life), seq), token)
 
-    def _put(self, table: Table, body: bytes, token: str) -> None:
+    def _put(self, table: Table, body: bytes, token: str, fmt: str = "JSONEachRow") -> None:
         if not self._allowed():
             raise NotOurs(table.name)
         assert self._client is not None
@@ -268,11 +294,21 @@ class Writer:
             self._name(table),
             insert_block=body,
             settings={**_INSERT, "insert_deduplication_token": token},
-            fmt="JSONEachRow",
+            fmt=fmt,
         )
 
     def _name(self, table: Table) -> str:
         return f"`{self._database}`.`{table.name}`"
+
+
+@functools.cache
+def _layout(table: Table) -> Layout:
+    return Layout([(column.name, column.type) for column in table.columns])
+
+
+def _token(table: Table, life: str, day: int, rows: Iterable[Row]) -> str:
+    """Names an insert by what is in it, in whatever format."""
+    return f"{life}:{table.name}:{day}:{_digest(row.seq for row in rows)}"
 
 
 def _digest(seqs: Iterable[int]) -> str:
