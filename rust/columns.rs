@@ -536,6 +536,41 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The time that a payload is filed under, found without reading it: its first `ts_event`, or else
+/// its first `ts_recv`, or 0; and whether it is the venue's. What no `i64` holds is cut to one.
+pub fn time(payload: &[u8]) -> (i64, bool) {
+    match number_of(payload, b"\"ts_event\":") {
+        Some(time) => (time, true),
+        None => (number_of(payload, b"\"ts_recv\":").unwrap_or(0), false),
+    }
+}
+
+/// The number behind the first `key` that has one.
+fn number_of(payload: &[u8], key: &[u8]) -> Option<i64> {
+    let mut at = 0;
+    loop {
+        at += payload[at..].iter().position(|&byte| byte == b'"')?;
+        if let Some(rest) = payload[at..].strip_prefix(key) {
+            let negative = rest.first() == Some(&b'-');
+            let digits = &rest[usize::from(negative)..];
+            let length = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            if length > 0 {
+                let push = |value: i64, byte: &u8| {
+                    let digit = i64::from(byte - b'0');
+                    let value = value.saturating_mul(10);
+                    if negative {
+                        value.saturating_sub(digit)
+                    } else {
+                        value.saturating_add(digit)
+                    }
+                };
+                return Some(digits[..length].iter().fold(0, push));
+            }
+        }
+        at += 1;
+    }
+}
+
 #[inline]
 fn push_varint(out: &mut Vec<u8>, mut value: usize) {
     while value >= 0x80 {
@@ -549,4 +584,168 @@ fn push_varint(out: &mut Vec<u8>, mut value: usize) {
 fn push_text(out: &mut Vec<u8>, text: &[u8]) {
     push_varint(out, text.len());
     out.extend_from_slice(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn layout() -> Layout {
+        Layout::new(&[
+            ("symbol", "LowCardinality(String)"),
+            ("ts", "Nullable(Int64)"),
+            ("aggregated", "UInt8"),
+            ("maker", "Nullable(Bool)"),
+            ("price", "Decimal(38, 18)"),
+            ("total", "Nullable(Decimal(76, 18))"),
+            ("flags", "Array(LowCardinality(String))"),
+            ("bids", LEVELS),
+        ])
+        .unwrap()
+    }
+
+    const WHOLE: &str = concat!(
+        r#"{"symbol":"BTC-USDT","ts":-5,"aggregated":1,"maker":true,"price":"-0.5","#,
+        r#""total":2,"flags":["a"],"bids":[["1.5","2"], [3,4]]}"#
+    );
+    const SPARSE: &str = r#"{ "price" : 1, "aggregated" : 0, "symbol" : "币" }"#;
+
+    #[test]
+    fn a_block_is_written_as_the_native_format_has_it() {
+        let block = columns(&layout(), &[SPARSE, WHOLE], "S@1", &[7, 8]);
+        let mut expected = vec![10, 2];
+        let mut head = |name: &str, kind: &str, data: &[&[u8]]| {
+            push_text(&mut expected, name.as_bytes());
+            push_text(&mut expected, kind.as_bytes());
+            expected.extend(data.concat());
+        };
+        let scaled = |halves: i128| (halves * 500_000_000_000_000_000).to_le_bytes();
+        head("symbol", "String", &[b"\x03\xe5\xb8\x81", b"\x08BTC-USDT"]);
+        head("ts", "Nullable(Int64)", &[b"\x01\x00", &[0; 8], &(-5i64).to_le_bytes()]);
+        head("aggregated", "UInt8", &[b"\x00\x01"]);
+        head("maker", "Nullable(Bool)", &[b"\x01\x00", b"\x00\x01"]);
+        head("price", "Decimal(38, 18)", &[&scaled(2), &scaled(-1)]);
+        let total = [&[0; 32][..], &scaled(4), &[0; 16]].concat();
+        head("total", "Nullable(Decimal(76, 18))", &[b"\x01\x00", &total]);
+        head("flags", "Array(String)", &[&[0; 8], &1u64.to_le_bytes(), b"\x01a"]);
+        let levels = [scaled(3), scaled(6), scaled(4), scaled(8)].concat();
+        head("bids", LEVELS, &[&[0; 8], &2u64.to_le_bytes(), &levels]);
+        head("stream", "String", &[b"\x03S@1\x03S@1"]);
+        head("stream_seq", "UInt64", &[&7u64.to_le_bytes(), &8u64.to_le_bytes()]);
+        assert_eq!(block, Block { native: expected, rows: 2, rejects: vec![] });
+    }
+
+    #[test]
+    fn a_column_that_no_row_has_is_not_sent() {
+        let native = columns(&layout(), &[SPARSE], "S@1", &[7]).native;
+        assert_eq!(native[..2], [5, 1]);
+        assert!(!native.windows(4).any(|bytes| bytes == b"bids"));
+    }
+
+    #[test]
+    fn what_is_not_sure_to_be_a_row_is_named_and_costs_no_other() {
+        let layout = layout();
+        let plain = |change: &str| SPARSE.replacen("\"price\" : 1", change, 1);
+        for (payload, why) in [
+            (String::new(), "no object"),
+            ("[]".into(), "no object"),
+            ("{}".into(), "symbol: absent"),
+            (plain("\"price\":1,\"price\":1"), "price: a key that comes twice"),
+            (plain("\"price\":1,\"pric\\u0065\":1"), "a key that is no column"),
+            (plain("\"price\":1,\"stream\":\"S@1\""), "a key that is no column"),
+            (plain("\"price\":null"), "price: no plain decimal"),
+            (plain("\"price\":1e5"), "price: neither a comma nor an end"),
+            (plain("\"price\":\" 1\""), "price: no plain decimal"),
+            (plain("\"price\":\"1 \""), "price: more than a plain decimal"),
+            (plain("\"price\":\"0.0000000000000000001\""), "price: no plain decimal"),
+            (plain("\"price\":100000000000000000000"), "price: too large"),
+            (plain("\"price\":1,\"total\":1000000000000000000000"), "total: no plain decimal"),
+            (plain("\"price\":1,\"ts\":18446744073709551616"), "ts: too large"),
+            (plain("\"price\":1,\"ts\":- 5"), "ts: no integer"),
+            (plain("\"price\":1,\"maker\":1"), "maker: neither true nor false"),
+            (plain("\"price\":1,\"flags\":[\"a\",]"), "flags: no text"),
+            (plain("\"price\":1,\"flags\":[\"\\n\"]"), "flags: an escape"),
+            (plain("\"price\":1,\"bids\":[[1,2,3]]"), "bids: no level of two"),
+            (plain("\"price\":1,\"bids\":[{\"price\":1}]"), "bids: no level"),
+            (SPARSE.replace("币", ""), "symbol: empty"),
+            (SPARSE.replace("0", "256"), "aggregated: too large"),
+            (SPARSE.replace("0", "01"), "aggregated: no integer"),
+            (format!("{SPARSE}{SPARSE}"), "more text after"),
+        ] {
+            let block = columns(&layout, &[WHOLE, &payload, SPARSE], "S@1", &[1, 2, 3]);
+            let (index, reason) = &block.rejects[0];
+            assert!(*index == 1 && reason.starts_with(why), "{payload}: {reason}");
+            let without = columns(&layout, &[WHOLE, SPARSE], "S@1", &[1, 3]);
+            assert_eq!((block.native, block.rows), (without.native, 2), "{payload}");
+        }
+    }
+
+    #[test]
+    fn a_type_that_nothing_is_known_of_is_named() {
+        let error = Layout::new(&[("at", "DateTime64(3)")]).unwrap_err();
+        assert_eq!(error, "at: no column of type DateTime64(3) can be written");
+    }
+
+    #[test]
+    fn the_time_of_a_payload_is_its_first_number_of_that_name() {
+        for (payload, expected) in [
+            ("", (0, false)),
+            ("\"ts_event\":", (0, false)),
+            (r#"{"ts_event":17,"ts_recv":18}"#, (17, true)),
+            (r#"{"ts_recv":18,"ts_event":-17}"#, (-17, true)),
+            (r#"{"ts_event":null,"ts_recv":18"#, (18, false)),
+            (r#"{"ts_event":null,"ts_event":5"#, (5, true)),
+            (r#"{"ts_event": 17}"#, (0, false)),
+            (r#""ts_event":99999999999999999999"#, (i64::MAX, true)),
+            (r#""ts_event":-99999999999999999999"#, (i64::MIN, true)),
+        ] {
+            assert_eq!(time(payload.as_bytes()), expected, "{payload}");
+        }
+    }
+
+    fn depths() -> impl Strategy<Value = Vec<u8>> {
+        (0usize..200_000, "[\\[{]")
+            .prop_map(|(depth, open)| format!("{{\"bids\":{}", open.repeat(depth)).into_bytes())
+    }
+
+    fn hostile() -> impl Strategy<Value = Vec<u8>> {
+        let broken = (0..WHOLE.len(), any::<u8>(), any::<bool>()).prop_map(|(at, byte, cut)| {
+            let mut bytes = WHOLE.as_bytes().to_vec();
+            bytes[at] = byte;
+            bytes.truncate(if cut { at } else { bytes.len() });
+            bytes
+        });
+        let digits = "[0-9]{0,400}[.]?[0-9]{0,400}"
+            .prop_map(|digits| SPARSE.replacen('1', &digits, 1).into_bytes());
+        prop_oneof![
+            1 => proptest::collection::vec(any::<u8>(), 0..300),
+            8 => broken,
+            2 => digits,
+            1 => depths(),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_comes_panics_or_moves_another_row(
+            bad in proptest::collection::vec(hostile(), 0..6)
+        ) {
+            for payload in &bad {
+                let _ = time(payload);
+            }
+            let layout = layout();
+            let mut payloads = vec![WHOLE.as_bytes().to_vec()];
+            payloads.extend(bad);
+            payloads.push(SPARSE.as_bytes().to_vec());
+            let seqs: Vec<u64> = (0..payloads.len() as u64).collect();
+            let block = columns(&layout, &payloads, "S@1", &seqs);
+            prop_assert_eq!(block.rows + block.rejects.len(), payloads.len());
+            let refused = |at: &u64| block.rejects.iter().any(|(index, _)| *index as u64 == *at);
+            let kept: Vec<u64> = seqs.iter().copied().filter(|at| !refused(at)).collect();
+            let alone: Vec<_> = kept.iter().map(|&at| &payloads[at as usize]).collect();
+            let again = columns(&layout, &alone, "S@1", &kept);
+            prop_assert_eq!(again, Block { native: block.native, rows: kept.len(), rejects: vec![] });
+        }
+    }
 }

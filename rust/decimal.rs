@@ -332,6 +332,7 @@ fn write_wide(out: &mut Vec<u8>, mut mantissa: i128, mut scale: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn round_trip(text: &str) -> String {
         let d = Decimal::parse(text.as_bytes()).expect(text);
@@ -373,7 +374,16 @@ mod tests {
             let (scanned, length) = Decimal::scan(format!("{text}\",\"").as_bytes()).expect(text);
             assert_eq!((Some(scanned), length), (Decimal::parse(text.as_bytes()), text.len()));
         }
-        for text in ["", "-1", ".5", "1.", "x", "99999999999999999999", "1500000000000.00000000"] {
+        for text in [
+            "",
+            "-1",
+            ".5",
+            "1.",
+            "x",
+            "9999999999999999999",
+            "99999999999999999999",
+            "1500000000000.00000000",
+        ] {
             assert_eq!(Decimal::scan(text.as_bytes()), None, "{text}");
         }
         assert_eq!(Decimal::scan(b"1e5").map(|(_, length)| length), Some(1));
@@ -441,5 +451,28 @@ mod tests {
         assert_eq!(q("0.000000000000000003", "1", "2"), "0.000000000000000002");
         assert_eq!(q("5", "10", "61804.7"), "0.000808999962786002");
         assert!(quotient(Decimal::ZERO, Decimal::ZERO, Decimal::ZERO).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn scaled_integers_are_the_digits_themselves(
+            minus in "-?",
+            whole in "[0-9]{0,24}",
+            fraction in proptest::option::of("[0-9]{0,21}"),
+            after in "(\"|,|x|-|[.]|e5)?",
+        ) {
+            let number = match &fraction {
+                Some(fraction) => format!("{minus}{whole}.{fraction}"),
+                None => format!("{minus}{whole}"),
+            };
+            // The reading of a child: no point, and zeros until there are eighteen digits.
+            let digits = fraction.clone().unwrap_or_default();
+            let plain = !whole.is_empty() && fraction.as_deref() != Some("") && digits.len() <= 18;
+            let read = format!("{minus}{whole}{digits:0<18}").parse::<i128>().ok();
+            let expected = read.filter(|_| plain).map(|value| (value, number.len()));
+            // A point and nothing after it is no number; behind a fraction it is not its part.
+            prop_assume!(fraction.is_some() || after != ".");
+            prop_assert_eq!(scan_scaled(format!("{number}{after}").as_bytes()), expected);
+        }
     }
 }

@@ -510,6 +510,11 @@ fn py_columns(
     Ok(Block { native, rows: block.rows, rejects: block.rejects })
 }
 
+#[pyfunction]
+fn times(py: Python<'_>, payloads: Vec<PyBackedBytes>) -> Vec<(i64, bool)> {
+    py.detach(|| payloads.iter().map(|payload| columns::time(payload)).collect())
+}
+
 #[pymodule(gil_used = false)]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
@@ -528,5 +533,6 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(ledger_message, m)?)?;
     m.add_function(wrap_pyfunction!(dead_letter_message, m)?)?;
     m.add_function(wrap_pyfunction!(py_columns, m)?)?;
+    m.add_function(wrap_pyfunction!(times, m)?)?;
     Ok(())
 }

@@ -6,20 +6,17 @@ Not here: asking, storing and acknowledging (``hot``), and what pages show of it
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from marketprism._core import times
 from marketprism.store.insert import Row
 from marketprism.store.lease import Lease
 from marketprism.store.requeue import original
 from marketprism.store.schema import Table
 
-__all__ = ["Consumer", "Delivered", "behind", "row", "sequence"]
-
-_TS_EVENT = re.compile(rb'"ts_event":(-?\d+)')
-_TS_RECV = re.compile(rb'"ts_recv":(-?\d+)')
+__all__ = ["Consumer", "Delivered", "behind", "rows", "sequence"]
 
 
 class Delivered(Protocol):
@@ -84,21 +81,18 @@ class Consumer:
         return dropped
 
 
-def row(message: Delivered) -> Row:
-    """What the writer needs to know of a message, found without reading the payload."""
-    found = _TS_EVENT.search(message.data)
-    timed = found is not None
-    if found is None:
-        found = _TS_RECV.search(message.data)
+def rows(held: Sequence[tuple[str, Delivered]]) -> list[tuple[str, Row]]:
+    """What the writer needs to know of messages, found without reading their payloads."""
+    stamps = times([message.data for _, message in held])
+    return [
+        (life, Row(sequence(message.reply), _fact(message), message.subject, *stamp, message.data))
+        for (life, message), stamp in zip(held, stamps, strict=True)
+    ]
+
+
+def _fact(message: Delivered) -> str:
     headers = message.headers
-    return Row(
-        sequence(message.reply),
-        original(headers.get("Nats-Msg-Id", "")) if headers else "",
-        message.subject,
-        int(found[1]) if found else 0,
-        timed,
-        message.data,
-    )
+    return original(headers.get("Nats-Msg-Id", "")) if headers else ""
 
 
 def sequence(reply: str) -> int:

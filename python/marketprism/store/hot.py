@@ -41,7 +41,7 @@ from nats.js.errors import Error as JetStreamError
 from marketprism.config import Settings
 from marketprism.serve.health import Check, PortInUse, check, port_of, serve_health
 from marketprism.store import pages
-from marketprism.store.consumer import Consumer, Delivered, behind, row
+from marketprism.store.consumer import Consumer, Delivered, behind, rows
 from marketprism.store.durability import Durability, switch
 from marketprism.store.insert import NotOurs, Writer
 from marketprism.store.jetstream import Refused, Unanswered
@@ -86,7 +86,7 @@ WRITERS = 4
 
 def _store(writer: Writer, table: Table, held: Sequence[tuple[str, Delivered]]) -> Counter[str]:
     """What the writer's thread does: even looking for the ids is kept off the event loop."""
-    return writer.store(table, [(life, row(message)) for life, message in held])
+    return writer.store(table, rows(held))
 
 
 class Store:
