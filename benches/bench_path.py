@@ -232,19 +232,71 @@ def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     shutil.rmtree(path, ignore_errors=True)
 
 
-@pytest.mark.parametrize("size", [1_000, 10_000, 50_000])
-def test_insert_trades_both_checks_included(benchmark: Any, clickhouse: str, size: int) -> None:
-    writer = Writer(clickhouse, DATABASE, Letters("bench", 1))
-    sequences = itertools.count(1 + size * 1_000_000)
+class _AsJson(Writer):
+    """The peer: the same rows, checks and tokens, and the engine reads the payloads as JSON."""
+
+    _insert = Writer._insert_json
+
+
+def books(count: int) -> list[Message]:
+    """Order books of 400 levels a side, one level changed from each to the next."""
+    instrument = guess_instrument("binance_spot", "BTCUSDT")
+    session = Session("binance_spot", [instrument], books=[instrument])
+    now, first = time.time_ns(), next(_ids) * 1_000_000
+    session.open(now)
+    bids = ",".join(f'["{61_000 - n / 8:.8f}","{0.001 + n / 700:.8f}"]' for n in range(1000))
+    asks = ",".join(f'["{61_001 + n / 8:.8f}","{0.001 + n / 700:.8f}"]' for n in range(1000))
+    body = f'{{"lastUpdateId":{first},"bids":[{bids}],"asks":[{asks}]}}'
+    found = session.seed(instrument, body.encode(), now).messages
+    for n in range(1, count + 1):
+        frame = (
+            f'{{"e":"depthUpdate","E":{now // 1_000_000 + 1000 * n},"s":"BTCUSDT","U":{first + n},'
+            f'"u":{first + n},"b":[["61000.00000000","{n / 1000:.8f}"]],"a":[]}}'
+        )
+        found += session.receive([frame.encode()], [now]).messages
+    found = [message for message in found if message.kind == "orderbook"][-count:]
+    assert len(found) == count
+    return found
+
+
+@pytest.mark.benchmark(group="insert")
+@pytest.mark.parametrize(
+    ("kind", "make", "size"),
+    [
+        ("trade", trades, 1_000),
+        ("trade", trades, 10_000),
+        ("trade", trades, 50_000),
+        ("orderbook", books, 1_000),
+    ],
+)
+@pytest.mark.parametrize("writer_of", [Writer, _AsJson], ids=["columns", "json"])
+def test_insert_both_checks_included(
+    benchmark: Any,
+    clickhouse: str,
+    kind: str,
+    make: Callable[[int], list[Message]],
+    size: int,
+    writer_of: type[Writer],
+) -> None:
+    """Beside the rows a second: the CPU time of the whole process, merges included, a row."""
+    writer = writer_of(clickhouse, DATABASE, Letters("bench", 1))
+    cpu: list[float] = []
 
     def batch() -> tuple[tuple[Any, ...], dict[str, Any]]:
         rows = [
-            Row(next(sequences), m.message_id, m.subject, m.ts_event, True, m.payload)
-            for m in trades(size)
+            Row(next(_ids), m.message_id, m.subject, m.ts_event, True, m.payload)
+            for m in make(size)
         ]
-        return (TABLES["trade"], [("MARKET_DATA@1", row) for row in rows]), {}
+        return (TABLES[kind], [("MARKET_DATA@1", row) for row in rows]), {}
 
-    stored = benchmark.pedantic(writer.store, setup=batch, rounds=ROUNDS)
+    def store(*arguments: Any) -> Counter[str]:
+        began = time.process_time()
+        counts = writer.store(*arguments)
+        cpu.append(time.process_time() - began)
+        return counts
+
+    stored = benchmark.pedantic(store, setup=batch, rounds=ROUNDS, warmup_rounds=1)
     assert stored["stored"] == size
     _rate(benchmark, size)
+    benchmark.extra_info["cpu_us_a_row"] = round(sorted(cpu)[len(cpu) // 2] / size * 1e6, 1)
     writer.close()

@@ -299,7 +299,8 @@ struct Rows<'a> {
     data: Vec<Data>,
     /// The rows seen, refused ones too.
     seen: usize,
-    /// Which column came last after each, and first: payloads of one kind have one order of keys.
+    /// Which column came after each the last time, and at the end which came first: payloads of
+    /// one kind have one order of keys.
     follows: Vec<usize>,
 }
 
@@ -307,7 +308,7 @@ impl<'a> Rows<'a> {
     fn new(layout: &'a Layout) -> Rows<'a> {
         let count = layout.columns.len();
         let data = (0..count).map(|_| Data::default()).collect();
-        Rows { layout, data, seen: 0, follows: (0..=count).collect() }
+        Rows { layout, data, seen: 0, follows: (1..=count).chain([0]).collect() }
     }
 
     fn add(&mut self, payload: &[u8]) -> Result<(), Reject> {

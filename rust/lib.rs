@@ -8,6 +8,7 @@
 //! follow?) → [`book`] and [`ladder`] (exact levels, the window known complete) → [`life`] (is a
 //! snapshot due?) → [`encode`] (one JSON row, its subject, the id that names the fact) →
 //! [`cover`] (which time is proven?) → [`session::Batch`]. The only way back is `Batch::requests`.
+//! At the other end of the path the store turns finished rows into a block of [`columns`].
 //!
 //! # Rules
 //! Prices and sizes are integers at a scale, never floats. Time is an argument. Expected trouble is

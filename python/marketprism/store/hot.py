@@ -1,9 +1,9 @@
 """The hot store: from the streams into the tables, each fact once.
 
 The way of a message: the server sends it against a standing request; it waits in the buffer of its
-data type until the linger, the row or the byte bound is reached; it is parsed for four things only
-(its sequence, its id, its time, its closing brace); rows that the table has already are left out;
-the rest is one INSERT per table and day; then the server is told.
+data type until the linger, the row or the byte bound is reached; it is looked at for three things
+(its sequence, its id, its time); rows that the table has already are left out; the rest becomes
+columns and is one INSERT per table and day; then the server is told.
 
 Promises: a message is acknowledged only after its row is in its table, in ``dead_letters`` or in a
 count of the ledger; whatever is killed when, every fact is stored once. Only the store that holds a
