@@ -7,7 +7,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test wheel bench constraints clean needs-rust needs-lints
+.PHONY: help run test chaos chaos-short wheel bench constraints clean needs-rust needs-lints
 MAKEFLAGS += --no-print-directory
 
 VENV := .venv
@@ -26,7 +26,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md LICENSE \
 	$(shell find rust python -name __pycache__ -prune -o ! -name '*.so' -print)
 
 help: ## list the commands
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
 
 run: $(VENV)/.package ## simulated exchanges -> engine -> NATS -> ClickHouse; options in ARGS="..."
 	@exec $(BIN)/marketprism-collect --demo $(ARGS)
@@ -39,6 +39,14 @@ test: $(VENV)/.test $(VENV)/.package needs-lints ## lints, types, Rust and Pytho
 	cargo clippy --locked --quiet --all-targets --all-features -- -D warnings
 	cargo test --locked --quiet
 	$(BIN)/python -m pytest $(ARGS)
+
+# What is said in CHAOS_ONLY, CHAOS_TRIALS, CHAOS_SEED, CHAOS_DIR and CHAOS_FRESH reaches it by the
+# environment; tests/chaos/__main__.py says what each means.
+chaos-short: $(VENV)/.test $(VENV)/.package ## kill and pause every process, then judge (minutes)
+	@PYTHONPATH=tests $(BIN)/python -m chaos short
+
+chaos: $(VENV)/.test $(VENV)/.package ## the same 299 times each, and power cuts (hours; it resumes)
+	@PYTHONPATH=tests $(BIN)/python -m chaos
 
 wheel: $(VENV)/.run ## one abi3 wheel for CPython 3.11 and newer, in dist
 	$(BIN)/maturin build --release --locked --out dist

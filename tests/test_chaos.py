@@ -1,0 +1,166 @@
+"""The bookkeeping of the chaos runs: what is left to do, and that no trouble passes for well.
+
+The runs themselves are ``make chaos-short`` and ``make chaos``.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chaos.__main__ import Request, begun, kept, remaining, requested
+from chaos.report import COUNTS, report, shown
+from chaos.sabotage import PROMISES
+from chaos.trials import GROUP, KILLED, draw
+
+PARTS = ("store", "control", "power")
+WANTED = {"store": 2}
+
+
+def check(**counts: int) -> dict[str, Any]:
+    return {**dict.fromkeys(COUNTS, 0), "sent": 900, "status": 0, "problems": [], **counts}
+
+
+def well() -> dict[str, Any]:
+    """The state of a run in which everything was done and went well."""
+    trial = {"kind": "store", "recovered": True, "down_s": 2.0, "recovery_s": 1.0}
+    return {
+        "seed": "7",
+        "groups": [{"seed": "7/1", "trials": [trial, dict(trial)], "check": check()}],
+        "controls": {
+            promise: {"kills": 6, "as_expected": True, "check": check()} for promise in PROMISES
+        },
+        "power": {"status": 0, "said": "2 passed"},
+    }
+
+
+def test_a_run_that_went_well_is_well() -> None:
+    found = report(well(), WANTED, PARTS)
+    assert found["ok"]
+    assert found["faults"] == []
+    assert found["kinds"]["store"]["recovery_s"] == {"median": 1.0, "worst": 1.0}
+    assert found["totals"]["lost_share_below"] == pytest.approx(3 / 900)
+    assert "NOT WELL" not in shown(found)
+
+
+def not_recovered(state: dict[str, Any]) -> None:
+    state["groups"][0]["trials"][1]["recovered"] = False
+
+
+def never_served(state: dict[str, Any]) -> None:
+    state["groups"][0]["trials"][1] = {"kind": "store", "recovered": False, "problem": "gone"}
+    del state["groups"][0]["check"]
+    state["groups"][0]["problem"] = "gone"
+
+
+def lost(state: dict[str, Any]) -> None:
+    state["groups"][0]["check"] = check(lost=1, status=4)
+
+
+def too_few(state: dict[str, Any]) -> None:
+    state["groups"][0]["trials"].pop()
+
+
+def unnoticed(state: dict[str, Any]) -> None:
+    state["controls"]["skip-to-highest"]["as_expected"] = False
+
+
+def no_control(state: dict[str, Any]) -> None:
+    del state["controls"]["kept"]
+
+
+def no_power(state: dict[str, Any]) -> None:
+    state["power"] = None
+
+
+def power_failed(state: dict[str, Any]) -> None:
+    state["power"]["status"] = 1
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [not_recovered, never_served, lost, too_few, unnoticed, no_control, no_power, power_failed],
+)
+def test_any_trouble_makes_it_not_well(spoil: Callable[[dict[str, Any]], None]) -> None:
+    state = well()
+    spoil(state)
+    found = report(state, WANTED, PARTS)
+    assert not found["ok"]
+    assert found["faults"]
+    assert "NOT WELL" in shown(found)
+
+
+def test_what_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
+    asked = Request(("store", "nats-server"), tmp_path, "", False, {"store": 30, "nats-server": 5})
+    state = begun(asked)
+    seen: Counter[str] = Counter()
+    groups = 0
+    while any(remaining(asked, state).values()):
+        kinds = draw(random.Random(groups), remaining(asked, state))
+        assert 0 < len(kinds) <= GROUP
+        trials = [{"kind": kind, "recovered": True} for kind in kinds]
+        state["groups"].append({"seed": str(groups), "trials": trials, "check": check()})
+        kept(asked, state)
+        again = begun(asked)  # as another process would
+        assert again == state
+        state, groups = again, groups + 1
+        seen.update(kinds)
+    assert seen == asked.wanted
+    assert groups == 2
+
+
+def test_another_seed_needs_a_fresh_start(tmp_path: Path) -> None:
+    asked = Request(("store",), tmp_path, "1", False, {"store": 1})
+    kept(asked, begun(asked))
+    other = Request(("store",), tmp_path, "2", False, {"store": 1})
+    with pytest.raises(SystemExit, match="CHAOS_FRESH"):
+        begun(other)
+    fresh = Request(("store",), tmp_path, "2", True, {"store": 1})
+    assert begun(fresh)["seed"] == "2"
+
+
+def test_the_environment_says_what(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CHAOS_ONLY", "store, pause")
+    monkeypatch.setenv("CHAOS_TRIALS", "12")
+    monkeypatch.setenv("CHAOS_DIR", str(tmp_path))
+    asked = requested(short=False)
+    assert asked.wanted.pop("store") == 12
+    assert set(asked.wanted) == {f"pause {name}" for name in (*KILLED, "venue")}
+    assert set(asked.wanted.values()) == {3}
+    monkeypatch.setenv("CHAOS_ONLY", "stores")
+    with pytest.raises(SystemExit, match="CHAOS_ONLY"):
+        requested(short=False)
+
+
+@pytest.mark.parametrize("promise", PROMISES)
+def test_every_promise_can_still_be_broken(promise: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The methods that sabotage replaces are there, under the names that it knows."""
+    from marketprism.store.hot import Store
+    from marketprism.store.insert import Writer
+
+    owners = {name: dict(vars(owner)) for name, owner in (("Store", Store), ("Writer", Writer))}
+    for name in ("_insert", "_acknowledge"):
+        monkeypatch.setattr(Store, name, owners["Store"][name])
+    monkeypatch.setattr(Writer, "_sequences", owners["Writer"]["_sequences"])
+    broken = PROMISES[promise]
+    if broken is not None:
+        broken()
+    changed = [
+        f"{owner.__name__}.{name}"
+        for owner in (Store, Writer)
+        for name, value in owners[owner.__name__].items()
+        if vars(owner)[name] is not value
+    ]
+    assert (
+        changed
+        == {
+            "kept": [],
+            "ack-before-insert": ["Store._insert", "Store._acknowledge"],
+            "skip-to-highest": ["Writer._sequences"],
+        }[promise]
+    )
