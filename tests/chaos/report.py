@@ -102,6 +102,7 @@ def shown(found: Mapping[str, Any]) -> str:
     for promise, one in found["controls"].items():
         lost = one.get("check", {}).get("lost", "?")
         lines.append(f"control            {promise}: {lost} lost after {one['kills']} kills")
+        lines += [f"note               {promise}: {note}" for note in one.get("notes", [])]
     if found["power"]:
         lines.append(f"power              {found['power']['said']}")
     lines += [f"NOT WELL           {fault}" for fault in found["faults"]]

@@ -11,6 +11,8 @@ again ``ACK_WAIT_SECONDS`` later, behind newer messages: the hardest order that 
 
 from __future__ import annotations
 
+import faulthandler
+import signal
 import sys
 from typing import Any
 
@@ -73,6 +75,7 @@ def main(words: list[str]) -> int:
     """Break what ``words[0]`` names, then run ``marketprism`` with the rest."""
     from marketprism.cli import main as marketprism
 
+    faulthandler.register(signal.SIGUSR1)
     _kept()
     if (broken := PROMISES[words[0]]) is not None:
         broken()

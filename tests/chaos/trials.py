@@ -82,7 +82,9 @@ def judged(chain: Chain, found: dict[str, Any], *, clean: bool) -> dict[str, Any
     counts = found.get("check", {})
     said = ", ".join(f"{counts[word]:,} {word}" for word in COUNTS if word in counts)
     print(f"{found['seed']}: judged: {found.get('problem') or said}", file=sys.stderr)
-    if clean:
+    if chain.notes:
+        found["notes"] = chain.notes
+    if clean and not chain.notes:
         chain.discard()
     else:
         found["kept"] = str(chain.directory)
