@@ -103,6 +103,8 @@ async def collect(settings: Settings, options: Options) -> tuple[int, dict[str, 
     directory = settings.data_dir
     with locked(directory):
         run = time.time_ns()
+        if not settings.nats.url:
+            await _end_stale(directory / "nats")
         ports = choose_ports(options.ports, _ports_needed(settings))
         stop = asyncio.Event()
         async with contextlib.AsyncExitStack() as stack:
@@ -194,6 +196,16 @@ def _marketprism(*words: str) -> list[str]:
     return [sys.executable, "-m", "marketprism", *words]
 
 
+async def _end_stale(home: Path) -> None:
+    """End what a killed run left behind: it holds the directory, and with fixed ports ours."""
+    try:
+        pid = await embedded_nats.end_stale(home)
+    except embedded_nats.NatsServerError as error:
+        raise RunError(str(error)) from error
+    if pid is not None:
+        log.info("ended nats-server %d, which an earlier run left behind", pid)
+
+
 async def _start_nats(
     settings: Settings,
     directory: Path,
@@ -210,16 +222,12 @@ async def _start_nats(
     except embedded_nats.NatsServerError as error:
         raise RunError(str(error)) from error
 
-    async def before() -> None:
-        if (pid := await embedded_nats.end_stale(home)) is not None:
-            log.info("ended nats-server %d, which an earlier run left behind", pid)
-
     async def ready(pid: int) -> None:
         embedded_nats.remember(home, pid)
         await _answers(ports["nats"])
 
     errors = home / "stderr.log"
-    child = Child("nats-server", argv, before=before, ready=ready, errors=errors)
+    child = Child("nats-server", argv, before=lambda: _end_stale(home), ready=ready, errors=errors)
     try:
         await child.start()
     except (ChildError, embedded_nats.NatsServerError) as error:
