@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -48,6 +50,20 @@ def rows(data_dir: Path, query: str) -> list[list[str]]:
     done = marketprism("sql", "--data-dir", data_dir, query)
     assert done.returncode == 0, done.stderr
     return [line.split("\t") for line in done.stdout.splitlines()[1:]]
+
+
+def free_ports(count: int) -> int:
+    """The first of so many free ports in a row."""
+    first = 21_000
+    while True:
+        with contextlib.ExitStack() as stack:
+            try:
+                for port in range(first, first + count):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except OSError:
+                first += count
+            else:
+                return first
 
 
 def write_journal(path: Path, lines: Sequence[tuple[int, str, str, str]]) -> Path:

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from conftest import command, marketprism, recording, rows, summary, write_journal
+from conftest import command, free_ports, marketprism, recording, rows, summary, write_journal
+from marketprism.directory import PORTS
 
 TRADES = "SELECT count(), uniqExact(symbol, market_type, trade_id) FROM marketprism_hot.trades"
 BOOKS = (
@@ -87,6 +88,8 @@ def test_a_recorded_session_is_stored_once_however_often_it_is_replayed(tmp_path
 def test_whatever_is_killed_every_fact_is_stored_once(tmp_path: Path, killed: str) -> None:
     journal = recording("binance_usdm_btcusdt_20240808")
     words = ("collect", "--replay", journal, "--speed", "40", "--data-dir", tmp_path, "--json")
+    # On ports of its own that a second start finds in use as long as the first one's children live.
+    words += ("--ports", str(free_ports(len(PORTS))))
     run = subprocess.Popen(
         command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -38,7 +38,7 @@ from .collect.publish import Publisher, PublishError
 from .collect.rest import Rest, RestError
 from .collect.spool import Spool, SpoolError
 from .config import Exchange, Settings
-from .directory import HOST, RunError, choose_ports, free_port, locked
+from .directory import HOST, RunError, choose_ports, free_port, left_behind, locked
 from .embedded import nats as embedded_nats
 from .embedded.child import Child, ChildError
 from .serve.health import Check, PortInUse, check, serve_health, serve_page
@@ -57,6 +57,7 @@ _STORE_WAIT = 60.0  # seconds that a run with an end waits until all is stored
 # the children.
 _DRAIN = 5.5
 _CHILD_STOP_LATE = 1.0
+_LEFT_BEHIND = 10.0  # seconds that the children of a killed run are given to end
 _FAULTS_DURATION = 120.0  # seconds of a run without an end for which a schedule is drawn
 _LOOK = 0.1  # seconds between looks at whether an end has come
 
@@ -103,6 +104,7 @@ async def collect(settings: Settings, options: Options) -> tuple[int, dict[str, 
     directory = settings.data_dir
     with locked(directory):
         run = time.time_ns()
+        await asyncio.to_thread(psutil.wait_procs, left_behind(directory), _LEFT_BEHIND)
         if not settings.nats.url:
             await _end_stale(directory / "nats")
         ports = choose_ports(options.ports, _ports_needed(settings))

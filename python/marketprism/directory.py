@@ -19,7 +19,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-__all__ = ["HOST", "PORTS", "RunError", "choose_ports", "free_port", "held_by", "locked"]
+import psutil
+
+__all__ = [
+    "HOST",
+    "PORTS",
+    "RunError",
+    "choose_ports",
+    "free_port",
+    "held_by",
+    "left_behind",
+    "locked",
+]
 
 HOST = "127.0.0.1"
 PORTS = {
@@ -92,6 +103,24 @@ def held_by(directory: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return {}
     return said
+
+
+def left_behind(directory: Path) -> list[psutil.Process]:
+    """The children of a run that was killed: they notice, store what they hold, and end. Until then
+    they have their ports. To be asked by whoever holds the lock."""
+    try:
+        said = json.loads((directory / "run.json").read_text(encoding="utf-8"))
+        pids = [int(pid) for pid in said["children"].values() if pid]
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return []
+    found = []
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            one = psutil.Process(pid)
+            # The system may have given the number to somebody else since.
+            if "marketprism" in one.cmdline():
+                found.append(one)
+    return found
 
 
 def choose_ports(option: str, wanted: Sequence[str]) -> dict[str, int]:
