@@ -32,6 +32,7 @@ pytest.importorskip("chdb", reason="the embedded engine is not installed")
 import nats
 from nats.js.errors import NotFoundError
 
+from test_publish import WAIT_SECONDS, publisher, trades
 from test_store import Rig, trade, until
 
 pytestmark = pytest.mark.timeout(300)
@@ -241,11 +242,17 @@ def _listening(port: int) -> Callable[[], bool]:
     return listening
 
 
+@pytest.mark.parametrize("batches", [True, False], ids=["in batches", "one by one"])
 @pytest.mark.parametrize("always", [True, False], ids=["always", "negative control: default"])
-def test_no_acknowledged_message_is_lost_in_a_power_cut(disk: Disk, always: bool) -> None:
+def test_no_acknowledged_message_is_lost_in_a_power_cut(
+    disk: Disk, always: bool, batches: bool
+) -> None:
     running, rig = server(disk, always)
     try:
-        rig.publish([trade(number) for number in range(PUBLISHED)])
+        if batches:
+            asyncio.run(_in_batches(rig))
+        else:
+            rig.publish([trade(number) for number in range(PUBLISHED)])
         disk.cut()
         running.kill()
         running.wait()
@@ -257,6 +264,14 @@ def test_no_acknowledged_message_is_lost_in_a_power_cut(disk: Disk, always: bool
         running.kill()
         running.wait()
     assert (left == PUBLISHED) is always
+
+
+async def _in_batches(rig: Rig) -> None:
+    """As the collector publishes with durability ``power``."""
+    made = await publisher(rig, power=True)
+    await made.publish(trades(range(1, PUBLISHED + 1)))
+    assert await made.drained(WAIT_SECONDS)
+    await made.close()
 
 
 async def _messages(url: str) -> int:

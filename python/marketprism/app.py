@@ -702,8 +702,8 @@ def _checks(state: _Run) -> dict[str, Check]:
             pending=publisher.pending,
         ),
         "spool": check(
-            "degraded" if publisher.spooling else "healthy",
-            publisher.spooling or "not in use",
+            "degraded" if publisher.spooling or publisher.spool.trouble else "healthy",
+            publisher.spool.trouble or publisher.spooling or "not in use",
             rows=publisher.spool.rows,
             bytes=publisher.spool.bytes,
             bytes_max=publisher.spool.bytes_max,

@@ -70,8 +70,10 @@ _PENDING_BYTES = 32 * 1024**2
 _RESENDS_A_SCAN = 256
 _SCAN_EVERY = 0.25
 _BACKOFF_MAX = 30.0
-# A full window that does not move for so long means that NATS is away or full.
-_STALL = 0.5
+# A full window that does not move for so long means that NATS is away or full; until then the
+# sockets are not read. Much shorter, and a server that is busy for a moment turns everybody to the
+# disk, which costs more than sending.
+_STALL = 2.0
 # After an error answer (a full stream) it is given so long before the next fact is tried.
 _REFUSED_PAUSE = 1.0
 # What is not acknowledged by then is copied to disk; a kill of this process costs at most this much
@@ -79,7 +81,7 @@ _REFUSED_PAUSE = 1.0
 # 0.1 s: below that a burst would be written to disk whole, at three times the cost of sending it.
 _COPY_AFTER = 0.2
 _COPY_EVERY = 0.05
-_DRAIN_BATCH = 500
+_DRAIN_BATCH = 1000
 # Begins the last part of the reply subject of a batch; that of a single fact is a number.
 _BATCH = "b"
 
@@ -169,7 +171,7 @@ class Publisher:
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
         self._refused_at = -_REFUSED_PAUSE
-        self._queue_lock = asyncio.Lock()
+        self._enqueuing = 0
         self._queue_some = asyncio.Event()
         self._acked: list[int] = []
         self._waiting = 0  # in the spool's queue and not sent yet
@@ -252,7 +254,8 @@ class Publisher:
             if not self._room.is_set() or not self._connected.is_set() or self.spooling:
                 if not self.spooling and not await self._has_room():
                     self._queue("NATS takes no more" if self.connected else "NATS is away")
-                if self.spooling and await self._enqueue(facts[at:]):
+                if self.spooling:
+                    await self._enqueue(facts[at:])
                     return
             await self._first(subject, message_id, payload, 0)
         await self._send_batches()
@@ -261,8 +264,10 @@ class Publisher:
         size = len(message.payload)
         if size > MESSAGE_BYTES_MAX:
             self.oversize += 1
+            self.lost += 1
             self.last_error = f"{message.message_id}: {size} bytes is more than is published"
             log.error("%s", self.last_error)
+            self._tell("lost", self.last_error, 1, (message.ts_event, message.ts_event))
         return size <= MESSAGE_BYTES_MAX
 
     async def _has_room(self) -> bool:
@@ -314,22 +319,19 @@ class Publisher:
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)
 
-    async def _enqueue(self, facts: list[tuple[str, str, bytes]]) -> bool:
-        """False when the queue ended while we waited for our turn: then they go straight."""
-        async with self._queue_lock:
-            if not self.spooling:
-                return False
-            before = self.spool.conflated
-            ids = await self.spool.put(facts, queue=True)
-            conflated = self.spool.conflated - before
-            self.conflated += conflated
-            self._waiting += sum(1 for one in ids if one) - conflated
+    async def _enqueue(self, facts: list[tuple[str, str, bytes]]) -> None:
+        self._enqueuing += 1
+        try:
+            ids, conflated = await self.spool.put(facts, queue=True)
+        finally:
+            self._enqueuing -= 1
+        self.conflated += conflated
+        self._waiting += sum(1 for one in ids if one) - conflated
         for (subject, message_id, _), taken in zip(facts, ids, strict=True):
             if not taken:
                 self.lost += 1
                 known = self._losses.get(subject, Loss(subject, 0, message_id, message_id))
                 self._losses[subject] = known._replace(facts=known.facts + 1, last=message_id)
-        return True
 
     async def _drain(self) -> None:
         """Sends what waits, in order, whenever NATS takes it; then facts go straight again."""
@@ -342,12 +344,12 @@ class Publisher:
                 if pause > 0:
                     await asyncio.sleep(pause)
                     continue
-                async with self._queue_lock:
-                    some = await self.spool.head(self._after, _DRAIN_BATCH)
-                    if not some:
-                        self._waiting = 0
-                        self.spooling = ""
-                        self._queue_some.clear()
+                some = await self.spool.head(self._after, _DRAIN_BATCH)
+                # Whoever began to put something before this answer came is not finished yet.
+                if not some and not self._enqueuing:
+                    self._waiting = 0
+                    self.spooling = ""
+                    self._queue_some.clear()
                 for fact in some:
                     if not self._room.is_set():
                         await self._send_batches()
@@ -387,7 +389,7 @@ class Publisher:
     async def _copy(self, tokens: list[int]) -> None:
         found = [(token, self._sent[token]) for token in tokens]
         facts = [(sent.subject, sent.message_id, sent.payload) for _, sent in found]
-        ids = await self.spool.put(facts, queue=False)
+        ids, _ = await self.spool.put(facts, queue=False)
         for (token, _), spooled in zip(found, ids, strict=True):
             now = self._sent.get(token)
             if now is None:
@@ -567,7 +569,7 @@ class Publisher:
         Raises ``PublishError`` when NATS does not answer.
         """
         stream = _stream(subject)
-        waiting = await self.spool.last(subject)
+        waiting = self.spool.last(subject)
         if waiting is not None:
             return _told(waiting.message_id, waiting.payload)
         try:

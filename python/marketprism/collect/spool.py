@@ -9,8 +9,9 @@ Two uses of one SQLite file (WAL, group commit, in a thread of its own):
   order book only the newest image waits (the older ones are conflated, and counted); trades and
   everything else are kept one by one.
 
-Promises: a row leaves only by ``forget``; the size is bounded by ``bytes_max``, beyond which
-``put`` says so and the row is not taken. A fact may come out twice: its id is the identity.
+Promises: a row leaves only by ``forget``; the size is bounded by ``bytes_max``, beyond which, or on
+a full disk, ``put`` says so and the row is not taken. A fact may come out twice: its id is the
+identity.
 
 Not here: when to send (``publish``).
 """
@@ -21,8 +22,10 @@ import asyncio
 import logging
 import re
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -41,11 +44,14 @@ CREATE TABLE IF NOT EXISTS facts (
   payload BLOB NOT NULL
 );
 CREATE INDEX IF NOT EXISTS facts_queued ON facts (id) WHERE queued = 1;
-CREATE INDEX IF NOT EXISTS facts_subject ON facts (subject, id);
+CREATE INDEX IF NOT EXISTS facts_books ON facts (subject)
+  WHERE queued = 1 AND substr(subject, 1, 10) = 'orderbook.';
 """
 _TS_EVENT = re.compile(rb'"ts_event":(\d+)')
 # Images are kept one by one until the spool is this full.
 _CONFLATE_ABOVE = 0.5
+# Ids that one statement names.
+_IDS_MAX = 500
 # What a row costs beside its payload, roughly; the bound is on the sum.
 _ROW_BYTES = 160
 
@@ -63,11 +69,20 @@ class Spooled(NamedTuple):
     payload: bytes
 
 
+@dataclass
+class _Put:
+    facts: Sequence[tuple[str, str, bytes]]
+    queue: bool
+    ids: list[int] = field(default_factory=list)
+    conflated: int = 0
+
+
 class Spool:
     """One file. All of it runs in one thread, so calls happen in the order in which they came.
 
     Counters: ``rows`` and ``bytes`` on disk, ``queued`` rows that wait, ``conflated`` images and,
-    since the owner last took them, the first and last of their venue times.
+    since the owner last took them, the first and last of their venue times; ``trouble``: why
+    nothing can be written, empty while it can.
     """
 
     def __init__(self, path: Path, *, bytes_max: int, durable: bool = False) -> None:
@@ -78,7 +93,11 @@ class Spool:
         self.queued = 0
         self.conflated = 0
         self.conflated_times: tuple[int, int] | None = None
+        self.trouble = ""
         self._durable = durable
+        self._last_id = 0
+        self._newest: dict[str, Spooled] = {}
+        self._puts: deque[_Put] = deque()
         self._db: sqlite3.Connection | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
 
@@ -92,13 +111,19 @@ class Spool:
                 "(what waits in it is then not published)"
             ) from error
 
-    async def put(self, facts: Sequence[tuple[str, str, bytes]], *, queue: bool) -> list[int]:
-        """Keeps (subject, message id, payload); one commit. Returns their ids, 0 where not taken.
+    async def put(
+        self, facts: Sequence[tuple[str, str, bytes]], *, queue: bool
+    ) -> tuple[list[int], int]:
+        """Keeps (subject, message id, payload). Returns their ids, 0 where not taken, and how many
+        images went for it.
 
         ``queue``: they wait to be sent; above half of the bound an order book's older image goes
-        when a newer one comes.
+        when a newer one comes. All calls that wait at the same time are one commit.
         """
-        return await self._run(lambda: self._put(facts, queue))
+        put = _Put(facts, queue)
+        self._puts.append(put)
+        await self._run(self._put_waiting)
+        return put.ids, put.conflated
 
     async def head(self, after: int, count: int) -> list[Spooled]:
         """The next facts of the queue behind ``after``, in order."""
@@ -114,9 +139,9 @@ class Spool:
         if gone:
             await self._run(lambda: self._forget(gone))
 
-    async def last(self, subject: str) -> Spooled | None:
-        """The newest fact of a subject."""
-        return await self._run(lambda: self._last(subject))
+    def last(self, subject: str) -> Spooled | None:
+        """The newest fact of a subject as it was at ``open``."""
+        return self._newest.get(subject)
 
     async def close(self) -> None:
         """Closes the file; what is in it stays for the next start."""
@@ -138,6 +163,10 @@ class Spool:
         db.executescript(_SCHEMA)
         self._db = db
         self._measure()
+        newest = db.execute(
+            "SELECT max(id), subject, message_id, payload FROM facts GROUP BY subject"
+        )
+        self._newest = {row[1]: Spooled(*row) for row in newest}
 
     def _measure(self) -> None:
         rows, size, queued = self._one(
@@ -145,38 +174,69 @@ class Spool:
             "coalesce(sum(queued), 0) FROM facts"
         )
         self.rows, self.bytes, self.queued = rows, size, queued
+        given = self._one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'facts'")
+        self._last_id = given[0]
 
     def _one(self, sql: str, values: Sequence[Any] = ()) -> tuple[Any, ...]:
         assert self._db is not None, "the spool is not open"
         row: tuple[Any, ...] = self._db.execute(sql, values).fetchone()
         return row
 
-    def _put(self, facts: Sequence[tuple[str, str, bytes]], queue: bool) -> list[int]:
+    def _put_waiting(self) -> None:
+        """Everything that waits to be put, in one commit; for those who come later it is done."""
         assert self._db is not None, "the spool is not open"
-        ids: list[int] = []
-        self._db.execute("BEGIN")
-        for subject, message_id, payload in facts:
+        waiting = []
+        while self._puts:
+            waiting.append(self._puts.popleft())
+        if not waiting:
+            return
+        try:
+            self._db.execute("BEGIN")
+            for put in waiting:
+                self._put(put)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            # Most likely the disk is full: nothing of it was taken.
+            if not self.trouble:
+                log.error("%s: nothing can be written: %s", self.path, error)
+            self.trouble = str(error)
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            for put in waiting:
+                put.ids, put.conflated = [0] * len(put.facts), 0
+            self._measure()
+        else:
+            self.trouble = ""
+
+    def _put(self, put: _Put) -> None:
+        assert self._db is not None, "the spool is not open"
+        rows = []
+        before = self.conflated
+        for subject, message_id, payload in put.facts:
             size = len(payload) + _ROW_BYTES
-            if queue and self.bytes > self.bytes_max * _CONFLATE_ABOVE and _is_book(subject):
+            if put.queue and self.bytes > self.bytes_max * _CONFLATE_ABOVE and _is_book(subject):
                 self._conflate(subject)
             if self.bytes + size > self.bytes_max:
-                ids.append(0)
+                put.ids.append(0)
                 continue
-            cursor = self._db.execute(
-                "INSERT INTO facts (queued, subject, message_id, payload) VALUES (?, ?, ?, ?)",
-                (int(queue), subject, message_id, payload),
-            )
-            ids.append(int(cursor.lastrowid or 0))
+            self._last_id += 1
+            put.ids.append(self._last_id)
+            rows.append((self._last_id, int(put.queue), subject, message_id, payload))
             self.rows += 1
             self.bytes += size
-            self.queued += int(queue)
-        self._db.execute("COMMIT")
-        return ids
+            self.queued += int(put.queue)
+        self._db.executemany(
+            "INSERT INTO facts (id, queued, subject, message_id, payload) VALUES (?, ?, ?, ?, ?)",
+            rows,
+        )
+        put.conflated = self.conflated - before
 
     def _conflate(self, subject: str) -> None:
         assert self._db is not None, "the spool is not open"
         older = self._db.execute(
-            "DELETE FROM facts WHERE queued = 1 AND subject = ? RETURNING payload", (subject,)
+            "DELETE FROM facts WHERE queued = 1 AND substr(subject, 1, 10) = 'orderbook.' "
+            "AND subject = ? RETURNING payload",
+            (subject,),
         ).fetchall()
         self.rows -= len(older)
         self.queued -= len(older)
@@ -206,24 +266,19 @@ class Spool:
     def _forget(self, ids: list[int]) -> None:
         assert self._db is not None, "the spool is not open"
         self._db.execute("BEGIN")
-        for one in ids:
-            gone = self._db.execute(
-                "DELETE FROM facts WHERE id = ? RETURNING queued, length(payload)", (one,)
-            ).fetchone()
-            if gone:
-                self.rows -= 1
-                self.queued -= gone[0]
-                self.bytes -= gone[1] + _ROW_BYTES
+        for start in range(0, len(ids), _IDS_MAX):
+            some = ids[start : start + _IDS_MAX]
+            which = f"FROM facts WHERE id IN ({', '.join('?' * len(some))})"
+            rows, size, queued = self._one(
+                f"SELECT count(*), coalesce(sum(length(payload) + {_ROW_BYTES}), 0), "
+                f"coalesce(sum(queued), 0) {which}",
+                some,
+            )
+            self._db.execute(f"DELETE {which}", some)
+            self.rows -= rows
+            self.bytes -= size
+            self.queued -= queued
         self._db.execute("COMMIT")
-
-    def _last(self, subject: str) -> Spooled | None:
-        assert self._db is not None, "the spool is not open"
-        row = self._db.execute(
-            "SELECT id, subject, message_id, payload FROM facts WHERE subject = ? "
-            "ORDER BY id DESC LIMIT 1",
-            (subject,),
-        ).fetchone()
-        return Spooled(*row) if row else None
 
     def _close(self) -> None:
         if self._db is not None:

@@ -39,6 +39,10 @@ FULL_ABOVE = 0.90
 # the stream has it.
 _KEPT = 0.10
 
+# At most so many messages a look: while the server purges it answers nobody, a few seconds for a
+# million of them (measured), and a publisher that hears nothing for so long turns to its spool.
+PURGE_MESSAGES = 50_000
+
 AGE_ABOVE = 0.80
 _AGE_BELOW = 0.50
 _NO_MESSAGE = 10037
@@ -135,8 +139,9 @@ class Retention:
     async def _purge(self, state: Mapping[str, Any], floor: int) -> None:
         messages = int(state["messages"])
         kept = int(messages * _KEPT * self._max_bytes / self._bytes)
-        upto = min(floor, int(state["last_seq"]) - kept)
-        if upto < int(state["first_seq"]):
+        first = int(state["first_seq"])
+        upto = min(floor, int(state["last_seq"]) - kept, first + PURGE_MESSAGES)
+        if upto < first:
             return
         # ``seq`` names the first message that stays.
         body = orjson.dumps({"seq": upto + 1})
