@@ -268,7 +268,8 @@ def test_no_acknowledged_message_is_lost_in_a_power_cut(
 
 async def _in_batches(rig: Rig) -> None:
     """As the collector publishes with durability ``power``."""
-    made = await publisher(rig, power=True)
+    small = [f"nats.streams.{name}.max_bytes=64MiB" for name in ("MARKET_DATA", "ORDERBOOK_SNAP")]
+    made = await publisher(rig, *small, power=True)
     await made.publish(trades(range(1, PUBLISHED + 1)))
     assert await made.drained(WAIT_SECONDS)
     await made.close()

@@ -211,8 +211,9 @@ class Publisher:
                     batched.add(name)
         except (NatsError, OSError, TimeoutError) as error:
             raise PublishError(
-                f"{_plain(self.url)}: {_reason(error)}; JetStream must be on and the user allowed "
-                "to create streams"
+                f"{_plain(self.url)}: {_reason(error)}; JetStream must be on, the user allowed to "
+                "create streams, and its disk (and max_file_store) have room for "
+                "nats.streams.*.max_bytes of both"
             ) from error
         self._batches = Batches(frozenset(batched))
         self._waiting = self.spool.queued
