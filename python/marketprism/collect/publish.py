@@ -249,8 +249,11 @@ class Publisher:
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Sends, or spools while NATS is away. Returns before the acknowledgements."""
-        facts = [(m.subject, m.message_id, m.payload) for m in messages if self._fits(m)]
+        facts = [(m.subject, m.message_id, m.payload) for m in messages]
+        if any(len(payload) > MESSAGE_BYTES_MAX for _, _, payload in facts):
+            facts = [fact for fact in facts if self._fits(*fact)]
         self.published += len(facts)
+        now = time.monotonic()
         for at, (subject, message_id, payload) in enumerate(facts):
             if not self._room.is_set() or not self._connected.is_set() or self.spooling:
                 if not self.spooling and not await self._has_room():
@@ -258,17 +261,18 @@ class Publisher:
                 if self.spooling:
                     await self._enqueue(facts[at:])
                     return
-            await self._first(subject, message_id, payload, 0)
+                now = time.monotonic()
+            await self._first(subject, message_id, payload, 0, now)
         await self._send_batches()
 
-    def _fits(self, message: Message) -> bool:
-        size = len(message.payload)
+    def _fits(self, _: str, message_id: str, payload: bytes) -> bool:
+        size = len(payload)
         if size > MESSAGE_BYTES_MAX:
             self.oversize += 1
             self.lost += 1
-            self.last_error = f"{message.message_id}: {size} bytes is more than is published"
+            self.last_error = f"{message_id}: {size} bytes is more than is published"
             log.error("%s", self.last_error)
-            self._tell("lost", self.last_error, 1, (message.ts_event, message.ts_event))
+            self._tell("lost", self.last_error, 1)
         return size <= MESSAGE_BYTES_MAX
 
     async def _has_room(self) -> bool:
@@ -284,19 +288,23 @@ class Publisher:
                 return False
         return True
 
-    async def _first(self, subject: str, message_id: str, payload: bytes, spooled: int) -> None:
+    async def _first(
+        self, subject: str, message_id: str, payload: bytes, spooled: int, now: float
+    ) -> None:
+        settings = self.settings
         token = self._token = self._token + 1
-        now = time.monotonic()
-        due = now + self.settings.ack_timeout
-        sent = self._sent[token] = _Sent(subject, payload, message_id, now, due, 1, spooled)
+        sent = _Sent(subject, payload, message_id, now, now + settings.ack_timeout, 1, spooled)
+        self._sent[token] = sent
         self._bytes += len(payload)
         self._empty.clear()
         if (
-            len(self._sent) >= self.settings.publish_window
-            or self._bytes >= self.settings.publish_window_bytes
+            len(self._sent) >= settings.publish_window
+            or self._bytes >= settings.publish_window_bytes
         ):
             self._room.clear()
-        if not self._batches.add(_stream(subject), token, message_id, len(payload)):
+        if not self.power or not self._batches.add(
+            _stream(subject), token, message_id, len(payload)
+        ):
             await self._send(token, sent)
 
     # --- the spool ------------------------------------------------------------------------------
@@ -355,7 +363,8 @@ class Publisher:
                     if not self._room.is_set():
                         await self._send_batches()
                         await self._room.wait()
-                    await self._first(fact.subject, fact.message_id, fact.payload, fact.id)
+                    now = time.monotonic()
+                    await self._first(fact.subject, fact.message_id, fact.payload, fact.id, now)
                     self._waiting -= 1
                     self._after = fact.id
                 await self._send_batches()
