@@ -57,7 +57,10 @@ class Ledger:
         exchange: str | None = None,
         cause: str | None = None,
         detail: str | None = None,
+        data_type: str | None = None,
         count: int | None = None,
+        from_id: int | None = None,
+        to_id: int | None = None,
         from_ts: int | None = None,
         to_ts: int | None = None,
     ) -> None:
@@ -72,7 +75,10 @@ class Ledger:
             exchange=exchange,
             cause=cause,
             detail=detail,
+            data_type=data_type,
             count=count,
+            from_id=from_id,
+            to_id=to_id,
             from_ts=from_ts,
             to_ts=to_ts,
         )
@@ -95,12 +101,8 @@ class Ledger:
             await self.dead_letter(origin, fault.detail, where, fault.frame, exchange)
             return
         event, cause = _EVENTS.get(fault.label, (fault.label, None))
-        message = ledger_message(
+        await self.write(
             event,
-            collector=self.collector,
-            run=self.run,
-            n=self._next(),
-            ts=time.time_ns(),
             instrument=fault.instrument,
             exchange=exchange,
             cause=cause,
@@ -111,26 +113,20 @@ class Ledger:
             from_ts=fault.from_ts,
             to_ts=fault.to_ts,
         )
-        await self._publisher.publish([message])
 
     async def covered(self, covered: Covered) -> None:
         """Positive evidence: from when to when, by the venue's time, a stream is all there."""
-        message = ledger_message(
+        await self.write(
             "covered",
-            collector=self.collector,
-            run=self.run,
-            n=self._next(),
-            ts=time.time_ns(),
             instrument=covered.instrument,
             cause=covered.cause,
             data_type=covered.data_type,
+            count=covered.count,
             from_id=covered.from_id,
             to_id=covered.to_id,
             from_ts=covered.from_ts,
             to_ts=covered.to_ts,
-            count=covered.count,
         )
-        await self._publisher.publish([message])
 
     def _account(self, fault: Fault) -> None:
         """A book's gap is over when the book is live again; what it missed cannot be had any more.
