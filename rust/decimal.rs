@@ -7,6 +7,8 @@
 //! # Not here
 //! Which scale an instrument uses: `book` learns it from what the venue sends.
 
+use std::borrow::Cow;
+
 /// Ten to the power of the index; the largest that an `i64` holds is 10^18.
 pub const POW10: [i64; 19] = {
     let mut table = [1i64; 19];
@@ -139,6 +141,17 @@ impl Decimal {
         Some(Decimal { mantissa: base.mantissa, scale: scale as u8, digits: scale as u8 })
     }
 
+    /// The exact product; `None` when it does not fit.
+    pub fn times(self, other: Decimal) -> Option<Decimal> {
+        let mut mantissa = self.mantissa.checked_mul(other.mantissa)?;
+        let mut scale = self.scale + other.scale;
+        while scale > 0 && mantissa % 10 == 0 {
+            mantissa /= 10;
+            scale -= 1;
+        }
+        (scale <= SCALE_MAX).then_some(Decimal { mantissa, scale, digits: scale })
+    }
+
     /// The mantissa at a scale at least as large as its own; `None` when it does not fit.
     #[inline]
     pub fn at(self, scale: u8) -> Option<i64> {
@@ -191,6 +204,58 @@ fn scan_long(text: &[u8]) -> Option<(i128, usize)> {
     let missing = u32::from(SCALE_MAX) - fraction.unwrap_or(0);
     value = value.checked_mul(10i128.pow(missing))?;
     Some((if negative { -value } else { value }, at))
+}
+
+/// Integer and fraction digits that a text may have to be taken for a number at all: more than any
+/// table holds, and few enough that no exponent writes out a page of zeros.
+const PLAIN_MAX: usize = 76;
+
+/// The text itself when it is a plain decimal (`[-]digits[.digits]`), or the same number written
+/// out when it has an exponent. `None` for anything else: no size, no price, no rate.
+pub fn plain(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    let body = text.strip_prefix('-').unwrap_or(&text);
+    let whole = body.bytes().take_while(u8::is_ascii_digit).count();
+    let rest = &body[whole..];
+    let fraction = rest.strip_prefix('.');
+    let places = fraction.map_or(0, |f| f.bytes().take_while(u8::is_ascii_digit).count());
+    let read = whole + fraction.map_or(0, |_| places + 1);
+    if whole == 0 || whole + places > PLAIN_MAX || (fraction.is_some() && places == 0) {
+        return None;
+    }
+    if read == body.len() {
+        return Some(text);
+    }
+    let exponent = body[read..].strip_prefix(['e', 'E'])?.parse::<i16>().ok()?;
+    let mantissa = &text[..text.len() - body.len() + read];
+    shifted(mantissa, exponent).map(Cow::Owned)
+}
+
+/// A plain decimal times ten to the power of `by`, exactly: its point moves. `None` when that takes
+/// more digits than a number may have.
+pub fn shifted(plain: &str, by: i16) -> Option<String> {
+    let (sign, body) = plain.strip_prefix('-').map_or(("", plain), |body| ("-", body));
+    let (whole, fraction) = body.split_once('.').unwrap_or((body, ""));
+    let digits = format!("{whole}{fraction}");
+    let point = i32::try_from(whole.len()).ok()? + i32::from(by);
+    let length = i32::try_from(digits.len()).ok()?;
+    if point.max(length) - point.min(0) > i32::try_from(PLAIN_MAX).ok()? {
+        return None;
+    }
+    let zeros = |n: i32| "0".repeat(usize::try_from(n).unwrap_or(0));
+    let (whole, fraction) = if point <= 0 {
+        ("0".to_owned(), zeros(-point) + &digits)
+    } else if point >= length {
+        (digits + &zeros(point - length), String::new())
+    } else {
+        let (whole, fraction) = digits.split_at(usize::try_from(point).ok()?);
+        (whole.to_owned(), fraction.to_owned())
+    };
+    let whole = match whole.trim_start_matches('0') {
+        "" => "0",
+        whole => whole,
+    };
+    let dot = if fraction.is_empty() { "" } else { "." };
+    Some(format!("{sign}{whole}{dot}{fraction}"))
 }
 
 #[inline(always)]
@@ -332,6 +397,37 @@ fn write_wide(out: &mut Vec<u8>, mut mantissa: i128, mut scale: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn plain_takes_numbers_and_writes_exponents_out() {
+        let written = |text: &'static str| plain(text.into()).map(Cow::into_owned);
+        for (text, wanted) in [
+            ("42500.0", "42500.0"),
+            ("-0.5", "-0.5"),
+            ("1e-05", "0.00001"),
+            ("-1.2041149152542373e-7", "-0.00000012041149152542373"),
+            ("4.25E3", "4250"),
+            ("4.2501e+2", "425.01"),
+            ("123562.1205163528751467", "123562.1205163528751467"),
+            ("0e5", "0"),
+        ] {
+            assert_eq!(written(text).as_deref(), Some(wanted), "{text}");
+        }
+        for text in ["", "-", ".5", "5.", "NaN", "∞", "-∞", "1e", "1e999", "1e-99", "0x1", " 1"] {
+            assert_eq!(written(text), None, "{text}");
+        }
+        assert_eq!(plain("9".repeat(77).into()), None);
+        assert_eq!(shifted("0.7437", 2).as_deref(), Some("74.37"));
+        assert_eq!(shifted("1.2", 2).as_deref(), Some("120"));
+    }
+
+    #[test]
+    fn multipliers_multiply_exactly() {
+        let of = |text: &str| Decimal::parse(text.as_bytes()).unwrap();
+        assert_eq!(of("1").times(of("0.01")), Some(of("0.01")));
+        assert_eq!(of("0.1").times(of("10")).map(|d| (d.mantissa, d.scale)), Some((1, 0)));
+        assert_eq!(of("9000000000000000000").times(of("9")), None);
+    }
     use proptest::prelude::*;
 
     fn round_trip(text: &str) -> String {

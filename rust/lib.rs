@@ -20,17 +20,18 @@
 
 #![forbid(unsafe_code)]
 
-pub mod book;
-pub mod columns;
-pub mod cover;
+// TEMP pub mod book;
+// TEMP pub mod columns;
+// TEMP pub mod cover;
 pub mod decimal;
-pub mod encode;
+// TEMP pub mod encode;
 pub mod event;
 pub mod fault;
 pub mod instrument;
-pub mod ladder;
-pub mod life;
+pub mod json;
+// TEMP pub mod ladder;
+// TEMP pub mod life;
 #[cfg(feature = "python")]
 mod python;
-pub mod session;
+// TEMP pub mod session;
 pub mod venue;

@@ -49,7 +49,7 @@ pub fn instruments(section: Section, body: &[u8]) -> Result<Vec<Instrument>, Box
         let contract = listed
             .contract_size
             .and_then(|raw| Decimal::parse(raw.get().as_bytes()))
-            .map(|multiplier| Contract { multiplier, currency: "USD".into() });
+            .map(|multiplier| Contract { multiplier, currency: "USD".into(), inverse: true });
         let dated = !listed.contract_type.contains("PERPETUAL");
         found.push(instrument(section, &listed.symbol, symbol, dated, contract));
     }
@@ -73,7 +73,7 @@ fn instrument(
     };
     let unit = match section {
         Section::BinanceCoinm => QuantityUnit::Contract,
-        Section::BinanceSpot | Section::BinanceUsdm => QuantityUnit::Base,
+        _ => QuantityUnit::Base,
     };
     Instrument {
         section,
@@ -82,6 +82,7 @@ fn instrument(
         native: native.into(),
         unit,
         contract,
+        listing: None,
     }
 }
 

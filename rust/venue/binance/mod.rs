@@ -11,8 +11,10 @@
 
 use crate::decimal::Decimal;
 use crate::event::{
-    Continuity, Cursor, DeltaHead, Frame, Levels, SeedHead, Side, Times, Trade, Update,
+    Asked, Checksum, Continuity, Cursor, DeltaHead, Event, Events, Flags, ImageHead, Levels, Side,
+    Times, Trade, TradeId, Update,
 };
+use crate::instrument::Section;
 
 mod list;
 mod wire;
@@ -65,23 +67,38 @@ pub fn futures_continuity(cursor: Cursor, delta: DeltaHead) -> Continuity {
 
 /// Reads a frame, combined (`{"stream":…,"data":…}`) or raw.
 #[inline]
-pub fn decode<'f>(frame: &'f [u8], levels: &mut Levels) -> Result<Frame<'f>, Box<str>> {
+pub fn decode<'f>(
+    _section: Section,
+    frame: &'f [u8],
+    levels: &mut Levels,
+) -> Result<Events<'f>, Box<str>> {
     levels.clear();
     let mut fields = Fields::default();
     read(frame, &mut fields, levels)?;
-    fields.finish()
+    fields.finish().map(Events::One)
+}
+
+/// Reads any other REST body.
+pub fn answer<'f>(
+    _section: Section,
+    asked: &'f Asked,
+    _body: &'f [u8],
+) -> Result<Events<'f>, Box<str>> {
+    Err(format!("{} is no path that is known", asked.path).into())
 }
 
 /// Reads a REST depth body: `lastUpdateId`, `bids`, `asks`; or the venue's error body.
-pub fn decode_seed(body: &[u8], levels: &mut Levels) -> Result<SeedHead, Box<str>> {
+pub fn decode_seed(body: &[u8], levels: &mut Levels) -> Result<ImageHead, Box<str>> {
     levels.clear();
     let mut fields = Fields::default();
     read(body, &mut fields, levels)?;
     match fields.last_update_id {
-        Some(last) if fields.depth() => Ok(SeedHead {
+        Some(last) if fields.depth() => Ok(ImageHead {
             last,
             bids_cut: SEED_LIMITS.contains(&levels.bids.len()),
             asks_cut: SEED_LIMITS.contains(&levels.asks.len()),
+            numbered: true,
+            ..ImageHead::default()
         }),
         _ => Err(match fields.refusal() {
             Some(reason) => reason,
@@ -91,7 +108,7 @@ pub fn decode_seed(body: &[u8], levels: &mut Levels) -> Result<SeedHead, Box<str
 }
 
 impl<'f> Fields<'f> {
-    fn finish(self) -> Result<Frame<'f>, Box<str>> {
+    fn finish(self) -> Result<Event<'f>, Box<str>> {
         let (times, update) = match self.event.as_ref() {
             "depthUpdate" if partial_depth(&self.stream) => self.ignored("partial_depth"),
             // Retail price improvement orders are a book of their own: PROTOCOLS 2.2.
@@ -106,7 +123,7 @@ impl<'f> Fields<'f> {
                 None => (Times::default(), Update::Unknown(event.into())),
             },
         };
-        Ok(Frame { native: self.symbol, times, update })
+        Ok(Event::new(self.symbol, times, update))
     }
 
     /// Messages without an `e`: spot bookTicker and partial depth, arrays, answers, errors.
@@ -160,7 +177,9 @@ impl<'f> Fields<'f> {
         if self.symbol.is_empty() {
             return Err("a depthUpdate needs s".into());
         }
-        let head = DeltaHead { first, last, previous: self.previous };
+        let previous = self.previous;
+        let head =
+            DeltaHead { first, last, previous, numbered: true, checksum: Checksum::Absent };
         Ok((self.engine_times()?, Update::Delta(head)))
     }
 
@@ -179,17 +198,19 @@ impl<'f> Fields<'f> {
             }
         }
         let trade = Trade {
-            id,
+            id: TradeId::Number(id),
+            places: Some((id, id)),
+            placed_apart: false,
             aggregated,
-            first_id: self.from.filter(|_| aggregated),
-            last_id: self.to.filter(|_| aggregated),
+            merged: self.from.zip(self.to).filter(|_| aggregated),
+            quantity_without_rpi: None,
             price: price.clone(),
             quantity: quantity.clone(),
             side: if buyer_is_maker { Side::Sell } else { Side::Buy },
-            flag: match self.execution.as_ref() {
-                "INSURANCE_FUND" => Some("insurance"),
-                "ADL" => Some("adl"),
-                _ => None,
+            flags: match self.execution.as_ref() {
+                "INSURANCE_FUND" => Flags::INSURANCE,
+                "ADL" => Flags::ADL,
+                _ => Flags::NONE,
             },
         };
         Ok((self.engine_times()?, Update::Trade(trade)))
@@ -234,11 +255,11 @@ mod tests {
     use super::*;
 
     fn cursor(last: u64, fresh: bool) -> Cursor {
-        Cursor { last, fresh }
+        Cursor { last, numbered: true, fresh }
     }
 
     fn delta(first: u64, last: u64, previous: Option<u64>) -> DeltaHead {
-        DeltaHead { first, last, previous }
+        DeltaHead { first, last, previous, numbered: true, checksum: Checksum::Absent }
     }
 
     #[test]
@@ -277,15 +298,19 @@ mod tests {
         assert_eq!(verdict(190, 200, 180), Continuity::Gap { expected: 160 });
     }
 
-    fn decoded(text: &str) -> Result<Frame<'_>, Box<str>> {
-        decode(text.as_bytes(), &mut Levels::default())
+    fn decoded(text: &str) -> Result<Event<'_>, Box<str>> {
+        match decode(Section::BinanceSpot, text.as_bytes(), &mut Levels::default())? {
+            Events::One(event) => Ok(event),
+            Events::Many(_) => panic!("more than one"),
+        }
     }
 
     #[test]
     fn reads_a_delta_with_its_members_in_any_order() {
         let mut levels = Levels::default();
         let text = r#"{"data":{"a":[["0.0026","100"]],"u":160,"b":[["0.0024","10"],["0.0023","0"]],"E":1672515782136,"U":157,"s":"BNBBTC","e":"depthUpdate","new":{"x":[1]}},"stream":"bnbbtc@depth@100ms"}"#;
-        let frame = decode(text.as_bytes(), &mut levels).unwrap();
+        let events = decode(Section::BinanceSpot, text.as_bytes(), &mut levels).unwrap();
+        let Events::One(frame) = events else { panic!("more than one") };
         assert_eq!(frame.native, "BNBBTC");
         assert_eq!(frame.update, Update::Delta(delta(157, 160, None)));
         assert_eq!(frame.times, Times { event: Some(1_672_515_782_136_000_000), sent: None });
@@ -298,8 +323,8 @@ mod tests {
         assert_eq!(frame.times.event, Some(123_456_785_000_000));
         assert_eq!(frame.times.sent, Some(123_456_789_000_000));
         let Update::Trade(trade) = frame.update else { panic!("not a trade") };
-        assert_eq!((trade.id, trade.aggregated, trade.side), (5_933_014, true, Side::Sell));
-        assert_eq!((trade.first_id, trade.last_id), (Some(100), Some(105)));
+        assert_eq!((trade.places, trade.aggregated), (Some((5_933_014, 5_933_014)), true));
+        assert_eq!((trade.side, trade.merged), (Side::Sell, Some((100, 105))));
     }
 
     #[test]
@@ -370,7 +395,7 @@ mod tests {
         let body =
             format!("{{\"lastUpdateId\":7,\"bids\":[{}],\"asks\":[{}]}}", side(100), side(99));
         let head = decode_seed(body.as_bytes(), &mut levels).unwrap();
-        assert_eq!(head, SeedHead { last: 7, bids_cut: true, asks_cut: false });
+        assert_eq!((head.last, head.bids_cut, head.asks_cut), (7, true, false));
         let error =
             decode_seed(br#"{"code":-1121,"msg":"Invalid symbol."}"#, &mut levels).unwrap_err();
         assert_eq!(&*error, "-1121 Invalid symbol.");

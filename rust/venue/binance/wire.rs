@@ -16,8 +16,8 @@ use serde::Deserialize;
 
 use sonic_rs::LazyValue;
 
-use crate::decimal::Decimal;
 use crate::event::Levels;
+use crate::json::{self, scalar, Scalar};
 
 /// The members that were there. Absent texts are empty.
 #[derive(Default)]
@@ -47,12 +47,6 @@ pub(super) struct Fields<'f> {
     pub(super) asks: bool,
 }
 
-/// Deeper than anything that a venue sends.
-const NESTING_MAX: usize = 64;
-/// The library descends a call a level, which this many levels cannot exhaust: a message that is
-/// not longer needs no look.
-const NESTING_SAFE: usize = 4096;
-
 /// Reads a whole message; levels are appended to `levels`.
 #[inline]
 pub(super) fn read<'f>(
@@ -60,35 +54,12 @@ pub(super) fn read<'f>(
     fields: &mut Fields<'f>,
     levels: &mut Levels,
 ) -> Result<(), Box<str>> {
-    if bytes.len() > NESTING_SAFE && nesting(bytes) > NESTING_MAX {
-        return Err(format!("nested deeper than {NESTING_MAX} levels").into());
-    }
-    let mut json = sonic_rs::Deserializer::from_slice(bytes);
+    json::bounded(bytes)?;
+    let mut reader = sonic_rs::Deserializer::from_slice(bytes);
     FieldsSeed { fields, levels, inner: false }
-        .deserialize(&mut json)
-        .and_then(|()| json.end())
-        .map_err(|error| error.to_string().lines().next().unwrap_or_default().into())
-}
-
-/// How deep the brackets outside of texts go.
-fn nesting(bytes: &[u8]) -> usize {
-    let (mut depth, mut deepest, mut text) = (0usize, 0, false);
-    let mut bytes = bytes.iter();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'\\' if text => {
-                bytes.next();
-            }
-            b'"' => text = !text,
-            b'[' | b'{' if !text => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b']' | b'}' if !text => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
+        .deserialize(&mut reader)
+        .and_then(|()| reader.end())
+        .map_err(|error| json::first_line(&error))
 }
 
 struct FieldsSeed<'a, 'f> {
@@ -132,8 +103,8 @@ impl<'de> Visitor<'de> for FieldsSeed<'_, 'de> {
             // The library finds where a value ends, however deep it is, and that it is JSON.
             let value: LazyValue = map.next_value()?;
             match key {
-                Key::Bids => fields.bids |= side(&value, &mut levels.bids)?.is_ok(),
-                Key::Asks => match side(&value, &mut levels.asks)? {
+                Key::Bids => fields.bids |= json::levels(&value, &mut levels.bids)?.is_ok(),
+                Key::Asks => match json::levels(&value, &mut levels.asks)? {
                     Ok(()) => fields.asks = true,
                     Err(other) => fields.aggregate = other.parse().ok(),
                 },
@@ -253,137 +224,5 @@ impl<'de> Deserialize<'de> for Key {
             }
         }
         deserializer.deserialize_str(KeyVisitor)
-    }
-}
-
-enum Scalar<'f> {
-    Text(Cow<'f, str>),
-    Uint(u64),
-    Negative(i64),
-    Bool(bool),
-    Other,
-}
-
-/// What a value is, from its raw JSON.
-#[inline]
-fn scalar(raw: Cow<'_, str>) -> Scalar<'_> {
-    match raw.as_bytes() {
-        [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => Scalar::Text(match raw {
-            Cow::Borrowed(raw) => Cow::Borrowed(&raw[1..raw.len() - 1]),
-            Cow::Owned(raw) => Cow::Owned(raw[1..raw.len() - 1].to_owned()),
-        }),
-        [b'"', ..] => match sonic_rs::from_str::<String>(&raw) {
-            Ok(text) => Scalar::Text(Cow::Owned(text)),
-            Err(_) => Scalar::Other,
-        },
-        [b'0'..=b'9', ..] => raw.parse().map_or(Scalar::Other, Scalar::Uint),
-        [b'-', ..] => raw.parse().map_or(Scalar::Other, Scalar::Negative),
-        b"true" => Scalar::Bool(true),
-        b"false" => Scalar::Bool(false),
-        _ => Scalar::Other,
-    }
-}
-
-/// Appends `[["price","size"],…]`; the text of anything else is given back: in other events the
-/// same letter holds a text or a number.
-///
-/// The library has found where the value ends and that it is JSON. Levels in the shape that the
-/// venue sends are then read in one pass over their digits; whatever looks different (spaces, a
-/// third element, an exponent) goes to the library element by element.
-#[inline]
-fn side<'a, E: serde::de::Error>(
-    value: &'a LazyValue<'_>,
-    out: &mut Vec<(Decimal, Decimal)>,
-) -> Result<Result<(), &'a str>, E> {
-    let raw = value.as_raw_str();
-    if !raw.starts_with('[') {
-        return Ok(Err(raw));
-    }
-    let start = out.len();
-    if plain_levels(raw.as_bytes(), out).is_none() {
-        out.truncate(start);
-        let pairs: Vec<LevelPair> = sonic_rs::from_str(raw).map_err(first_line)?;
-        out.extend(pairs.into_iter().map(|pair| (pair.0, pair.1)));
-    }
-    Ok(Ok(()))
-}
-
-fn first_line<E: serde::de::Error>(error: sonic_rs::Error) -> E {
-    E::custom(error.to_string().lines().next().unwrap_or_default())
-}
-
-#[inline]
-fn plain_levels(raw: &[u8], out: &mut Vec<(Decimal, Decimal)>) -> Option<()> {
-    let mut rest = raw.strip_prefix(b"[")?;
-    if rest == b"]" {
-        return Some(());
-    }
-    loop {
-        rest = rest.strip_prefix(b"[\"")?;
-        let (price, length) = Decimal::scan(rest)?;
-        rest = rest[length..].strip_prefix(b"\",\"")?;
-        let (quantity, length) = Decimal::scan(rest)?;
-        rest = rest[length..].strip_prefix(b"\"]")?;
-        out.push((price, quantity));
-        match rest.split_first()? {
-            (b',', after) => rest = after,
-            (b']', []) => return Some(()),
-            _ => return None,
-        }
-    }
-}
-
-struct LevelPair(Decimal, Decimal);
-
-impl<'de> Deserialize<'de> for LevelPair {
-    #[inline]
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<LevelPair, D::Error> {
-        struct PairVisitor;
-        impl<'de> Visitor<'de> for PairVisitor {
-            type Value = LevelPair;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a level as [\"price\",\"size\"]")
-            }
-
-            #[inline]
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<LevelPair, A::Error> {
-                let missing = || serde::de::Error::custom("a level needs a price and a size");
-                let price = seq.next_element::<Exact>()?.ok_or_else(missing)?;
-                let quantity = seq.next_element::<Exact>()?.ok_or_else(missing)?;
-                // Bodies of some years carry a third, empty element.
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                if quantity.0.mantissa < 0 {
-                    return Err(serde::de::Error::custom("a level's size is not negative"));
-                }
-                Ok(LevelPair(price.0, quantity.0))
-            }
-        }
-        deserializer.deserialize_seq(PairVisitor)
-    }
-}
-
-struct Exact(Decimal);
-
-impl<'de> Deserialize<'de> for Exact {
-    #[inline]
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Exact, D::Error> {
-        struct ExactVisitor;
-        impl Visitor<'_> for ExactVisitor {
-            type Value = Exact;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a decimal text")
-            }
-
-            #[inline]
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Exact, E> {
-                match Decimal::parse(text.as_bytes()) {
-                    Some(decimal) => Ok(Exact(decimal)),
-                    None => Err(E::custom(format!("{text:?} is not an exact decimal"))),
-                }
-            }
-        }
-        deserializer.deserialize_str(ExactVisitor)
     }
 }

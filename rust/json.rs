@@ -1,0 +1,342 @@
+//! JSON as venues write it: numbers that stay digits, integers in quotes, levels in one pass.
+//!
+//! # Promises
+//! The reader is a library's. A number never passes through a float; what is no exact decimal is an
+//! error. Nesting is bounded before anything descends. Texts borrow from the message.
+//!
+//! # Not here
+//! What any member means (`venue/*`).
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
+use serde::Deserialize;
+use sonic_rs::LazyValue;
+
+use crate::decimal::{plain, Decimal};
+
+/// Deeper than anything that a venue sends.
+const NESTING_MAX: usize = 64;
+/// The library descends a call a level, which this many levels cannot exhaust: a message that is
+/// not longer needs no look.
+const NESTING_SAFE: usize = 4096;
+
+/// Refuses a message that is nested deeper than any venue sends.
+#[inline]
+pub fn bounded(bytes: &[u8]) -> Result<(), Box<str>> {
+    if bytes.len() > NESTING_SAFE && nesting(bytes) > NESTING_MAX {
+        return Err(format!("nested deeper than {NESTING_MAX} levels").into());
+    }
+    Ok(())
+}
+
+/// Reads a whole message, or says in one line why it cannot be read.
+pub fn read<'f, T: Deserialize<'f>>(bytes: &'f [u8]) -> Result<T, Box<str>> {
+    bounded(bytes)?;
+    sonic_rs::from_slice(bytes).map_err(|error| first_line(&error))
+}
+
+/// As `read`, for a part whose end the library has found already.
+pub fn read_part<'f, T: Deserialize<'f>>(part: &'f str) -> Result<T, Box<str>> {
+    sonic_rs::from_str(part).map_err(|error| first_line(&error))
+}
+
+/// The library's message goes on with a picture of the text.
+pub fn first_line(error: &sonic_rs::Error) -> Box<str> {
+    error.to_string().lines().next().unwrap_or_default().into()
+}
+
+/// How deep the brackets outside of texts go.
+fn nesting(bytes: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut text) = (0usize, 0, false);
+    let mut bytes = bytes.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' if text => {
+                bytes.next();
+            }
+            b'"' => text = !text,
+            b'[' | b'{' if !text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// What a value is, from its raw JSON.
+pub enum Scalar<'f> {
+    Text(Cow<'f, str>),
+    Uint(u64),
+    Negative(i64),
+    /// A number that is no integer of 64 bits.
+    Number(Cow<'f, str>),
+    Bool(bool),
+    Null,
+    /// An object or an array.
+    Other,
+}
+
+#[inline]
+pub fn scalar(raw: Cow<'_, str>) -> Scalar<'_> {
+    match raw.as_bytes() {
+        [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => Scalar::Text(match raw {
+            Cow::Borrowed(raw) => Cow::Borrowed(&raw[1..raw.len() - 1]),
+            Cow::Owned(raw) => Cow::Owned(raw[1..raw.len() - 1].to_owned()),
+        }),
+        [b'"', ..] => match sonic_rs::from_str::<String>(&raw) {
+            Ok(text) => Scalar::Text(Cow::Owned(text)),
+            Err(_) => Scalar::Other,
+        },
+        [b'0'..=b'9', ..] => match raw.parse() {
+            Ok(value) => Scalar::Uint(value),
+            Err(_) => Scalar::Number(raw),
+        },
+        [b'-', ..] => match raw.parse() {
+            Ok(value) => Scalar::Negative(value),
+            Err(_) => Scalar::Number(raw),
+        },
+        b"true" => Scalar::Bool(true),
+        b"false" => Scalar::Bool(false),
+        b"null" => Scalar::Null,
+        _ => Scalar::Other,
+    }
+}
+
+/// An exact decimal in plain notation, from a JSON text or number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Digits<'f>(pub Cow<'f, str>);
+
+impl<'de: 'f, 'f> Deserialize<'de> for Digits<'f> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Digits<'f>, D::Error> {
+        let value = LazyValue::deserialize(deserializer)?;
+        digits(&value).ok_or_else(|| no_decimal(value.as_raw_str()))
+    }
+}
+
+fn digits<'f>(value: &LazyValue<'f>) -> Option<Digits<'f>> {
+    let text = match value.as_raw_str().as_bytes().first()? {
+        b'"' => match scalar(value.as_raw_cow()) {
+            Scalar::Text(text) => text,
+            _ => return None,
+        },
+        b'0'..=b'9' | b'-' => value.as_raw_cow(),
+        _ => return None,
+    };
+    plain(text).map(Digits)
+}
+
+/// How much of a wrong value an error shows.
+const SHOWN_MAX: usize = 40;
+
+fn no_decimal<E: Error>(raw: &str) -> E {
+    let shown: String = raw.chars().take(SHOWN_MAX).collect();
+    E::custom(format!("{shown} is not an exact decimal"))
+}
+
+/// For `deserialize_with`: null, the empty text and an absent member are no value.
+pub fn maybe<'de: 'f, 'f, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Cow<'f, str>>, D::Error> {
+    let value = LazyValue::deserialize(deserializer)?;
+    match value.as_raw_str() {
+        "null" | "\"\"" => Ok(None),
+        raw => match digits(&value) {
+            Some(digits) => Ok(Some(digits.0)),
+            None => Err(no_decimal(raw)),
+        },
+    }
+}
+
+/// For `deserialize_with`: as `maybe`, and zero is no value either. Where a venue writes 0 for a side
+/// of the book that is empty.
+pub fn maybe_nonzero<'de: 'f, 'f, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Cow<'f, str>>, D::Error> {
+    Ok(maybe(deserializer)?.filter(|digits| digits.bytes().any(|b| matches!(b, b'1'..=b'9'))))
+}
+
+/// For `deserialize_with`: an unsigned integer, in quotes or not.
+pub fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    maybe_integer(deserializer)?.ok_or_else(|| D::Error::custom("an integer is missing"))
+}
+
+/// For `deserialize_with`: as `integer`; null, the empty text and an absent member are no value, nor
+/// is a negative number, which venues write for "none".
+pub fn maybe_integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let value = LazyValue::deserialize(deserializer)?;
+    let wrong = || D::Error::custom(format!("{} is not an integer", value.as_raw_str()));
+    match scalar(value.as_raw_cow()) {
+        Scalar::Uint(value) => Ok(Some(value)),
+        Scalar::Null | Scalar::Negative(_) => Ok(None),
+        Scalar::Text(text) if text.is_empty() => Ok(None),
+        Scalar::Text(text) => match text.parse::<i128>() {
+            Ok(value) if value < 0 => Ok(None),
+            Ok(value) => u64::try_from(value).map(Some).map_err(|_| wrong()),
+            Err(_) => Err(wrong()),
+        },
+        _ => Err(wrong()),
+    }
+}
+
+/// Appends `[["price","size"],…]`; further elements of a level are passed over. The text of
+/// anything that is no array is given back.
+///
+/// The library has found where the value ends and that it is JSON. Levels in the shape that most
+/// venues send are then read in one pass over their digits; whatever looks different (spaces, a
+/// third element, an exponent) goes to the library element by element.
+#[inline]
+pub fn levels<'a, E: Error>(
+    value: &'a LazyValue<'_>,
+    out: &mut Vec<(Decimal, Decimal)>,
+) -> Result<Result<(), &'a str>, E> {
+    let raw = value.as_raw_str();
+    if !raw.starts_with('[') {
+        return Ok(Err(raw));
+    }
+    let start = out.len();
+    if plain_levels(raw.as_bytes(), out).is_none() {
+        out.truncate(start);
+        let pairs: Vec<LevelPair> =
+            sonic_rs::from_str(raw).map_err(|error| E::custom(first_line(&error)))?;
+        out.extend(pairs.into_iter().map(|pair| (pair.0, pair.1)));
+    }
+    Ok(Ok(()))
+}
+
+#[inline]
+fn plain_levels(raw: &[u8], out: &mut Vec<(Decimal, Decimal)>) -> Option<()> {
+    let mut rest = raw.strip_prefix(b"[")?;
+    if rest == b"]" {
+        return Some(());
+    }
+    loop {
+        rest = rest.strip_prefix(b"[\"")?;
+        let (price, length) = Decimal::scan(rest)?;
+        rest = rest[length..].strip_prefix(b"\",\"")?;
+        let (quantity, length) = Decimal::scan(rest)?;
+        rest = rest[length..].strip_prefix(b"\"")?;
+        // OKX: a deprecated member and the number of orders.
+        while let Some(more) = rest.strip_prefix(b",\"") {
+            let digits = more.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            rest = more[digits..].strip_prefix(b"\"")?;
+        }
+        rest = rest.strip_prefix(b"]")?;
+        out.push((price, quantity));
+        match rest.split_first()? {
+            (b',', after) => rest = after,
+            (b']', []) => return Some(()),
+            _ => return None,
+        }
+    }
+}
+
+struct LevelPair(Decimal, Decimal);
+
+impl<'de> Deserialize<'de> for LevelPair {
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<LevelPair, D::Error> {
+        struct PairVisitor;
+        impl<'de> Visitor<'de> for PairVisitor {
+            type Value = LevelPair;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a level as [\"price\",\"size\"]")
+            }
+
+            #[inline]
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<LevelPair, A::Error> {
+                let missing = || A::Error::custom("a level needs a price and a size");
+                let price = seq.next_element::<Exact>()?.ok_or_else(missing)?;
+                let quantity = seq.next_element::<Exact>()?.ok_or_else(missing)?;
+                // Bodies of some years carry a third, empty element.
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                if quantity.0.mantissa < 0 {
+                    return Err(A::Error::custom("a level's size is not negative"));
+                }
+                Ok(LevelPair(price.0, quantity.0))
+            }
+        }
+        deserializer.deserialize_seq(PairVisitor)
+    }
+}
+
+/// A price or size of a level, from a JSON text or number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exact(pub Decimal);
+
+impl<'de> Deserialize<'de> for Exact {
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Exact, D::Error> {
+        let value = LazyValue::deserialize(deserializer)?;
+        let raw = value.as_raw_str();
+        let text = raw.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(raw);
+        match Decimal::parse(text.as_bytes()) {
+            Some(decimal) => Ok(Exact(decimal)),
+            None => Err(no_decimal(raw)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Members<'f> {
+        #[serde(borrow)]
+        price: Digits<'f>,
+        #[serde(borrow, default, deserialize_with = "maybe")]
+        mark: Option<Cow<'f, str>>,
+        #[serde(borrow, default, deserialize_with = "maybe_nonzero")]
+        bid: Option<Cow<'f, str>>,
+        #[serde(default, deserialize_with = "maybe_integer")]
+        count: Option<u64>,
+    }
+
+    #[test]
+    fn numbers_stay_digits_in_quotes_or_not() {
+        let read = |text: &'static str| read::<Members<'_>>(text.as_bytes());
+        let m = read(r#"{"price":1e-05,"mark":"42500.0","bid":0.0,"count":"3","new":{}}"#).unwrap();
+        assert_eq!((&*m.price.0, m.mark.as_deref(), m.bid), ("0.00001", Some("42500.0"), None));
+        assert_eq!(m.count, Some(3));
+        let m = read(r#"{"price":"-1","mark":"","bid":1,"count":-1}"#).unwrap();
+        assert_eq!((&*m.price.0, m.mark, m.bid.as_deref(), m.count), ("-1", None, Some("1"), None));
+        for wrong in [
+            r#"{"price":null}"#,
+            r#"{"price":"1,5"}"#,
+            r#"{"price":true}"#,
+            r#"{"price":1,"mark":"∞"}"#,
+            r#"{"price":1,"count":"x"}"#,
+            r#"{"price":1,"count":18446744073709551616}"#,
+            r#"{"price":[1]}"#,
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn levels_of_two_three_and_four_elements_are_the_same_levels() {
+        let wanted = vec![(Decimal::parse(b"8476.98").unwrap(), Decimal::parse(b"415").unwrap())];
+        for text in [
+            r#"[["8476.98","415"]]"#,
+            r#"[["8476.98","415","0","13"]]"#,
+            r#"[["8476.98","415",[]]]"#,
+            r#"[ ["8476.98", "415"] ]"#,
+            r"[[8476.98,415]]",
+        ] {
+            let value: LazyValue = sonic_rs::from_str(text).unwrap();
+            let mut out = Vec::new();
+            assert!(levels::<serde_json::Error>(&value, &mut out).unwrap().is_ok());
+            assert_eq!(out, wanted, "{text}");
+        }
+        for text in [r#"[["1"]]"#, r#"[["1","-1"]]"#, r#"[["NaN","1"]]"#, r#"[["1","1","x"#] {
+            let Ok(value) = sonic_rs::from_str::<LazyValue>(text) else { continue };
+            assert!(levels::<serde_json::Error>(&value, &mut Vec::new()).is_err(), "{text}");
+        }
+    }
+}
