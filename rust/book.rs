@@ -9,7 +9,7 @@
 //! Whether a delta follows (`venue/*`), and what happens when it does not (`life`, `session`).
 
 use crate::decimal::{self, Decimal, POW10};
-use crate::event::{Cursor, Levels, SeedHead};
+use crate::event::{Checksum, Cursor, ImageHead, Levels};
 use crate::ladder::{Ladder, Level};
 
 /// Levels as (price, size) texts, best first.
@@ -22,18 +22,47 @@ pub enum Unfit {
     Precision,
     /// Best bid at or above best ask.
     Crossed,
+    /// The venue's checksum of its book is not that of ours.
+    Checksum { theirs: u32, ours: u32 },
 }
+
+/// What the last checksum said of the book.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Evidence {
+    #[default]
+    Absent,
+    Zero,
+    Valid,
+}
+
+impl Evidence {
+    pub fn name(self) -> &'static str {
+        match self {
+            Evidence::Absent => "absent",
+            Evidence::Zero => "zero",
+            Evidence::Valid => "valid",
+        }
+    }
+}
+
+/// Levels a side that a checksum is made of (PROTOCOLS 2.3).
+const CHECKED: usize = 25;
 
 #[derive(Clone, Debug)]
 pub struct Book {
     pub bids: Ladder,
     pub asks: Ladder,
     pub cursor: Cursor,
+    pub checksum: Evidence,
+    /// Before trading opens and in auctions bids may lie above asks.
+    pub auction: bool,
     price: Places,
     quantity: Places,
     /// Worst key per side up to which every level is known; `None`: the whole side is known.
     bid_horizon: Option<i64>,
     ask_horizon: Option<i64>,
+    /// The venue keeps so many levels a side complete by itself.
+    window: Option<usize>,
     depth_max: usize,
 }
 
@@ -55,16 +84,26 @@ impl Places {
 }
 
 impl Book {
-    /// A book from a full image. `known` keeps the printed digits of an earlier life.
-    pub fn from_seed(head: SeedHead, levels: &Levels, depth_max: usize) -> Result<Book, Unfit> {
+    /// A book from a full image. `fresh`: the image came by REST, and the first delta need not
+    /// follow it exactly.
+    pub fn from_image(
+        head: ImageHead,
+        levels: &Levels,
+        depth_max: usize,
+        fresh: bool,
+        auction: bool,
+    ) -> Result<Book, Unfit> {
         let mut book = Book {
             bids: Ladder::default(),
             asks: Ladder::default(),
-            cursor: Cursor { last: head.last, fresh: true },
+            cursor: Cursor { last: head.last, numbered: head.numbered, fresh },
+            checksum: Evidence::Absent,
+            auction,
             price: Places::default(),
             quantity: Places::default(),
             bid_horizon: None,
             ask_horizon: None,
+            window: head.window,
             depth_max,
         };
         book.widen(levels)?;
@@ -88,12 +127,19 @@ impl Book {
         }
         book.truncate();
         book.check()?;
+        book.verify(head.checksum)?;
         Ok(book)
+    }
+
+    /// A book of nothing, for speaking of an image that never became one.
+    pub fn empty() -> Book {
+        let head = ImageHead::default();
+        Book::from_image(head, &Levels::default(), 1, false, false).expect("nothing is wrong in it")
     }
 
     /// Applies a whole frame. On an error the book is half changed and must be dropped.
     #[inline]
-    pub fn apply(&mut self, levels: &Levels) -> Result<(), Unfit> {
+    pub fn apply(&mut self, levels: &Levels, checksum: Checksum) -> Result<(), Unfit> {
         self.widen(levels)?;
         let (price, quantity) = (self.price.scale, self.quantity.scale);
         for &(p, q) in &levels.bids {
@@ -105,7 +151,8 @@ impl Book {
             self.asks.set(-key, q.at(quantity).ok_or(Unfit::Precision)?);
         }
         self.truncate();
-        self.check()
+        self.check()?;
+        self.verify(checksum)
     }
 
     #[inline]
@@ -151,9 +198,46 @@ impl Book {
     #[inline]
     fn check(&self) -> Result<(), Unfit> {
         match (self.bids.best(), self.asks.best()) {
-            (Some(bid), Some(ask)) if bid.key >= -ask.key => Err(Unfit::Crossed),
+            (Some(bid), Some(ask)) if bid.key >= -ask.key && !self.auction => Err(Unfit::Crossed),
             _ => Ok(()),
         }
+    }
+
+    /// Ours against the venue's, where it says one.
+    #[inline]
+    fn verify(&mut self, checksum: Checksum) -> Result<(), Unfit> {
+        self.checksum = match checksum {
+            Checksum::Absent => Evidence::Absent,
+            Checksum::Zero => Evidence::Zero,
+            Checksum::Crc32(theirs) => {
+                let ours = self.crc32();
+                if ours != theirs {
+                    return Err(Unfit::Checksum { theirs, ours });
+                }
+                Evidence::Valid
+            }
+        };
+        Ok(())
+    }
+
+    /// OKX's checksum: the best 25 levels, bid and ask in turn, as `price:size`, joined by colons;
+    /// when one side is shorter the other goes on alone. Numbers are spelled as the venue spells
+    /// them, without trailing fraction zeros: in the recorded sessions no level has any.
+    pub fn crc32(&self) -> u32 {
+        let mut text = Vec::with_capacity(4 * CHECKED * 12);
+        let (mut bids, mut asks) = (self.bids.top(CHECKED), self.asks.top(CHECKED));
+        for _ in 0..CHECKED {
+            for (level, sign) in [(bids.next(), 1), (asks.next(), -1)] {
+                if let Some(level) = level {
+                    decimal::write_trimmed(&mut text, sign * level.key, self.price.scale);
+                    text.push(b':');
+                    decimal::write_trimmed(&mut text, level.quantity, self.quantity.scale);
+                    text.push(b':');
+                }
+            }
+        }
+        text.pop();
+        crc32fast::hash(&text)
     }
 
     /// Levels inside the window that is known to be complete, per side.
@@ -170,13 +254,25 @@ impl Book {
         (self.bid_horizon.is_some(), self.ask_horizon.is_some())
     }
 
+    /// The worst bid up to which every level is known; none where the whole side is.
     pub fn bid_horizon(&self) -> Option<i64> {
-        self.bid_horizon
+        self.bid_horizon.or_else(|| self.window_end(&self.bids))
     }
 
     /// As a price, not as a key.
     pub fn ask_horizon(&self) -> Option<i64> {
-        self.ask_horizon.map(|key| -key)
+        self.ask_horizon.or_else(|| self.window_end(&self.asks)).map(|key| -key)
+    }
+
+    /// A side as long as the venue's window may go on behind it.
+    fn window_end(&self, side: &Ladder) -> Option<i64> {
+        let full = self.window.is_some_and(|levels| side.len() >= levels);
+        side.worst().filter(|_| full).map(|level| level.key)
+    }
+
+    /// Stored fraction digits of prices and of sizes.
+    pub fn scales(&self) -> (u8, u8) {
+        (self.price.scale, self.quantity.scale)
     }
 
     #[inline]
@@ -240,19 +336,24 @@ mod tests {
         Levels { bids: side(bids), asks: side(asks) }
     }
 
+    fn image_head() -> ImageHead {
+        ImageHead { numbered: true, ..ImageHead::default() }
+    }
+
     fn seeded(cut: bool) -> Book {
-        let head = SeedHead { last: 10, bids_cut: cut, asks_cut: cut };
+        let head = ImageHead { last: 10, bids_cut: cut, asks_cut: cut, ..image_head() };
         let image = levels(
             &[("100.0", "1"), ("99.5", "2"), ("99.0", "3")],
             &[("100.5", "1"), ("101.0", "2")],
         );
-        Book::from_seed(head, &image, 5).unwrap()
+        Book::from_image(head, &image, 5, true, false).unwrap()
     }
 
     #[test]
     fn deltas_beyond_the_horizon_are_held_but_not_known() {
         let mut book = seeded(true);
-        book.apply(&levels(&[("98.5", "9"), ("99.8", "1")], &[("150", "1")])).unwrap();
+        book.apply(&levels(&[("98.5", "9"), ("99.8", "1")], &[("150", "1")]), Checksum::Absent)
+            .unwrap();
         assert_eq!(book.bids.len(), 5);
         assert_eq!(book.known(), (4, 2));
     }
@@ -260,7 +361,7 @@ mod tests {
     #[test]
     fn an_uncut_side_is_known_whole() {
         let mut book = seeded(false);
-        book.apply(&levels(&[("98.5", "9")], &[])).unwrap();
+        book.apply(&levels(&[("98.5", "9")], &[]), Checksum::Absent).unwrap();
         assert_eq!(book.known(), (4, 2));
         assert_eq!(book.cut(), (false, false));
     }
@@ -268,18 +369,19 @@ mod tests {
     #[test]
     fn dropping_levels_beyond_the_bound_moves_the_horizon() {
         let mut book = seeded(false);
-        book.apply(&levels(&[("99.9", "1"), ("99.8", "1"), ("99.7", "1")], &[])).unwrap();
+        book.apply(&levels(&[("99.9", "1"), ("99.8", "1"), ("99.7", "1")], &[]), Checksum::Absent)
+            .unwrap();
         assert_eq!(book.bids.len(), 5);
         assert_eq!(book.bid_horizon().map(|p| book.price_text(p)), Some("99.5".to_owned()));
         // The dropped level does not come back by itself: below 99.5 nothing is claimed.
-        book.apply(&levels(&[("99.9", "0")], &[])).unwrap();
+        book.apply(&levels(&[("99.9", "0")], &[]), Checksum::Absent).unwrap();
         assert_eq!(book.known().0, 4);
     }
 
     #[test]
     fn more_digits_widen_the_book_and_keep_every_value() {
         let mut book = seeded(true);
-        book.apply(&levels(&[("99.1234", "0.000001")], &[])).unwrap();
+        book.apply(&levels(&[("99.1234", "0.000001")], &[]), Checksum::Absent).unwrap();
         let (bids, _) = book.top_texts(4);
         assert_eq!(bids[0], ("100.0000".to_owned(), "1.000000".to_owned()));
         assert_eq!(bids[2], ("99.1234".to_owned(), "0.000001".to_owned()));
@@ -289,25 +391,73 @@ mod tests {
     #[test]
     fn a_crossed_frame_is_unfit() {
         let mut book = seeded(true);
-        assert_eq!(book.apply(&levels(&[("100.5", "1")], &[])), Err(Unfit::Crossed));
+        assert_eq!(
+            book.apply(&levels(&[("100.5", "1")], &[]), Checksum::Absent),
+            Err(Unfit::Crossed)
+        );
     }
 
     #[test]
     fn what_does_not_fit_is_refused_not_rounded() {
         let mut book = seeded(true);
         let huge = levels(&[("9.000000000000000001", "1")], &[]);
-        assert_eq!(book.apply(&huge), Err(Unfit::Precision));
+        assert_eq!(book.apply(&huge, Checksum::Absent), Err(Unfit::Precision));
     }
 
     #[test]
     fn renewal_keeps_the_cursor_and_takes_the_window() {
         let mut book = seeded(true);
-        book.cursor = Cursor { last: 12, fresh: false };
-        let head = SeedHead { last: 12, bids_cut: true, asks_cut: true };
+        book.cursor = Cursor { last: 12, numbered: true, fresh: false };
+        let head = ImageHead { last: 12, bids_cut: true, asks_cut: true, ..image_head() };
         let image = levels(&[("100", "1"), ("95", "2")], &[("101", "1"), ("105", "1")]);
-        book.renew(Book::from_seed(head, &image, 5).unwrap());
-        assert_eq!(book.cursor, Cursor { last: 12, fresh: false });
+        book.renew(Book::from_image(head, &image, 5, true, false).unwrap());
+        assert_eq!(book.cursor, Cursor { last: 12, numbered: true, fresh: false });
         assert_eq!(book.known(), (2, 2));
         assert_eq!(book.top_texts(1).0[0].0, "100.0");
+    }
+
+    #[test]
+    fn a_checksum_is_made_of_the_venues_own_spelling() {
+        // Both texts of PROTOCOLS 2.3 and their sums, computed there with zlib.
+        let sum = |bids: &[(&str, &str)], asks: &[(&str, &str)]| {
+            let head = image_head();
+            Book::from_image(head, &levels(bids, asks), 5, false, false).unwrap().crc32()
+        };
+        let asks = [("3366.8", "9"), ("3368", "8")];
+        assert_eq!(sum(&[("3366.1", "7"), ("3366", "6")], &asks), 2_413_953_002);
+        let asks = [("3366.8", "9"), ("3368", "8"), ("3372", "8")];
+        assert_eq!(sum(&[("3366.1", "7")], &asks), 831_078_360);
+    }
+
+    #[test]
+    fn a_wrong_checksum_is_unfit_and_a_right_one_is_evidence() {
+        let mut book = seeded(true);
+        assert_eq!(book.checksum, Evidence::Absent);
+        let right = book.crc32();
+        book.apply(&Levels::default(), Checksum::Crc32(right)).unwrap();
+        assert_eq!(book.checksum, Evidence::Valid);
+        book.apply(&Levels::default(), Checksum::Zero).unwrap();
+        assert_eq!(book.checksum, Evidence::Zero);
+        let wrong = book.apply(&Levels::default(), Checksum::Crc32(right ^ 1));
+        assert_eq!(wrong, Err(Unfit::Checksum { theirs: right ^ 1, ours: right }));
+    }
+
+    #[test]
+    fn an_auction_may_be_crossed() {
+        let mut book = seeded(true);
+        book.auction = true;
+        book.apply(&levels(&[("100.5", "1")], &[]), Checksum::Absent).unwrap();
+    }
+
+    #[test]
+    fn a_window_that_the_venue_keeps_does_not_wear_out() {
+        let head = ImageHead { window: Some(2), ..image_head() };
+        let image = levels(&[("100", "1"), ("99", "1")], &[("101", "1")]);
+        let mut book = Book::from_image(head, &image, 5, false, false).unwrap();
+        assert_eq!(book.bid_horizon(), Some(99));
+        assert_eq!(book.ask_horizon(), None);
+        book.apply(&levels(&[("98", "1"), ("100", "0")], &[]), Checksum::Absent).unwrap();
+        assert_eq!(book.bid_horizon(), Some(98));
+        assert_eq!((book.known(), book.cut()), ((2, 1), (false, false)));
     }
 }

@@ -16,6 +16,9 @@
 
 use crate::decimal;
 
+/// What lies between a decimal of 18 fraction digits, as texts are read, and one of 30.
+const RATE: u128 = 10u128.pow(12);
+
 /// Decimal(38, 18) holds less than this, at its scale.
 const NARROW_END: u128 = 10u128.pow(38);
 
@@ -32,6 +35,8 @@ enum Shape {
     Truth,
     /// So many bytes; 18 fraction digits.
     Decimal(u8),
+    /// 32 bytes, 30 fraction digits.
+    Rate,
     Texts,
     Levels,
 }
@@ -74,6 +79,7 @@ impl Layout {
                 "Bool" => (Shape::Truth, plain),
                 "Decimal(38, 18)" => (Shape::Decimal(16), plain),
                 "Decimal(76, 18)" => (Shape::Decimal(32), plain),
+                "Decimal(76, 30)" => (Shape::Rate, plain),
                 "Array(LowCardinality(String))" if !nullable => (Shape::Texts, "Array(String)"),
                 LEVELS if !nullable => (Shape::Levels, plain),
                 _ => return Err(format!("{name}: no column of type {kind} can be written")),
@@ -238,6 +244,8 @@ impl Data {
                 self.values.extend_from_slice(&value.to_le_bytes());
                 self.values.extend_from_slice(&(value >> 127).to_le_bytes());
             }
+            // One with more than 18 fraction digits is rare, and JSONEachRow reads it.
+            Shape::Rate => self.rate(text.decimal()?),
             Shape::Texts => self.texts(text)?,
             Shape::Levels => self.levels(text)?,
         }
@@ -245,6 +253,25 @@ impl Data {
             self.nulls.push(0);
         }
         Ok(())
+    }
+
+    /// `value * RATE` in 256 bits, two's complement.
+    fn rate(&mut self, value: i128) {
+        const HALF: u128 = u64::MAX as u128;
+        let absolute = value.unsigned_abs();
+        // Each product takes less than 104 bits.
+        let (low, high) = ((absolute & HALF) * RATE, (absolute >> 64) * RATE);
+        let (low, carried) = low.overflowing_add(high << 64);
+        let high = (high >> 64) + u128::from(carried);
+        let (low, high) = match value < 0 {
+            false => (low, high),
+            true => {
+                let (low, carried) = (!low).overflowing_add(1);
+                (low, (!high).wrapping_add(u128::from(carried)))
+            }
+        };
+        self.values.extend_from_slice(&low.to_le_bytes());
+        self.values.extend_from_slice(&high.to_le_bytes());
     }
 
     fn texts(&mut self, text: &mut Reader<'_>) -> Result<(), &'static str> {
@@ -287,6 +314,7 @@ impl Data {
             Shape::Text | Shape::Truth => 1,
             Shape::Unsigned(bytes) | Shape::Decimal(bytes) => bytes,
             Shape::Signed => 8,
+            Shape::Rate => 32,
         };
         self.nulls.push(1);
         self.values.resize(self.values.len() + usize::from(bytes), 0);

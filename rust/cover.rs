@@ -22,6 +22,8 @@ pub enum Cause {
     Minute,
     /// The chain broke: something is missing behind it.
     Gap,
+    /// The venue counts anew; nothing is missing, but no id follows another across it.
+    Reset,
     /// Nobody listens any more.
     End,
 }
@@ -31,6 +33,7 @@ impl Cause {
         match self {
             Cause::Minute => "minute",
             Cause::Gap => "gap",
+            Cause::Reset => "reset",
             Cause::End => "end",
         }
     }
@@ -94,9 +97,9 @@ impl Cover {
         self.open.as_ref().map_or(u64::MAX, |open| open.boundary.saturating_add(patience))
     }
 
-    /// A fact that follows the last one, or begins a chain.
+    /// A fact that follows the last one, or begins a chain; without ids where the venue gives none.
     #[inline]
-    pub fn fact(&mut self, first: u64, last: u64, ts: u64, out: &mut Vec<Covered>) {
+    pub fn fact(&mut self, ids: Option<(u64, u64)>, ts: u64, out: &mut Vec<Covered>) {
         if let Some(open) = &self.open {
             if ts >= open.boundary {
                 self.pass(ts, out);
@@ -108,7 +111,9 @@ impl Cover {
         }
         let floor = self.floor;
         let open = self.open.get_or_insert_with(|| Open::from(ts.max(floor)));
-        open.ids = Some((open.ids.map_or(first, |(from, _)| from), last));
+        if let Some((first, last)) = ids {
+            open.ids = Some((open.ids.map_or(first, |(from, _)| from), last));
+        }
         open.last_ts = open.last_ts.max(ts);
     }
 
@@ -185,7 +190,7 @@ mod tests {
     }
 
     fn trade(cover: &mut Cover, id: u64, ts: u64, out: &mut Vec<Covered>) {
-        cover.fact(id, id, ts, out);
+        cover.fact(Some((id, id)), ts, out);
         cover.published();
     }
 

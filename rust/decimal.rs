@@ -328,6 +328,16 @@ pub fn write(out: &mut Vec<u8>, mantissa: i64, scale: u8, digits: u8) {
     }
 }
 
+/// As `write`, with no more fraction digits than the number has.
+#[inline]
+pub fn write_trimmed(out: &mut Vec<u8>, mut mantissa: i64, mut scale: u8) {
+    while scale > 0 && mantissa % 10 == 0 {
+        mantissa /= 10;
+        scale -= 1;
+    }
+    write(out, mantissa, scale, scale);
+}
+
 /// The exact product as text, without trailing fraction zeros: what a trade was worth.
 pub fn write_product(out: &mut Vec<u8>, a: Decimal, b: Decimal) {
     let product = i128::from(a.mantissa) * i128::from(b.mantissa);
@@ -413,7 +423,8 @@ mod tests {
         ] {
             assert_eq!(written(text).as_deref(), Some(wanted), "{text}");
         }
-        for text in ["", "-", ".5", "5.", "NaN", "∞", "-∞", "1e", "1e999", "1e-99", "0x1", " 1"] {
+        for text in ["", "-", ".5", "5.", "NaN", "∞", "-∞", "1e", "1e999", "1e-99", "0x1", " 1"]
+        {
             assert_eq!(written(text), None, "{text}");
         }
         assert_eq!(plain("9".repeat(77).into()), None);

@@ -385,6 +385,7 @@ impl<'f> Event<'f> {
 }
 
 /// What a message says, in its own order. Most say one thing, which costs no allocation.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Events<'f> {
     One(Event<'f>),
@@ -454,7 +455,10 @@ mod tests {
     fn a_question_is_its_path_and_query() {
         let asked = Asked::new("https://fapi.binance.com/futures/data/x?symbol=BTC%2FX&period=5m");
         assert_eq!((&*asked.path, asked.name()), ("/futures/data/x", "x"));
-        assert_eq!((asked.get("symbol"), asked.get("period"), asked.get("no")), ("BTC/X", "5m", ""));
+        assert_eq!(
+            (asked.get("symbol"), asked.get("period"), asked.get("no")),
+            ("BTC/X", "5m", "")
+        );
         assert_eq!(Asked::new("/api/v3/depth").name(), "depth");
         assert_eq!(Asked::new("https://host").name(), "");
     }

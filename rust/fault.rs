@@ -6,6 +6,11 @@
 
 use std::fmt;
 
+/// A message larger than this is not read.
+pub const FRAME_MAX: usize = 16 << 20;
+/// So much of an unreadable message is kept.
+const KEPT_MAX: usize = 64 << 10;
+
 /// Where something went wrong and with what. Ids and times are the venue's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -26,6 +31,10 @@ pub struct Fault {
 pub enum FaultKind {
     /// Not the JSON, or not the fields, that the venue documents.
     Malformed { reason: Box<str> },
+    /// A fact whose identity is its time, without one.
+    Untimed { reason: Box<str> },
+    /// A REST body of which the same is true.
+    BodyMalformed { reason: Box<str> },
     /// Readable, but no kind that we know.
     Unknown { what: Box<str> },
     /// A symbol that this connection was not told of.
@@ -46,6 +55,12 @@ pub enum FaultKind {
     BufferFull { frames: usize },
     /// Best bid at or above best ask after a whole frame.
     Crossed { bid: Box<str>, ask: Box<str> },
+    /// The venue's checksum of its book is not that of ours.
+    Checksum { theirs: u32, ours: u32 },
+    /// The venue counts anew and the chain goes on: legal (PROTOCOLS 2.3).
+    Renumbered { last: u64, found: u64 },
+    /// More bytes than any venue sends.
+    TooLarge { bytes: usize },
     /// A broken book is live again.
     Resync { seed: u64 },
     /// No proven level on a side: snapshots are withheld until a seed.
@@ -77,6 +92,8 @@ impl FaultKind {
     pub fn label(&self) -> &'static str {
         match self {
             FaultKind::Malformed { .. } => "malformed",
+            FaultKind::Untimed { .. } => "untimed",
+            FaultKind::BodyMalformed { .. } => "body_malformed",
             FaultKind::Unknown { .. } => "unknown",
             FaultKind::UnknownInstrument { .. } => "unknown_instrument",
             FaultKind::Refused { .. } => "refused",
@@ -87,6 +104,9 @@ impl FaultKind {
             FaultKind::SeedRefused { .. } => "seed_refused",
             FaultKind::BufferFull { .. } => "buffer_full",
             FaultKind::Crossed { .. } => "crossed",
+            FaultKind::Checksum { .. } => "checksum_mismatch",
+            FaultKind::Renumbered { .. } => "renumbered",
+            FaultKind::TooLarge { .. } => "too_large",
             FaultKind::Resync { .. } => "resync",
             FaultKind::Horizon { .. } => "horizon",
             FaultKind::HorizonHealed => "horizon_healed",
@@ -99,7 +119,9 @@ impl FaultKind {
     pub fn remedy(&self) -> Remedy {
         match self {
             FaultKind::Malformed { .. }
+            | FaultKind::BodyMalformed { .. }
             | FaultKind::Unknown { .. }
+            | FaultKind::TooLarge { .. }
             | FaultKind::UnknownInstrument { .. } => Remedy::DeadLetter,
             FaultKind::Precision { .. }
             | FaultKind::Gap { .. }
@@ -108,9 +130,12 @@ impl FaultKind {
             | FaultKind::SeedRefused { .. }
             | FaultKind::BufferFull { .. }
             | FaultKind::Crossed { .. }
+            | FaultKind::Checksum { .. }
             | FaultKind::Horizon { .. } => Remedy::Reseed,
             FaultKind::Shutdown => Remedy::Reconnect,
             FaultKind::Refused { .. }
+            | FaultKind::Renumbered { .. }
+            | FaultKind::Untimed { .. }
             | FaultKind::Resync { .. }
             | FaultKind::HorizonHealed
             | FaultKind::Reseeded { .. }
@@ -123,6 +148,8 @@ impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FaultKind::Malformed { reason } => write!(f, "cannot be read: {reason}"),
+            FaultKind::Untimed { reason } => write!(f, "left out: {reason}"),
+            FaultKind::BodyMalformed { reason } => write!(f, "the body cannot be read: {reason}"),
             FaultKind::Unknown { what } => write!(f, "no known kind of message: {what}"),
             FaultKind::UnknownInstrument { native } => {
                 write!(f, "{native} is not an instrument of this connection")
@@ -146,6 +173,15 @@ impl fmt::Display for FaultKind {
             }
             FaultKind::Crossed { bid, ask } => {
                 write!(f, "best bid {bid} is not below best ask {ask}")
+            }
+            FaultKind::Checksum { theirs, ours } => {
+                write!(f, "the venue's checksum is {}, ours {}", *theirs as i32, *ours as i32)
+            }
+            FaultKind::Renumbered { last, found } => {
+                write!(f, "the venue counts anew from {found} after {last}; the chain goes on")
+            }
+            FaultKind::TooLarge { bytes } => {
+                write!(f, "{bytes} bytes are more than a message may have ({FRAME_MAX})")
             }
             FaultKind::Resync { seed } => write!(f, "live again from the seed at id {seed}"),
             FaultKind::Horizon { side } => {
@@ -194,7 +230,7 @@ impl Fault {
     }
 
     pub fn with_frame(mut self, frame: &[u8]) -> Fault {
-        self.frame = Some(frame.into());
+        self.frame = Some(frame[..frame.len().min(KEPT_MAX)].into());
         self
     }
 }

@@ -20,18 +20,18 @@
 
 #![forbid(unsafe_code)]
 
-// TEMP pub mod book;
-// TEMP pub mod columns;
-// TEMP pub mod cover;
+pub mod book;
+pub mod columns;
+pub mod cover;
 pub mod decimal;
-// TEMP pub mod encode;
+pub mod encode;
 pub mod event;
 pub mod fault;
 pub mod instrument;
 pub mod json;
-// TEMP pub mod ladder;
-// TEMP pub mod life;
+pub mod ladder;
+pub mod life;
 #[cfg(feature = "python")]
 mod python;
-// TEMP pub mod session;
+pub mod session;
 pub mod venue;

@@ -153,13 +153,19 @@ pub struct Life {
     pub state: State,
     pub book: Option<Book>,
     pub waiting: Waiting,
+    /// The deltas that wait have ids by which they can be joined to a seed.
+    pub waiting_numbered: bool,
     pub splice: Option<Splice>,
     pub seeds: Pacing,
     pub renewals: Pacing,
     pub cadence: Cadence,
     /// `ts_recv` of the seed that began this life.
     pub epoch: u64,
+    /// The id of the seed or image that began this life.
+    pub seed_id: u64,
     pub live_since: u64,
+    /// The book is made of whole images, one after the other; no delta belongs to it.
+    pub repeated: bool,
     /// Venue and receive times of the last applied frame; they outlive the book, for gap rows.
     pub last_event: Option<u64>,
     pub last_sent: Option<u64>,
@@ -176,12 +182,15 @@ impl Life {
             state: State::Empty,
             book: None,
             waiting: Waiting::default(),
+            waiting_numbered: false,
             splice: None,
             seeds: Pacing::default(),
             renewals: Pacing::default(),
             cadence: Cadence::default(),
             epoch: 0,
+            seed_id: 0,
             live_since: 0,
+            repeated: false,
             last_event: None,
             last_sent: None,
             last_recv: 0,
@@ -194,7 +203,7 @@ impl Life {
     /// The chain is broken or the connection is new: nothing of the book may be used again.
     pub fn end(&mut self, now: u64, state: State) {
         if let Some(book) = self.book.take() {
-            if !book.cursor.fresh {
+            if !book.cursor.fresh && !self.repeated {
                 self.ended = Some((book.cursor.last, self.last_event));
             }
         }
@@ -202,6 +211,7 @@ impl Life {
             self.seeds.calm();
         }
         self.state = state;
+        self.repeated = false;
         self.splice = None;
         self.cadence.flushed();
         self.renewals.calm();

@@ -414,7 +414,9 @@ def test_a_trade_gap_names_the_missing_ids() -> None:
     assert (fault.from_id, fault.to_id) == (7, 9)
     assert (fault.from_ts, fault.to_ts) == (2_000 * MILLISECOND, 3_000 * MILLISECOND)
     assert [r["trade_id"] for r in rows(batch, "trade")] == ["5", "6", "10"]
-    assert batch.requests == []
+    (request,) = batch.requests
+    assert (request.kind, request.instrument, request.aggregated) == ("heal", SPOT, False)
+    assert (request.from_id, request.to_id) == (7, 9)
 
 
 def test_a_trade_gap_over_a_reconnect_is_named_too() -> None:

@@ -39,11 +39,12 @@ def rule(uses: str, because: str) -> Rule:
 
 # --- who may import whom: Rust -----------------------------------------------------------------
 
-ENGINE = "decimal instrument event fault ladder book life cover encode session venue"
+ENGINE = "decimal json instrument event fault ladder book life cover encode session venue"
 
 RUST: dict[str, Rule] = {
     "lib": rule("", "it names the parts and explains them"),
     "decimal": rule("", "numbers stand below everything"),
+    "json": rule("decimal", "how numbers are written, whatever they mean"),
     "fault": rule("", "trouble is told in plain values that any part can make"),
     "instrument": rule("decimal", "an instrument is a name and its multipliers"),
     "event": rule("decimal instrument", "an event is what any venue could have said"),
@@ -53,7 +54,7 @@ RUST: dict[str, Rule] = {
     "cover": rule("", "evidence is ids and times, whatever they are of"),
     "encode": rule("book event instrument decimal", "a row is made of facts, not of decisions"),
     "venue": rule(
-        "event instrument decimal fault venue",
+        "event instrument decimal json fault venue",
         "it says what bytes mean and whether they follow, never what becomes of it",
     ),
     "columns": rule("decimal", "the store's side knows bytes and tables, and nothing of venues"),

@@ -9,7 +9,7 @@ from typing import Literal, final
 
 __version__: str
 
-Section = Literal["binance_spot", "binance_usdm", "binance_coinm"]
+Section = Literal["binance_spot", "binance_usdm", "binance_coinm", "okx", "deribit"]
 
 @final
 class Instrument:
@@ -27,6 +27,31 @@ class Instrument:
     @property
     def instrument_id(self) -> str:
         """The venue's own spelling, ``BTCUSDT``."""
+    @property
+    def quantity_unit(self) -> Literal["base", "contract", "usd"]:
+        """What the venue's sizes count."""
+    @property
+    def contract_multiplier(self) -> str | None:
+        """What one unit of size is worth, in ``contract_currency``; None where no list was read."""
+    @property
+    def contract_currency(self) -> str | None: ...
+    @property
+    def base(self) -> str | None:
+        """This and what follows is the venue's list's; None where none was read."""
+    @property
+    def quote(self) -> str | None: ...
+    @property
+    def settle(self) -> str | None: ...
+    @property
+    def state(self) -> str | None: ...
+    @property
+    def tick_size(self) -> str | None: ...
+    @property
+    def lot_size(self) -> str | None: ...
+    @property
+    def expiry(self) -> int | None: ...
+    @property
+    def strike(self) -> str | None: ...
     def subject(self, data_type: str) -> str:
         """Where its rows of this data type are published: ``trade.binance_spot.spot.BTC-USDT``."""
 
@@ -51,11 +76,21 @@ class Request:
     """What the engine needs from whoever holds the sockets."""
 
     @property
-    def kind(self) -> Literal["seed", "reconnect"]: ...
+    def kind(self) -> Literal["seed", "resubscribe", "heal", "answer", "reconnect"]:
+        """``seed``: a depth body. ``resubscribe``: leave the instrument's book and subscribe again.
+        ``heal``: the trades ``from_id`` to ``to_id`` (``aggregated`` ones or not), by REST.
+        ``answer``: a sign of life. ``reconnect``: the venue will close the connection."""
     @property
     def instrument(self) -> Instrument | None: ...
     @property
     def reason(self) -> str: ...
+    @property
+    def aggregated(self) -> bool: ...
+    @property
+    def from_id(self) -> int | None:
+        """Places in the instrument's own count of trades, both inclusive."""
+    @property
+    def to_id(self) -> int | None: ...
 
 @final
 class Fault:
@@ -104,8 +139,9 @@ class Covered:
     def count(self) -> int:
         """Rows published; a repetition is none."""
     @property
-    def cause(self) -> Literal["minute", "gap", "end"]:
-        """What closed it: its cell of 60 s was over, its chain broke, or nobody listened."""
+    def cause(self) -> Literal["minute", "gap", "reset", "end"]:
+        """What closed it: its cell of 60 s was over, its chain broke, the venue counted anew, or
+        nobody listened."""
 
 @final
 class Batch:
@@ -156,7 +192,14 @@ class Session:
         depth_published: int = 400,
         snapshot_every_ns: int = 1_000_000_000,
         flush_after_ns: int = 1_000_000_000,
-    ) -> Session: ...
+        data_types: Sequence[str] | None = None,
+        ticker_every_ns: int = 1_000_000_000,
+    ) -> Session:
+        """``data_types``: what rows are made of, by default the market data of CONTRACT 1 and
+        ``instrument``; ``orderbook_delta``, ``kline`` and ``ticker`` are opt-in.
+
+        Raises ``ValueError`` for an unknown section or data type.
+        """
     def open(self, now: int) -> Batch:
         """The connection is up: every book begins again, trade ids go on."""
     def close(self) -> Batch:
@@ -177,6 +220,10 @@ class Session:
         """Frames in the order of arrival, with the time each left the socket."""
     def seed(self, instrument: Instrument, body: bytes, ts_recv: int) -> Batch:
         """A depth snapshot body, asked for or not."""
+    def answer(self, url: str, body: bytes, ts_recv: int) -> Batch:
+        """Any REST body and the URL that was asked for it: a depth snapshot, missed trades (their
+        rows are flagged ``healed``), polled values, bars, instrument lists. A body that cannot be
+        read is a fault."""
     def tick(self, now: int) -> Batch:
         """Time passes: drives timeouts and retries only, never a snapshot."""
     def top(

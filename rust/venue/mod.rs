@@ -55,7 +55,7 @@ pub fn decode_seed(
 }
 
 /// Is this the question for a depth snapshot, and of which instrument?
-pub fn asks_seed<'a>(section: Section, asked: &'a Asked) -> Option<&'a str> {
+pub fn asks_seed(section: Section, asked: &Asked) -> Option<&str> {
     let (name, key) = match section {
         Section::BinanceSpot | Section::BinanceUsdm | Section::BinanceCoinm => ("depth", "symbol"),
         Section::Okx => ("books", "instId"),

@@ -33,7 +33,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from marketprism._core import Layout, columns
 from marketprism.store.letters import Letters
 from marketprism.store.query import connect
-from marketprism.store.schema import TABLES, Table
+from marketprism.store.schema import RATE_DIGITS, TABLES, Table
 
 __all__ = ["NotOurs", "Row", "Writer", "identities", "quoted"]
 
@@ -397,9 +397,17 @@ def _unsound(table: Table, data: bytes) -> str | None:
             data.decode()
         except UnicodeDecodeError as error:
             return f"not a JSON object: the payload is no UTF-8 text ({error.reason})"
-    if not table.free_text and _TOO_FINE.search(data):
-        return "a number has more than 18 fractional digits and would be cut"
+    if not table.free_text and _TOO_FINE.search(_without_rates(table, data)):
+        return "a number has more fractional digits than its column and would be cut"
     return None
+
+
+def _without_rates(table: Table, data: bytes) -> bytes:
+    """The payload without the numbers that a finer column holds whole."""
+    if not table.rates or not _TOO_FINE.search(data):
+        return data
+    names = "|".join(table.rates)
+    return re.sub(rf'"({names})":"-?\d+\.\d{{19,{RATE_DIGITS}}}"'.encode(), b'""', data)
 
 
 def _said(error: DatabaseError) -> tuple[int | None, str]:

@@ -12,8 +12,10 @@ Types
   18 fractional digits hold the smallest tick (1e-18, one wei).
 - Totals (volume of a day, open interest, values): ``Decimal(76,18)``. They sum what the line above
   bounds, so a bound on one fill says nothing about them; these tables are small, width is cheap.
+- Rates that a venue computes (funding, premium): ``Decimal(76,30)``. Deribit writes all digits of a
+  double, ``-4.739622041017375e-7``, which has 22 fractional digits.
 - What does not fit is refused and ends in ``dead_letters``; nothing wraps around. The engine would
-  cut digits after the 18th in silence, so the store looks for those itself.
+  cut further fractional digits in silence, so the store looks for those itself.
 - ``ts_*``: ``Int64`` nanoseconds. JSONEachRow reads an integer for a DateTime64 column as
   *seconds*, therefore ``timestamp`` is computed from them and is not a key.
 - Books: ZSTD(3), measured at 905 against 1,368 bytes a 400-level image with LZ4.
@@ -28,6 +30,7 @@ from typing import Protocol
 __all__ = [
     "DATA_TYPES",
     "MARKET_DATA_TYPES",
+    "RATE_DIGITS",
     "SCHEMA_VERSION",
     "TABLES",
     "Column",
@@ -36,7 +39,7 @@ __all__ = [
     "ddl",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 MARKET_DATA_TYPES = (
     "orderbook",
@@ -69,6 +72,11 @@ _PRICE = "Decimal(38, 18)"
 _PRICE_MAYBE = "Nullable(Decimal(38, 18))"
 _TOTAL = "Decimal(76, 18)"
 _TOTAL_MAYBE = "Nullable(Decimal(76, 18))"
+RATE_DIGITS = 30
+"""Fraction digits of a rate; all other numbers have 18."""
+
+_RATE = f"Decimal(76, {RATE_DIGITS})"
+_RATE_MAYBE = f"Nullable({_RATE})"
 _LEVELS = "Array(Tuple(price Decimal(38, 18), quantity Decimal(38, 18)))"
 _TIME = "Int64"
 _TIME_MAYBE = "Nullable(Int64)"
@@ -118,6 +126,11 @@ class Table:
     id_number: str | None = None
     newest_only: bool = False
     free_text: bool = False
+
+    @property
+    def rates(self) -> tuple[str, ...]:
+        """Columns that hold more fraction digits than prices have."""
+        return tuple(column.name for column in self.columns if _RATE in column.type)
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -200,6 +213,10 @@ _TRADES = Table(
         first_trade_id=_COUNT_MAYBE,
         last_trade_id=_COUNT_MAYBE,
         trade_count=_COUNT_MAYBE,
+        # Deribit: the place in the instrument's own count, by which gaps are seen and healed.
+        trade_seq=_COUNT_MAYBE,
+        # Binance futures `nq`, where it differs from the quantity.
+        quantity_without_rpi=_PRICE_MAYBE,
     ),
     identity=("aggregated", "trade_id"),
     fact_sql="concat(if(aggregated = 1, 'a', 't'), trade_id)",
@@ -263,12 +280,12 @@ _FUNDING = Table(
     _COMMON
     + _columns(
         rate_kind=_WORD,
-        funding_rate=_PRICE,
+        funding_rate=_RATE,
         funding_time=_TIME,
         next_funding_time=_TIME_MAYBE,
         mark_price=_PRICE_MAYBE,
         index_price=_PRICE_MAYBE,
-        premium_index=_PRICE_MAYBE,
+        premium_index=_RATE_MAYBE,
         funding_interval_hours=_PRICE_MAYBE,
     ),
     identity=("rate_kind", "funding_time", "ifNull(ts_event, 0)"),
@@ -302,6 +319,7 @@ _LIQUIDATIONS = Table(
     + _columns(
         liquidation_id="Nullable(String)",
         side=_WORD,
+        position_side=_WORD_MAYBE,
         price=_PRICE_MAYBE,
         average_price=_PRICE_MAYBE,
         quantity=_PRICE_MAYBE,
@@ -520,7 +538,24 @@ def ddl(database: str, table: Table) -> str:
 
 
 def create(client: Commands, database: str) -> None:
-    """Create the database and every table that is not there yet."""
+    """Create the database and every table that is not there yet; a table of an earlier version
+    gets the columns and types that it lacks, and keeps its rows."""
     client.command(f"CREATE DATABASE IF NOT EXISTS `{database}`")
     for table in TABLES.values():
         client.command(ddl(database, table))
+        for statement in _CHANGES.get(table.data_type, ()):
+            client.command(f"ALTER TABLE `{database}`.`{table.name}` {statement}")
+
+
+# Since version 1. Each may be applied again and again.
+_CHANGES = {
+    "trade": (
+        f"ADD COLUMN IF NOT EXISTS trade_seq {_COUNT_MAYBE} AFTER trade_count",
+        f"ADD COLUMN IF NOT EXISTS quantity_without_rpi {_PRICE_MAYBE} AFTER trade_seq",
+    ),
+    "liquidation": (f"ADD COLUMN IF NOT EXISTS position_side {_WORD_MAYBE} AFTER side",),
+    "funding_rate": (
+        f"MODIFY COLUMN funding_rate {_RATE}",
+        f"MODIFY COLUMN premium_index {_RATE_MAYBE}",
+    ),
+}

@@ -178,8 +178,7 @@ impl<'f> Fields<'f> {
             return Err("a depthUpdate needs s".into());
         }
         let previous = self.previous;
-        let head =
-            DeltaHead { first, last, previous, numbered: true, checksum: Checksum::Absent };
+        let head = DeltaHead { first, last, previous, numbered: true, checksum: Checksum::Absent };
         Ok((self.engine_times()?, Update::Delta(head)))
     }
 

@@ -11,7 +11,8 @@ use pyo3::sync::MutexExt;
 use pyo3::types::{PyBytes, PyList, PyString};
 
 use crate::columns;
-use crate::encode::{self, Author, LedgerRow, Place, Rows};
+use crate::decimal;
+use crate::encode::{self, Author, Kind, Kinds, LedgerRow, Place, Rows};
 use crate::instrument::{self as core_instrument, Section};
 use crate::session::{self as core, Options};
 use crate::venue;
@@ -28,7 +29,7 @@ impl Instrument {
 
     #[getter]
     fn exchange(&self) -> &'static str {
-        self.0.section.exchange()
+        self.0.exchange()
     }
 
     #[getter]
@@ -44,6 +45,64 @@ impl Instrument {
     #[getter]
     fn instrument_id(&self) -> &str {
         &self.0.native
+    }
+
+    #[getter]
+    fn quantity_unit(&self) -> &'static str {
+        self.0.unit.name()
+    }
+
+    #[getter]
+    fn contract_multiplier(&self) -> Option<String> {
+        let multiplier = self.0.contract.as_ref()?.multiplier;
+        let mut text = Vec::new();
+        decimal::write(&mut text, multiplier.mantissa, multiplier.scale, multiplier.digits);
+        Some(String::from_utf8(text).expect("digits are ASCII"))
+    }
+
+    #[getter]
+    fn contract_currency(&self) -> Option<&str> {
+        Some(&self.0.contract.as_ref()?.currency)
+    }
+
+    #[getter]
+    fn base(&self) -> Option<&str> {
+        Some(&self.0.listing.as_ref()?.base)
+    }
+
+    #[getter]
+    fn quote(&self) -> Option<&str> {
+        Some(&self.0.listing.as_ref()?.quote)
+    }
+
+    #[getter]
+    fn settle(&self) -> Option<&str> {
+        Some(&self.0.listing.as_ref()?.settle)
+    }
+
+    #[getter]
+    fn state(&self) -> Option<&str> {
+        Some(&self.0.listing.as_ref()?.state)
+    }
+
+    #[getter]
+    fn tick_size(&self) -> Option<&str> {
+        self.0.listing.as_ref()?.tick_size.as_deref()
+    }
+
+    #[getter]
+    fn lot_size(&self) -> Option<&str> {
+        self.0.listing.as_ref()?.lot_size.as_deref()
+    }
+
+    #[getter]
+    fn expiry(&self) -> Option<u64> {
+        self.0.listing.as_ref()?.expiry
+    }
+
+    #[getter]
+    fn strike(&self) -> Option<&str> {
+        self.0.listing.as_ref()?.strike.as_deref()
     }
 
     fn subject(&self, data_type: &str) -> String {
@@ -79,6 +138,9 @@ struct Request {
     kind: &'static str,
     instrument: Option<Py<Instrument>>,
     reason: &'static str,
+    aggregated: bool,
+    from_id: Option<u64>,
+    to_id: Option<u64>,
 }
 
 #[pyclass(frozen, get_all, module = "marketprism._core")]
@@ -148,7 +210,7 @@ impl Session {
     #[new]
     #[pyo3(signature = (section, instruments, *, books=Vec::new(), collector="marketprism",
         depth_max=5000, depth_published=400, snapshot_every_ns=1_000_000_000,
-        flush_after_ns=1_000_000_000))]
+        flush_after_ns=1_000_000_000, data_types=None, ticker_every_ns=1_000_000_000))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -160,6 +222,8 @@ impl Session {
         depth_published: usize,
         snapshot_every_ns: u64,
         flush_after_ns: u64,
+        data_types: Option<Vec<PyBackedStr>>,
+        ticker_every_ns: u64,
     ) -> PyResult<Session> {
         if depth_max == 0 || depth_published == 0 || snapshot_every_ns == 0 {
             return Err(PyValueError::new_err("depths and snapshot_every_ns are at least 1"));
@@ -169,6 +233,8 @@ impl Session {
             depth_published,
             snapshot_every: snapshot_every_ns,
             flush_after: flush_after_ns,
+            wanted: wanted(data_types.as_deref())?,
+            ticker_every: ticker_every_ns,
         };
         let section = section_named(section)?;
         let list = instruments.iter().map(|i| i.bind(py).get().0.clone()).collect();
@@ -240,6 +306,23 @@ impl Session {
             let mut inner = self.inner.lock().expect("no call panics while it holds the lock");
             let mut batch = core::Batch::default();
             inner.session.seed(at, &body, ts_recv, &mut batch);
+            batch
+        });
+        let mut inner = self.lock(py);
+        self.batch(py, &mut inner, batch)
+    }
+
+    fn answer(
+        &self,
+        py: Python<'_>,
+        url: PyBackedStr,
+        body: PyBackedBytes,
+        ts_recv: u64,
+    ) -> PyResult<Batch> {
+        let batch = py.detach(|| {
+            let mut inner = self.inner.lock().expect("no call panics while it holds the lock");
+            let mut batch = core::Batch::default();
+            inner.session.answer(&url, &body, ts_recv, &mut batch);
             batch
         });
         let mut inner = self.lock(py);
@@ -319,6 +402,31 @@ impl Session {
         at.map(|at| self.instruments[at].clone_ref(py))
     }
 
+    fn request(&self, py: Python<'_>, request: core::Request) -> Request {
+        let about = |kind, at, reason| Request {
+            kind,
+            instrument: self.named(py, at),
+            reason,
+            aggregated: false,
+            from_id: None,
+            to_id: None,
+        };
+        match request {
+            core::Request::Seed { instrument, reason } => about("seed", Some(instrument), reason),
+            core::Request::Resubscribe { instrument, reason } => {
+                about("resubscribe", Some(instrument), reason)
+            }
+            core::Request::Heal { instrument, aggregated, from, to } => Request {
+                aggregated,
+                from_id: Some(from),
+                to_id: Some(to),
+                ..about("heal", Some(instrument), "gap")
+            },
+            core::Request::Answer { reason } => about("answer", None, reason),
+            core::Request::Reconnect { reason } => about("reconnect", None, reason),
+        }
+    }
+
     fn batch(&self, py: Python<'_>, inner: &mut Inner, batch: core::Batch) -> PyResult<Batch> {
         let messages = PyList::empty(py);
         for message in &batch.rows.messages {
@@ -330,14 +438,7 @@ impl Session {
         }
         let requests = PyList::empty(py);
         for request in batch.requests {
-            requests.append(match request {
-                core::Request::Seed { instrument, reason } => {
-                    Request { kind: "seed", instrument: self.named(py, Some(instrument)), reason }
-                }
-                core::Request::Reconnect { reason } => {
-                    Request { kind: "reconnect", instrument: None, reason }
-                }
-            })?;
+            requests.append(self.request(py, request))?;
         }
         let faults = PyList::empty(py);
         for fault in batch.faults {
@@ -388,6 +489,17 @@ fn py_message(
         ts_event: message.ts_event,
         payload: PyBytes::new(py, rows.payload(message)).unbind(),
     }
+}
+
+fn wanted(data_types: Option<&[PyBackedStr]>) -> PyResult<Kinds> {
+    let Some(names) = data_types else { return Ok(encode::USUAL) };
+    let kinds = names.iter().map(|name| {
+        Kind::from_name(name).ok_or_else(|| {
+            let known: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+            PyValueError::new_err(format!("no data type {name:?}; one of {}", known.join(", ")))
+        })
+    });
+    Ok(Kinds::of(&kinds.collect::<PyResult<Vec<_>>>()?))
 }
 
 fn section_named(name: &str) -> PyResult<Section> {

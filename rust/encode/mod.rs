@@ -11,34 +11,114 @@
 use std::sync::Arc;
 
 use crate::book::Book;
-use crate::decimal::{quotient, write_product, Decimal};
-use crate::event::Trade;
-use crate::instrument::{subject_token, Instrument, QuantityUnit};
+use crate::decimal::Decimal;
+use crate::event::{DeltaHead, Levels};
+use crate::instrument::{subject_token, Instrument, Section};
+
+mod facts;
+mod own;
+mod worth;
+
+pub use own::{dead_letter, ledger, Author, LedgerRow, Place, DEAD_LETTER_MAX};
+use worth::Worth;
 
 /// Version of the rows' shape.
 pub const ROW_VERSION: u8 = 1;
-
-/// Payloads of dead letters are cut to this.
-pub const DEAD_LETTER_MAX: usize = 64 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     Orderbook,
     Trade,
+    FundingRate,
+    OpenInterest,
+    Liquidation,
+    LsrTopPosition,
+    LsrAllAccount,
+    VolatilityIndex,
+    OrderbookDelta,
+    Kline,
+    Ticker,
+    Instrument,
     Ledger,
     DeadLetter,
 }
 
 impl Kind {
+    pub const ALL: [Kind; 14] = [
+        Kind::Orderbook,
+        Kind::Trade,
+        Kind::FundingRate,
+        Kind::OpenInterest,
+        Kind::Liquidation,
+        Kind::LsrTopPosition,
+        Kind::LsrAllAccount,
+        Kind::VolatilityIndex,
+        Kind::OrderbookDelta,
+        Kind::Kline,
+        Kind::Ticker,
+        Kind::Instrument,
+        Kind::Ledger,
+        Kind::DeadLetter,
+    ];
+
+    /// The data type of CONTRACT 1.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Orderbook => "orderbook",
             Kind::Trade => "trade",
+            Kind::FundingRate => "funding_rate",
+            Kind::OpenInterest => "open_interest",
+            Kind::Liquidation => "liquidation",
+            Kind::LsrTopPosition => "lsr_top_position",
+            Kind::LsrAllAccount => "lsr_all_account",
+            Kind::VolatilityIndex => "volatility_index",
+            Kind::OrderbookDelta => "orderbook_delta",
+            Kind::Kline => "kline",
+            Kind::Ticker => "ticker",
+            Kind::Instrument => "instrument",
             Kind::Ledger => "ledger",
             Kind::DeadLetter => "dead_letter",
         }
     }
+
+    pub fn from_name(name: &str) -> Option<Kind> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
 }
+
+/// A set of kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kinds(u16);
+
+impl Kinds {
+    pub const fn of(kinds: &[Kind]) -> Kinds {
+        let mut bits = 0;
+        let mut at = 0;
+        while at < kinds.len() {
+            bits |= 1 << kinds[at] as u16;
+            at += 1;
+        }
+        Kinds(bits)
+    }
+
+    pub fn has(self, kind: Kind) -> bool {
+        self.0 & (1 << kind as u16) != 0
+    }
+}
+
+/// What is collected unless somebody says otherwise: the market data of CONTRACT 1, and what is
+/// needed to read its sizes. Deltas, bars and tickers are opt-in.
+pub const USUAL: Kinds = Kinds::of(&[
+    Kind::Orderbook,
+    Kind::Trade,
+    Kind::FundingRate,
+    Kind::OpenInterest,
+    Kind::Liquidation,
+    Kind::LsrTopPosition,
+    Kind::LsrAllAccount,
+    Kind::VolatilityIndex,
+    Kind::Instrument,
+]);
 
 /// One finished row. `id` and `payload` are ranges of the batch's bytes.
 #[derive(Clone, Debug)]
@@ -67,21 +147,34 @@ impl Rows {
         &self.bytes[message.payload.0 as usize..message.payload.1 as usize]
     }
 
+    /// The rows of another batch behind these.
+    pub fn append(&mut self, other: &Rows) {
+        let shift = self.at();
+        self.bytes.extend_from_slice(&other.bytes);
+        self.messages.extend(other.messages.iter().map(|message| Message {
+            id: (message.id.0 + shift, message.id.1 + shift),
+            payload: (message.payload.0 + shift, message.payload.1 + shift),
+            ..message.clone()
+        }));
+    }
+
     fn at(&self) -> u32 {
         u32::try_from(self.bytes.len()).expect("a batch is bounded far below 4 GiB")
     }
 }
 
-/// The names of one instrument, spelled out once.
+/// The names of one instrument, spelled out once, and what its sizes are worth.
 #[derive(Clone, Debug)]
 pub struct Names {
     common: Vec<u8>,
-    orderbook: KindNames,
-    trade: KindNames,
+    kinds: Box<[KindNames]>,
     /// `"quantity_unit":…` and what a contract is worth, for books.
     units: Vec<u8>,
-    contract: Option<Decimal>,
-    in_contracts: bool,
+    worth: Worth,
+    /// Deltas are named by their first and last id, not by the last one's predecessor.
+    named_by_first: bool,
+    /// Funding times jitter by milliseconds; the fact is the second.
+    jitters: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -99,7 +192,7 @@ impl KindNames {
 
 /// The subject under which this kind of data of an instrument is published.
 pub fn subject(instrument: &Instrument, data_type: &str) -> String {
-    let (exchange, market) = (instrument.section.exchange(), instrument.market_type.name());
+    let (exchange, market) = (instrument.exchange(), instrument.market_type.name());
     [data_type, exchange, market, &instrument.symbol].map(subject_token).join(".")
 }
 
@@ -113,32 +206,33 @@ pub struct Stamp {
 
 impl Names {
     pub fn new(instrument: &Instrument, collector: &str) -> Names {
-        let (exchange, market) = (instrument.section.exchange(), instrument.market_type.name());
-        let common = common(exchange, market, &instrument.symbol, &instrument.native, collector);
-        let in_contracts = instrument.unit == QuantityUnit::Contract;
+        let (exchange, market) = (instrument.exchange(), instrument.market_type.name());
+        let symbol = &instrument.symbol;
         let mut units = Vec::new();
         member(&mut units, "quantity_unit", instrument.unit.name());
         if let Some(contract) = &instrument.contract {
             key(&mut units, "contract_multiplier");
-            units.push(b'"');
-            let m = contract.multiplier;
-            crate::decimal::write(&mut units, m.mantissa, m.scale, m.digits);
-            units.push(b'"');
+            decimal_text(&mut units, contract.multiplier);
             member(&mut units, "contract_currency", &contract.currency);
         }
+        let binance = matches!(
+            instrument.section,
+            Section::BinanceSpot | Section::BinanceUsdm | Section::BinanceCoinm
+        );
+        let named = |kind| KindNames::new(kind, exchange, market, symbol);
         Names {
-            common,
-            orderbook: KindNames::new(Kind::Orderbook, exchange, market, &instrument.symbol),
-            trade: KindNames::new(Kind::Trade, exchange, market, &instrument.symbol),
+            common: common(exchange, market, symbol, &instrument.native, collector),
+            kinds: Kind::ALL.into_iter().map(named).collect(),
             units,
-            contract: instrument.contract.as_ref().map(|contract| contract.multiplier),
-            in_contracts,
+            worth: Worth::of(instrument),
+            named_by_first: binance,
+            jitters: binance,
         }
     }
 
-    /// Contracts of unknown worth: the row's base quantity will be absent.
+    /// Sizes of unknown worth: a row's base quantity will be absent.
     pub fn worth_unknown(&self) -> bool {
-        self.in_contracts && self.contract.is_none()
+        self.worth.is_unknown()
     }
 
     fn begin(&self, rows: &mut Rows, stamp: Stamp) -> u32 {
@@ -148,69 +242,14 @@ impl Names {
         start
     }
 
-    /// A trade row. `quantity` is in base units: as sent, or derived from contracts as
-    /// native × multiplier / price to 18 digits; then the native size stands beside it.
-    pub fn trade(&self, rows: &mut Rows, trade: &Trade<'_>, stamp: Stamp) {
-        let start = self.begin(rows, stamp);
-        let out = &mut rows.bytes;
-        integer_text(out, "trade_id", trade.id);
-        member(out, "price", &trade.price);
-        let price = Decimal::parse(trade.price.as_bytes());
-        let native = Decimal::parse(trade.quantity.as_bytes());
-        if let (true, Some(price), Some(native)) = (self.in_contracts, price, native) {
-            if let Some(multiplier) = self.contract {
-                if let Some(text) = quotient(native, multiplier, price) {
-                    key(out, "quantity");
-                    quoted(out, &text);
-                }
-                key(out, "quote_quantity");
-                out.push(b'"');
-                write_product(out, native, multiplier);
-                out.push(b'"');
-            }
-            member(out, "native_quantity", &trade.quantity);
-            member(out, "quantity_unit", QuantityUnit::Contract.name());
-        } else {
-            member(out, "quantity", &trade.quantity);
-            if let (Some(price), Some(quantity)) = (price, native) {
-                key(out, "quote_quantity");
-                out.push(b'"');
-                write_product(out, price, quantity);
-                out.push(b'"');
-            }
-        }
-        member(out, "side", trade.side.name());
-        let maker = trade.side == crate::event::Side::Sell;
-        out.extend_from_slice(if maker {
-            b",\"buyer_is_maker\":true"
-        } else {
-            b",\"buyer_is_maker\":false"
-        });
-        out.extend_from_slice(if trade.aggregated {
-            b",\"aggregated\":1"
-        } else {
-            b",\"aggregated\":0"
-        });
-        if let (Some(first), Some(last)) = (trade.first_id, trade.last_id) {
-            integer(out, "first_trade_id", first);
-            integer(out, "last_trade_id", last);
-            integer(out, "trade_count", (last + 1).saturating_sub(first));
-        }
-        flags(out, [trade.flag, timeless(stamp)]);
-        out.push(b'}');
-        let end = rows.at();
-        rows.bytes.extend_from_slice(&self.trade.id);
-        rows.bytes.push(if trade.aggregated { b'a' } else { b't' });
-        push_integer(&mut rows.bytes, trade.id);
-        self.finish(rows, Kind::Trade, &self.trade, stamp, start, end);
-    }
-
     /// An order book row: at most `depth` levels a side, all inside the window known complete.
     pub fn orderbook(&self, rows: &mut Rows, book: &Book, epoch: u64, depth: usize, stamp: Stamp) {
         let start = self.begin(rows, stamp);
         let out = &mut rows.bytes;
         let (known_bids, known_asks) = book.known();
-        integer(out, "last_update_id", book.cursor.last);
+        if book.cursor.numbered {
+            integer(out, "last_update_id", book.cursor.last);
+        }
         integer(out, "epoch", epoch);
         let (bids, asks) = (known_bids.min(depth), known_asks.min(depth));
         key(out, "bids");
@@ -265,171 +304,82 @@ impl Names {
         }
         integer(out, "known_bids", known_bids as u64);
         integer(out, "known_asks", known_asks as u64);
-        out.extend_from_slice(b",\"checksum\":\"absent\"");
+        member(out, "checksum", book.checksum.name());
         out.extend_from_slice(&self.units);
         let (bids_cut, asks_cut) = book.cut();
         let truncated = (bids_cut && bids < depth) || (asks_cut && asks < depth);
-        flags(out, [truncated.then_some("truncated"), timeless(stamp)]);
-        out.push(b'}');
-        let end = rows.at();
-        rows.bytes.extend_from_slice(&self.orderbook.id);
-        push_integer(&mut rows.bytes, book.cursor.last);
-        self.finish(rows, Kind::Orderbook, &self.orderbook, stamp, start, end);
+        let said = [truncated.then_some("truncated"), book.auction.then_some("auction")];
+        flags(out, said.into_iter().flatten().chain(timeless(stamp)));
+        let end = self.end(rows, Kind::Orderbook);
+        if book.cursor.numbered {
+            push_integer(&mut rows.bytes, book.cursor.last);
+        } else {
+            rows.bytes.push(b't');
+            push_integer(&mut rows.bytes, stamp.event.unwrap_or(0));
+        }
+        self.finish(rows, Kind::Orderbook, stamp, start, end);
     }
 
-    fn finish(
+    /// A delta row: levels as the venue sent them. Only of books that are numbered.
+    pub fn delta(
         &self,
         rows: &mut Rows,
-        kind: Kind,
-        names: &KindNames,
+        head: DeltaHead,
+        levels: &Levels,
+        epoch: u64,
         stamp: Stamp,
-        start: u32,
-        end: u32,
     ) {
+        let start = self.begin(rows, stamp);
+        let out = &mut rows.bytes;
+        if self.named_by_first {
+            integer(out, "first_update_id", head.first);
+        }
+        integer(out, "last_update_id", head.last);
+        if let Some(previous) = head.previous {
+            integer(out, "prev_update_id", previous);
+        }
+        integer(out, "epoch", epoch);
+        for (name, side) in [("bids", &levels.bids), ("asks", &levels.asks)] {
+            key(out, name);
+            let mut separator = b'[';
+            for &(price, quantity) in side {
+                out.extend_from_slice(&[separator, b'[']);
+                decimal_text(out, price);
+                out.push(b',');
+                decimal_text(out, quantity);
+                out.push(b']');
+                separator = b',';
+            }
+            out.extend_from_slice(if side.is_empty() { b"[]" } else { b"]" });
+        }
+        out.extend_from_slice(&self.units);
+        flags(out, timeless(stamp));
+        let end = self.end(rows, Kind::OrderbookDelta);
+        let first = if self.named_by_first { head.first } else { head.previous.unwrap_or(0) };
+        push_integer(&mut rows.bytes, first);
+        rows.bytes.push(b'-');
+        push_integer(&mut rows.bytes, head.last);
+        self.finish(rows, Kind::OrderbookDelta, stamp, start, end);
+    }
+
+    /// Closes the payload and writes the part of the id that the kind has in common.
+    fn end(&self, rows: &mut Rows, kind: Kind) -> u32 {
+        rows.bytes.push(b'}');
+        let end = rows.at();
+        rows.bytes.extend_from_slice(&self.kinds[kind as usize].id);
+        end
+    }
+
+    fn finish(&self, rows: &mut Rows, kind: Kind, stamp: Stamp, start: u32, end: u32) {
         let id = (end, rows.at());
         rows.messages.push(Message {
             kind,
-            subject: Arc::clone(&names.subject),
+            subject: Arc::clone(&self.kinds[kind as usize].subject),
             ts_event: stamp.event.unwrap_or(stamp.recv),
             id,
             payload: (start, end),
         });
     }
-}
-
-/// What a ledger row says; absent values are absent keys.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct LedgerRow<'a> {
-    pub event: &'a str,
-    pub cause: Option<&'a str>,
-    pub detail: Option<&'a str>,
-    pub data_type: Option<&'a str>,
-    pub from_id: Option<u64>,
-    pub to_id: Option<u64>,
-    pub from_ts: Option<u64>,
-    pub to_ts: Option<u64>,
-    pub count: Option<u64>,
-}
-
-/// Who writes a row of our own, and the number that makes its id.
-#[derive(Clone, Copy, Debug)]
-pub struct Author<'a> {
-    pub collector: &'a str,
-    /// Start of the run, nanoseconds.
-    pub run: u64,
-    /// Counts the rows of the run.
-    pub n: u64,
-    pub ts: u64,
-}
-
-/// The place that a row of our own is about; `-` where it is about none.
-#[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
-    pub exchange: &'a str,
-    pub market_type: &'a str,
-    pub symbol: &'a str,
-    pub instrument_id: &'a str,
-}
-
-impl<'a> Place<'a> {
-    pub fn of(instrument: &'a Instrument) -> Place<'a> {
-        Place {
-            exchange: instrument.section.exchange(),
-            market_type: instrument.market_type.name(),
-            symbol: &instrument.symbol,
-            instrument_id: &instrument.native,
-        }
-    }
-
-    pub fn exchange(exchange: &'a str) -> Place<'a> {
-        Place { exchange, market_type: "-", symbol: "-", instrument_id: "-" }
-    }
-}
-
-pub fn ledger(rows: &mut Rows, author: Author<'_>, place: Place<'_>, row: LedgerRow<'_>) {
-    own(rows, Kind::Ledger, author, place, |out| {
-        member(out, "event", row.event);
-        for (name, value) in
-            [("cause", row.cause), ("detail", row.detail), ("data_type", row.data_type)]
-        {
-            if let Some(value) = value {
-                member(out, name, value);
-            }
-        }
-        for (name, value) in [
-            ("from_id", row.from_id),
-            ("to_id", row.to_id),
-            ("from_ts", row.from_ts),
-            ("to_ts", row.to_ts),
-            ("count", row.count),
-        ] {
-            if let Some(value) = value {
-                integer(out, name, value);
-            }
-        }
-    });
-}
-
-/// `origin` is `frame`, `body` or `row`; `whence` is the URL or stream it came from.
-pub fn dead_letter(
-    rows: &mut Rows,
-    author: Author<'_>,
-    place: Place<'_>,
-    origin: &str,
-    reason: &str,
-    whence: &str,
-    payload: &[u8],
-) {
-    let mut cut = payload.len().min(DEAD_LETTER_MAX);
-    while cut > 0 && cut < payload.len() && payload[cut] & 0xC0 == 0x80 {
-        cut -= 1;
-    }
-    own(rows, Kind::DeadLetter, author, place, |out| {
-        member(out, "origin", origin);
-        member(out, "reason", reason);
-        member(out, "where", whence);
-        member(out, "payload", &String::from_utf8_lossy(&payload[..cut]));
-    });
-}
-
-fn own(
-    rows: &mut Rows,
-    kind: Kind,
-    author: Author<'_>,
-    place: Place<'_>,
-    body: impl FnOnce(&mut Vec<u8>),
-) {
-    let start = rows.at();
-    let out = &mut rows.bytes;
-    out.extend_from_slice(&common(
-        place.exchange,
-        place.market_type,
-        place.symbol,
-        place.instrument_id,
-        author.collector,
-    ));
-    let stamp = Stamp { event: Some(author.ts), sent: None, recv: author.ts };
-    stamps(out, stamp);
-    integer(out, "run", author.run);
-    integer(out, "n", author.n);
-    body(out);
-    out.push(b'}');
-    let end = rows.at();
-    let names = KindNames::new(kind, place.exchange, place.market_type, place.symbol);
-    rows.bytes.extend_from_slice(&names.id);
-    rows.bytes.extend_from_slice(author.collector.as_bytes());
-    rows.bytes.push(b':');
-    push_integer(&mut rows.bytes, author.run);
-    rows.bytes.push(b':');
-    push_integer(&mut rows.bytes, author.n);
-    let id = (end, rows.at());
-    rows.messages.push(Message {
-        kind,
-        subject: names.subject,
-        ts_event: author.ts,
-        id,
-        payload: (start, end),
-    });
 }
 
 fn common(
@@ -467,9 +417,9 @@ fn stamps(out: &mut Vec<u8>, stamp: Stamp) {
 }
 
 /// What a reader must know of a row before using it; no key when there is nothing to say.
-fn flags(out: &mut Vec<u8>, said: [Option<&str>; 2]) {
+fn flags(out: &mut Vec<u8>, said: impl IntoIterator<Item = &'static str>) {
     let mut separator = b'[';
-    for flag in said.into_iter().flatten() {
+    for flag in said {
         if separator == b'[' {
             key(out, "flags");
         }
@@ -528,4 +478,11 @@ fn integer_text(out: &mut Vec<u8>, name: &str, value: u64) {
 #[inline]
 fn push_integer(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// A decimal with the digits that it came with, in quotes.
+fn decimal_text(out: &mut Vec<u8>, value: Decimal) {
+    out.push(b'"');
+    crate::decimal::write(out, value.mantissa, value.scale, value.digits);
+    out.push(b'"');
 }

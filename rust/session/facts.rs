@@ -1,0 +1,278 @@
+//! Everything but books: trades and their gaps, samples, bars that close, definitions that change.
+//!
+//! # Promises
+//! A trade gap is named with its ids and asked for. What a venue repeats many times a minute is
+//! sampled by venue time, and every change of a rate is a row. A bar is published when it is closed
+//! and never before.
+
+use crate::cover::Cause;
+use crate::encode::{Kind, Names, Rows, Stamp};
+use crate::event::{Flags, Funding, Kline, RateKind, RatioOf, Ticker, Trade, Update};
+use crate::fault::{Fault, FaultKind};
+use crate::instrument::Instrument;
+
+use super::{Batch, Request, Session, Slot};
+
+/// Rates and interests: the first of each cell of venue time (CONTRACT 2).
+const SAMPLE: u64 = 60_000_000_000;
+
+/// Bars of so many intervals may be open at once in one instrument: more than any venue has.
+const BARS_MAX: usize = 32;
+
+/// What was published last, of what a venue repeats.
+#[derive(Default)]
+pub(super) struct Samples {
+    forecast: Option<(u64, Box<str>)>,
+    settled: Option<u64>,
+    interest: Option<u64>,
+    ticker: Option<u64>,
+    definition: Option<Rows>,
+    /// The newest bar of each interval where only the next one's coming closes it.
+    bars: Vec<Bar>,
+}
+
+struct Bar {
+    interval: Box<str>,
+    open_time: u64,
+    rows: Rows,
+}
+
+impl Samples {
+    /// Is this the first of its cell, or another rate than the last?
+    fn takes_forecast(&mut self, rate: &str, time: u64) -> bool {
+        let cell = time / SAMPLE;
+        let known = matches!(&self.forecast, Some((c, r)) if *c == cell && **r == *rate);
+        if !known {
+            self.forecast = Some((cell, rate.into()));
+        }
+        !known
+    }
+}
+
+/// True when `time` lies in another cell than the last, which it replaces.
+fn takes(last: &mut Option<u64>, time: u64, every: u64) -> bool {
+    let cell = time / every.max(1);
+    every == 0 || last.replace(cell) != Some(cell)
+}
+
+impl Session {
+    #[inline]
+    pub(super) fn trade(&mut self, at: usize, trade: &Trade<'_>, stamp: Stamp, out: &mut Batch) {
+        self.count("trade");
+        let wanted = self.wants(Kind::Trade);
+        let slot = &mut self.slots[at];
+        let (last, cover) = if trade.aggregated {
+            (&mut slot.last_aggregate, &mut slot.aggregates)
+        } else {
+            (&mut slot.last_trade, &mut slot.trades)
+        };
+        // PROTOCOLS 3.2: places count by one per symbol. Fewer is a repetition, which its id will
+        // drop; more is a hole, which is named and asked for.
+        let mut repeated = false;
+        if let Some((first, end)) = trade.places {
+            match *last {
+                Some((id, since)) if first > id + 1 => {
+                    let kind = FaultKind::Gap { expected: id + 1, found: first };
+                    let fault = Fault::new(kind).about(at, "trade").ids(id + 1, first - 1);
+                    out.faults.push(fault.times(since, stamp.event));
+                    out.requests.push(Request::Heal {
+                        instrument: at,
+                        aggregated: trade.aggregated,
+                        from: id + 1,
+                        to: first - 1,
+                    });
+                    cover.end(Cause::Gap, &mut out.covered);
+                }
+                Some((id, _)) => repeated = end <= id,
+                None => {}
+            }
+            if !repeated {
+                *last = Some((end, stamp.event));
+            }
+        }
+        if !repeated {
+            let ts_event = stamp.event.unwrap_or(stamp.recv);
+            cover.fact(trade.places, ts_event, &mut out.covered);
+            if wanted {
+                cover.published();
+            }
+            self.flush_at = self.flush_at.min(cover.over(self.options.flush_after));
+        } else {
+            self.count("trade_repeated");
+        }
+        if wanted {
+            self.tell_worth(at, "trade", out);
+            self.slots[at].names.trade(&mut out.rows, trade, stamp);
+        }
+    }
+
+    /// A trade that was missed and asked for: the same row as a live one, and flagged.
+    pub(super) fn healed(&mut self, at: usize, trade: &Trade<'_>, stamp: Stamp, out: &mut Batch) {
+        self.count("trade_healed");
+        if self.wants(Kind::Trade) {
+            self.tell_worth(at, "trade", out);
+            let trade = Trade { flags: trade.flags.with(Flags::HEALED), ..trade.clone() };
+            self.slots[at].names.trade(&mut out.rows, &trade, stamp);
+        }
+    }
+
+    /// Says once that sizes of this instrument cannot be valued.
+    fn tell_worth(&mut self, at: usize, data_type: &'static str, out: &mut Batch) {
+        let slot = &mut self.slots[at];
+        if slot.names.worth_unknown() && !slot.worth_told {
+            slot.worth_told = true;
+            out.faults.push(Fault::new(FaultKind::MultiplierUnknown).about(at, data_type));
+        }
+    }
+
+    /// Any other fact; `polled` ones are as rare as somebody asks.
+    pub(super) fn fact(
+        &mut self,
+        at: usize,
+        update: &Update<'_>,
+        polled: bool,
+        stamp: Stamp,
+        out: &mut Batch,
+    ) {
+        let Some(kind) = kind_of(update) else { return };
+        self.count(kind.name());
+        if !self.wants(kind) {
+            return;
+        }
+        if stamp.event.is_none() && needs_time(update) {
+            // Its time is its identity: without one it would be taken for another.
+            let reason = format!("a {} without the venue's time", kind.name()).into();
+            let fault = Fault::new(FaultKind::Untimed { reason }).about(at, kind.name());
+            return out.faults.push(fault);
+        }
+        if matches!(kind, Kind::OpenInterest | Kind::Liquidation | Kind::Ticker) {
+            self.tell_worth(at, kind.name(), out);
+        }
+        let every = self.options.ticker_every;
+        let Slot { names, samples, .. } = &mut self.slots[at];
+        let rows = &mut out.rows;
+        match update {
+            Update::Funding(funding) => fund(names, samples, funding, stamp, rows),
+            Update::OpenInterest(interest)
+                if polled || takes(&mut samples.interest, stamp.event.unwrap_or(0), SAMPLE) =>
+            {
+                names.open_interest(rows, interest, stamp);
+            }
+            Update::Liquidation(forced) => names.liquidation(rows, forced, stamp),
+            Update::Ratio(ratio) => names.ratio(rows, ratio, stamp),
+            Update::Volatility(index) => names.volatility(rows, index, stamp),
+            Update::Kline(kline) => bar(names, samples, kline, stamp, rows),
+            Update::Ticker(ticker) => look(names, samples, ticker, every, stamp, rows),
+            _ => {}
+        }
+    }
+
+    /// What an instrument is from now on: new sizes are valued by it, and a change is a row.
+    pub(super) fn listed(
+        &mut self,
+        at: usize,
+        instrument: Instrument,
+        stamp: Stamp,
+        out: &mut Batch,
+    ) {
+        self.count("instrument");
+        let wanted = self.wants(Kind::Instrument);
+        let slot = &mut self.slots[at];
+        // Names are for a lifetime: a symbol that was given is not taken away by a later list.
+        let instrument = Instrument {
+            symbol: slot.instrument.symbol.clone(),
+            market_type: slot.instrument.market_type,
+            ..instrument
+        };
+        if instrument != slot.instrument {
+            slot.names = Names::new(&instrument, &self.collector);
+            slot.instrument = instrument;
+            slot.worth_told = false;
+        }
+        let mut rows = Rows::default();
+        slot.names.definition(&mut rows, &slot.instrument, stamp);
+        let known = slot.samples.definition.as_ref();
+        let same = |known: &Rows| {
+            known.messages.first().map(|m| known.id(m)) == rows.messages.first().map(|m| rows.id(m))
+        };
+        if wanted && !known.is_some_and(same) {
+            out.rows.append(&rows);
+            slot.samples.definition = Some(rows);
+        }
+    }
+}
+
+fn fund(
+    names: &Names,
+    samples: &mut Samples,
+    funding: &Funding<'_>,
+    stamp: Stamp,
+    rows: &mut Rows,
+) {
+    let due = match funding.kind {
+        RateKind::Forecast => {
+            samples.takes_forecast(&funding.rate, stamp.event.unwrap_or(stamp.recv))
+        }
+        // A venue that repeats what it paid says nothing new; a history says each once.
+        RateKind::Settled => samples.settled.replace(funding.time) != Some(funding.time),
+    };
+    if due {
+        names.funding(rows, funding, stamp);
+    }
+}
+
+fn bar(names: &Names, samples: &mut Samples, kline: &Kline<'_>, stamp: Stamp, rows: &mut Rows) {
+    match kline.closed {
+        Some(true) => return names.kline(rows, kline, stamp),
+        Some(false) => return,
+        None => {}
+    }
+    let mut newest = Rows::default();
+    names.kline(&mut newest, kline, stamp);
+    let known = samples.bars.iter().position(|bar| *bar.interval == *kline.interval);
+    if let Some(bar) = known.map(|known| &mut samples.bars[known]) {
+        if kline.open_time > bar.open_time {
+            rows.append(&bar.rows);
+        }
+        if kline.open_time >= bar.open_time {
+            bar.open_time = kline.open_time;
+            bar.rows = newest;
+        }
+    } else if samples.bars.len() < BARS_MAX {
+        let interval = kline.interval.as_ref().into();
+        samples.bars.push(Bar { interval, open_time: kline.open_time, rows: newest });
+    }
+}
+
+fn look(
+    names: &Names,
+    samples: &mut Samples,
+    ticker: &Ticker<'_>,
+    every: u64,
+    stamp: Stamp,
+    rows: &mut Rows,
+) {
+    // Spot's best bid and ask come without a time; ours tells their cells apart, not their ids.
+    if takes(&mut samples.ticker, stamp.event.unwrap_or(stamp.recv), every) {
+        names.ticker(rows, ticker, stamp);
+    }
+}
+
+fn kind_of(update: &Update<'_>) -> Option<Kind> {
+    Some(match update {
+        Update::Funding(_) => Kind::FundingRate,
+        Update::OpenInterest(_) => Kind::OpenInterest,
+        Update::Liquidation(_) => Kind::Liquidation,
+        Update::Ratio(ratio) if ratio.of == RatioOf::TopPositions => Kind::LsrTopPosition,
+        Update::Ratio(_) => Kind::LsrAllAccount,
+        Update::Volatility(_) => Kind::VolatilityIndex,
+        Update::Kline(_) => Kind::Kline,
+        Update::Ticker(_) => Kind::Ticker,
+        _ => return None,
+    })
+}
+
+/// Kinds whose identity is the venue's time and nothing else.
+fn needs_time(update: &Update<'_>) -> bool {
+    matches!(update, Update::OpenInterest(_) | Update::Ratio(_) | Update::Volatility(_))
+}

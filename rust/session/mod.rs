@@ -1,0 +1,414 @@
+//! One connection's life: messages in the order of arrival become books, due snapshots and rows.
+//!
+//! # Promises
+//! The output is a function of the calls alone: how frames are batched does not matter, no clock
+//! is read. One bad frame or symbol never stops another. Snapshots follow venue time; `tick`
+//! drives timeouts and retries only.
+//!
+//! # Not here
+//! Sockets and clocks (Python), the meaning of bytes (`venue`), the shape of rows (`encode`).
+
+use std::collections::HashMap;
+
+use crate::cover::{Cause, Cover, Covered};
+use crate::encode::{Kind, Kinds, Names, Rows, Stamp, USUAL};
+use crate::event::{Asked, Event, Events, Levels, Update};
+use crate::fault::{Fault, FaultKind, FRAME_MAX};
+use crate::instrument::{Instrument, Section};
+use crate::life::{Life, State};
+use crate::venue;
+
+mod books;
+mod facts;
+
+use books::Arrival;
+use facts::Samples;
+
+/// How long after `open` a book that has not moved is seeded all the same.
+const PATIENCE: u64 = 1_000_000_000;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    pub depth_max: usize,
+    pub depth_published: usize,
+    pub snapshot_every: u64,
+    pub flush_after: u64,
+    /// What rows are made of; everything else is counted.
+    pub wanted: Kinds,
+    /// Tickers: the first of each cell of venue time; 0 takes every one.
+    pub ticker_every: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            depth_max: 5000,
+            depth_published: 400,
+            snapshot_every: 1_000_000_000,
+            flush_after: 1_000_000_000,
+            wanted: USUAL,
+            ticker_every: 1_000_000_000,
+        }
+    }
+}
+
+/// What the engine needs from whoever holds the sockets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// A depth snapshot of this instrument.
+    Seed { instrument: usize, reason: &'static str },
+    /// Leave this instrument's book and subscribe to it again: the venue then sends an image.
+    Resubscribe { instrument: usize, reason: &'static str },
+    /// Trades that were missed: places in the instrument's own count, both inclusive.
+    Heal { instrument: usize, aggregated: bool, from: u64, to: u64 },
+    /// The venue wants a sign of life.
+    Answer { reason: &'static str },
+    /// The venue will close the connection: open the next one.
+    Reconnect { reason: &'static str },
+}
+
+/// What one call brought.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    pub rows: Rows,
+    pub requests: Vec<Request>,
+    pub faults: Vec<Fault>,
+    /// Intervals that were closed: what each stream has covered.
+    pub covered: Vec<Covered>,
+}
+
+/// An id of the venue's and its time.
+pub type Last = (u64, Option<u64>);
+
+struct Slot {
+    instrument: Instrument,
+    names: Names,
+    life: Life,
+    /// This connection carries the instrument's book, so it is seeded even while it is quiet.
+    seeded_when_quiet: bool,
+    last_trade: Option<Last>,
+    last_aggregate: Option<Last>,
+    trades: Cover,
+    aggregates: Cover,
+    images: Cover,
+    samples: Samples,
+    worth_told: bool,
+}
+
+pub struct Session {
+    section: Section,
+    options: Options,
+    collector: Box<str>,
+    slots: Vec<Slot>,
+    by_native: HashMap<Box<str>, usize>,
+    levels: Levels,
+    opened: u64,
+    /// The earliest venue time at which some book's change is to be flushed or some stream's
+    /// interval is over.
+    flush_at: u64,
+    counts: Vec<(&'static str, u64)>,
+}
+
+impl Session {
+    /// `books` are the instruments whose order book this connection carries.
+    pub fn new(
+        section: Section,
+        instruments: Vec<Instrument>,
+        books: &[Box<str>],
+        collector: &str,
+        options: Options,
+    ) -> Session {
+        let by_native =
+            instruments.iter().enumerate().map(|(at, i)| (i.native.clone(), at)).collect();
+        let slots = instruments
+            .into_iter()
+            .enumerate()
+            .map(|(at, instrument)| Slot {
+                names: Names::new(&instrument, collector),
+                seeded_when_quiet: books.contains(&instrument.native),
+                instrument,
+                life: Life::new(),
+                last_trade: None,
+                last_aggregate: None,
+                trades: Cover::new(at, "trade"),
+                aggregates: Cover::new(at, "trade"),
+                images: Cover::new(at, "orderbook"),
+                samples: Samples::default(),
+                worth_told: false,
+            })
+            .collect();
+        Session {
+            section,
+            options,
+            collector: collector.into(),
+            slots,
+            by_native,
+            levels: Levels::default(),
+            opened: 0,
+            flush_at: u64::MAX,
+            counts: Vec::new(),
+        }
+    }
+
+    pub fn instruments(&self) -> impl ExactSizeIterator<Item = &Instrument> {
+        self.slots.iter().map(|slot| &slot.instrument)
+    }
+
+    pub fn position(&self, native: &str) -> Option<usize> {
+        self.by_native.get(native).copied()
+    }
+
+    pub fn life(&self, instrument: usize) -> &Life {
+        &self.slots[instrument].life
+    }
+
+    /// What came, by what became of it.
+    pub fn counts(&self) -> &[(&'static str, u64)] {
+        &self.counts
+    }
+
+    /// The connection is up: every book begins again; trade ids go on, so that what was missed in
+    /// between is named.
+    pub fn open(&mut self, now: u64) -> Batch {
+        let mut out = Batch::default();
+        self.close(&mut out);
+        self.opened = now;
+        for slot in &mut self.slots {
+            slot.life.end(now, State::Empty);
+        }
+        self.flush_at = u64::MAX;
+        out
+    }
+
+    /// The connection is closed: what each stream has covered ends with its last fact. Books are
+    /// left as they are until `open`, for those who look at them.
+    pub fn close(&mut self, out: &mut Batch) {
+        for slot in &mut self.slots {
+            for cover in [&mut slot.trades, &mut slot.aggregates, &mut slot.images] {
+                cover.end(Cause::End, &mut out.covered);
+            }
+        }
+    }
+
+    /// What an earlier run published last, so that what was missed since is named. Ids and venue
+    /// times; to be called before `open`.
+    pub fn resume(
+        &mut self,
+        at: usize,
+        trade: Option<Last>,
+        aggregate: Option<Last>,
+        book: Option<Last>,
+    ) {
+        let slot = &mut self.slots[at];
+        slot.last_trade = trade.or(slot.last_trade);
+        slot.last_aggregate = aggregate.or(slot.last_aggregate);
+        slot.life.ended = book.or(slot.life.ended);
+    }
+
+    /// One frame, with the time it left the socket.
+    #[inline]
+    pub fn receive(&mut self, frame: &[u8], ts_recv: u64, out: &mut Batch) {
+        if frame.len() > FRAME_MAX {
+            self.count("too_large");
+            let kind = FaultKind::TooLarge { bytes: frame.len() };
+            out.faults.push(Fault::new(kind).with_frame(frame));
+            return;
+        }
+        let mut levels = std::mem::take(&mut self.levels);
+        self.frame(frame, ts_recv, &mut levels, true, out);
+        self.levels = levels;
+    }
+
+    /// `counted` is false for frames that waited for a seed: they were counted when they came.
+    #[inline]
+    fn frame(
+        &mut self,
+        frame: &[u8],
+        ts_recv: u64,
+        levels: &mut Levels,
+        counted: bool,
+        out: &mut Batch,
+    ) {
+        let arrival = Arrival { frame, ts_recv, counted };
+        match venue::decode(self.section, frame, levels) {
+            Ok(Events::One(event)) => self.event(event, arrival, levels, out),
+            Ok(Events::Many(events)) => {
+                for event in events {
+                    self.event(event, arrival, levels, out);
+                }
+            }
+            Err(reason) => {
+                self.count("malformed");
+                out.faults.push(Fault::new(FaultKind::Malformed { reason }).with_frame(frame));
+            }
+        }
+    }
+
+    #[inline]
+    fn event(&mut self, event: Event<'_>, arrival: Arrival<'_>, levels: &Levels, out: &mut Batch) {
+        let Event { native, times, broad, update } = event;
+        if let Some(event) = times.event {
+            if event >= self.flush_at && drives_time(&update) {
+                self.flush(event, out);
+            }
+        }
+        if let Some(fate) = general(&update) {
+            self.count(fate);
+            return self.connection(update, arrival.frame, out);
+        }
+        let Some(at) = self.position(&native) else {
+            return self.foreign(&native, broad, &update, arrival.frame, out);
+        };
+        let stamp = Stamp { event: times.event, sent: times.sent, recv: arrival.ts_recv };
+        match update {
+            Update::Delta(head) => self.delta(at, head, stamp, arrival, levels, out),
+            Update::Image(head) => self.image(at, head, stamp, arrival, levels, out),
+            Update::Trade(trade) => self.trade(at, &trade, stamp, out),
+            Update::Listed(instrument) => self.listed(at, *instrument, stamp, out),
+            update => self.fact(at, &update, false, stamp, out),
+        }
+    }
+
+    /// What concerns the connection.
+    fn connection(&mut self, update: Update<'_>, frame: &[u8], out: &mut Batch) {
+        match update {
+            Update::Refused(reason) => {
+                out.faults.push(Fault::new(FaultKind::Refused { reason }));
+            }
+            Update::Shutdown => {
+                out.faults.push(Fault::new(FaultKind::Shutdown));
+                out.requests.push(Request::Reconnect { reason: "shutdown" });
+            }
+            Update::Asked => out.requests.push(Request::Answer { reason: "test_request" }),
+            Update::Unknown(what) => {
+                out.faults.push(Fault::new(FaultKind::Unknown { what }).with_frame(frame));
+            }
+            _ => {}
+        }
+    }
+
+    /// An instrument that this connection was not told of.
+    fn foreign(
+        &mut self,
+        native: &str,
+        broad: bool,
+        update: &Update<'_>,
+        frame: &[u8],
+        out: &mut Batch,
+    ) {
+        if broad || matches!(update, Update::Listed(_)) {
+            return self.count("not_asked_for");
+        }
+        self.count("unknown_instrument");
+        let kind = FaultKind::UnknownInstrument { native: native.into() };
+        out.faults.push(Fault::new(kind).with_frame(frame));
+    }
+
+    fn count(&mut self, fate: &'static str) {
+        match self.counts.iter_mut().find(|(name, _)| *name == fate) {
+            Some((_, n)) => *n += 1,
+            None => self.counts.push((fate, 1)),
+        }
+    }
+
+    /// A REST body and the URL that was asked for it: a depth snapshot, missed trades, polled
+    /// values, bars, instrument lists. Rows of missed trades are flagged `healed`; nothing of a body
+    /// moves the chain of what is heard live.
+    pub fn answer(&mut self, asked: &str, body: &[u8], ts_recv: u64, out: &mut Batch) {
+        let asked = Asked::new(asked);
+        if let Some(native) = venue::asks_seed(self.section, &asked) {
+            return match self.position(native) {
+                Some(at) => self.seed(at, body, ts_recv, out),
+                None => self.count("not_asked_for"),
+            };
+        }
+        let events = match venue::answer(self.section, &asked, body) {
+            Ok(Events::One(event)) => vec![event],
+            Ok(Events::Many(events)) => events,
+            Err(reason) => {
+                self.count("body_malformed");
+                let fault = Fault::new(FaultKind::BodyMalformed { reason });
+                return out.faults.push(fault.with_frame(body));
+            }
+        };
+        for event in events {
+            let stamp = Stamp { event: event.times.event, sent: None, recv: ts_recv };
+            if let Some(fate) = general(&event.update) {
+                self.count(fate);
+                self.connection(event.update, body, out);
+                continue;
+            }
+            match (self.position(&event.native), event.update) {
+                (None, _) => self.count("not_asked_for"),
+                (Some(at), Update::Trade(trade)) => self.healed(at, &trade, stamp, out),
+                (Some(at), Update::Listed(instrument)) => self.listed(at, *instrument, stamp, out),
+                (Some(at), update) => self.fact(at, &update, true, stamp, out),
+            }
+        }
+    }
+
+    /// Publishes what changed since the last snapshot of every book whose cell is long over, and
+    /// closes the intervals of streams that were quiet when theirs ended.
+    #[cold]
+    fn flush(&mut self, event: u64, out: &mut Batch) {
+        self.flush_at = u64::MAX;
+        let flush_after = self.options.flush_after;
+        for at in 0..self.slots.len() {
+            match self.slots[at].life.cadence.flush_at() {
+                Some(due) if due <= event => {
+                    self.slots[at].life.cadence.flushed();
+                    let now = self.slots[at].life.last_recv;
+                    self.snapshot(at, now, out);
+                }
+                Some(due) => self.flush_at = self.flush_at.min(due),
+                None => {}
+            }
+            let slot = &mut self.slots[at];
+            for cover in [&mut slot.trades, &mut slot.aggregates, &mut slot.images] {
+                cover.pass(event.saturating_sub(flush_after), &mut out.covered);
+                self.flush_at = self.flush_at.min(cover.over(flush_after));
+            }
+        }
+    }
+
+    /// Time passes: seeds that did not come are asked for again, quiet books are seeded.
+    pub fn tick(&mut self, now: u64, out: &mut Batch) {
+        for at in 0..self.slots.len() {
+            let slot = &self.slots[at];
+            let quiet = slot.seeded_when_quiet && now.saturating_sub(self.opened) >= PATIENCE;
+            match slot.life.state {
+                State::Empty if quiet => self.ask(at, now, "quiet", out),
+                State::Seeding | State::Broken => self.ask(at, now, "retry", out),
+                State::Empty | State::Live => {}
+            }
+        }
+    }
+
+    fn wants(&self, kind: Kind) -> bool {
+        self.options.wanted.has(kind)
+    }
+}
+
+/// The venue's clock is read from what is happening. A bar's time is that of its opening, a settled
+/// rate's that of its payment, a liquidation list may hold old ones.
+#[inline]
+fn drives_time(update: &Update<'_>) -> bool {
+    !matches!(
+        update,
+        Update::Kline(_) | Update::Liquidation(_) | Update::Ratio(_) | Update::Listed(_)
+    ) && !matches!(update, Update::Funding(f) if f.kind == crate::event::RateKind::Settled)
+}
+
+/// What concerns the connection, by the name under which it is counted.
+#[inline]
+fn general(update: &Update<'_>) -> Option<&'static str> {
+    match update {
+        Update::Ignored(kind) => Some(kind),
+        Update::Answered => Some("answered"),
+        Update::Asked => Some("asked"),
+        Update::Refused(_) => Some("refused"),
+        Update::Shutdown => Some("shutdown"),
+        Update::Unknown(_) => Some("unknown"),
+        _ => None,
+    }
+}
