@@ -164,8 +164,12 @@ PYTHON: dict[str, Rule] = {
         "a command is settings and one call; what it calls has its own place",
     ),
     "app": rule(
-        "_core collect config directory embedded metrics serve sim.faults store venues",
+        "_core collect config directory embedded metrics serve sim.faults sources store",
         "it wires the parts",
+    ),
+    "sources": rule(
+        "_core collect config directory venues",
+        "it knows who is to be asked for what, and holds nothing that runs",
     ),
     "directory": rule("", "whoever is given a directory must be able to ask who holds it"),
     "config": rule("", "settings are read before anything else is there"),

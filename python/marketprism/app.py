@@ -20,33 +20,31 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import psutil
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from . import metrics, venues
-from ._core import Instrument, Session, guess_instrument, instruments
+from . import metrics
 from .collect.feed import Feed
 from .collect.ledger import Ledger
 from .collect.publish import Publisher, PublishError
-from .collect.rest import Rest, RestError
+from .collect.rest import Rest
 from .collect.spool import Spool, SpoolError
-from .config import Exchange, Settings
+from .config import Settings
 from .directory import HOST, RunError, choose_ports, free_port, left_behind, locked
 from .embedded import nats as embedded_nats
 from .embedded.child import Child, ChildError
 from .serve.health import Check, PortInUse, check, serve_health, serve_page
 from .sim.faults import ProcessFault
 from .sim.faults import load as load_faults
+from .sources import Sources
 from .store.query import StoreError, connect, run_sql
 from .store.schema import DATA_TYPES, TABLES
-from .venues import Connection
 
 __all__ = ["Options", "collect"]
 
@@ -151,7 +149,15 @@ async def _go(
     source = await _start_venue(state, stack)
     _write_run(state, nats_url)
     await state.ledger.write("started", detail=" ".join(sys.argv[1:]) or None)
-    state.feeds = await _plan(state, source)
+    wanted = Sources(
+        settings,
+        demo=state.options.demo,
+        venue=source,
+        publisher=state.publisher,
+        ledger=state.ledger,
+        rest=state.rest,
+    )
+    state.feeds = await (wanted.recorded() if state.options.replay else wanted.live())
     try:
         page = await serve_health(
             settings.listen, state.ports["health"], "collector", lambda: _checks(state)
@@ -362,157 +368,6 @@ def _damage(event: dict[str, Any]) -> str:
     if event.get("tail"):
         said.append(str(event["tail"]))
     return f"{event['journal']}: {'; '.join(said)}; everything else was served"
-
-
-# --- what to collect ---------------------------------------------------------------------------
-
-
-async def _plan(state: _Run, source: dict[str, Any]) -> list[Feed]:
-    if state.options.replay:
-        return [await _recorded_feed(state, source, c) for c in source["connections"]]
-    log.info("not covered yet, left out: %s", ", ".join(venues.NOT_YET))
-    feeds: list[Feed] = []
-    for exchange in state.settings.exchanges:
-        if state.options.demo and "exchanges" not in state.settings.model_fields_set:
-            exchange = exchange.model_copy(update={"symbols": state.settings.sim.symbols})
-        feeds += await _exchange_feeds(state, source, exchange)
-    if not feeds:
-        raise RunError("nothing to collect: no exchange lists any of the symbols asked for", 2)
-    return feeds
-
-
-async def _exchange_feeds(state: _Run, source: dict[str, Any], wanted: Exchange) -> list[Feed]:
-    venue = venues.venue_of(wanted.exchange)
-    by_section: dict[str, list[str]] = {}
-    for symbol in wanted.symbols:
-        by_section.setdefault(venue.section_for(wanted.exchange, symbol), []).append(symbol)
-    feeds = []
-    for section, symbols in by_section.items():
-
-        def via(url: str, hosts: Any = wanted.hosts) -> str:
-            if source:
-                return _via(source, url)
-            return _hosted(url, hosts.ws if url.startswith("ws") else hosts.rest) if hosts else url
-
-        listed = await _listed(state, wanted.exchange, section, via(venue.list_url(section)))
-        found = []
-        for symbol in symbols:
-            instrument = listed.get(symbol)
-            if instrument is None and not listed:
-                instrument = _guessed(section, venue.native(section, symbol))
-            if instrument is None:
-                # One bad symbol never stops another.
-                log.error("%s does not list %s; it is left out", wanted.exchange, symbol)
-                await state.ledger.write(
-                    "refused", exchange=wanted.exchange, cause="not listed", detail=symbol
-                )
-            else:
-                found.append(instrument)
-        sockets = state.settings.sim.connections if state.options.demo else 1
-        for connection in venue.connections(section, found, wanted.data_types, sockets):
-            feeds.append(await _resumed(state, _feed(state, connection, found, via)))
-    return feeds
-
-
-async def _recorded_feed(state: _Run, source: dict[str, Any], recorded: dict[str, Any]) -> Feed:
-    url = recorded["url"]
-    venue, section = venues.section_of_host(url)
-    sent = tuple(text.encode() for text in recorded["sent"])
-    subscribed = venue.subscribed(url, sent)
-
-    def via(url: str) -> str:
-        return _via(source, url)
-
-    exchange = venue.exchange_of(section)
-    listed = await _listed(state, exchange, section, via(venue.list_url(section)))
-    by_native = {i.instrument_id: i for i in listed.values()}
-    found = [
-        by_native.get(native) or _guessed(section, native) for native in subscribed.instrument_ids
-    ]
-    connection = Connection(section, url, sent, subscribed.instrument_ids, subscribed.book_ids)
-    return _feed(state, connection, [i for i in found if i is not None], via)
-
-
-async def _listed(state: _Run, exchange: str, section: str, url: str) -> dict[str, Instrument]:
-    """The section's instruments by our symbol; empty, with one ledger row, when it has no list."""
-    try:
-        return {i.symbol: i for i in instruments(section, await state.rest.get(url))}
-    except (RestError, ValueError) as error:
-        log.warning("%s: no instrument list (%s); the built-in quote list is used", section, error)
-        await state.ledger.write(
-            "refused", exchange=exchange, cause="instrument list", detail=str(error)
-        )
-        return {}
-
-
-def _guessed(section: str, native: str) -> Instrument | None:
-    try:
-        return guess_instrument(section, native)
-    except ValueError as error:
-        log.error("%s: %s", section, error)
-        return None
-
-
-def _via(source: dict[str, Any], url: str) -> str:
-    """The same question, asked of the built-in venue: the host becomes the first path segment."""
-    rest = url.partition("://")[2]
-    return f"{source['ws' if url.startswith('ws') else 'rest']}/{rest}"
-
-
-def _hosted(url: str, base: str) -> str:
-    parts = urlsplit(url)
-    return base.rstrip("/") + parts.path + (f"?{parts.query}" if parts.query else "")
-
-
-async def _resumed(state: _Run, feed: Feed) -> Feed:
-    """A feed that knows what an earlier run published last, so that what was missed since is
-    named. A recorded session begins where it begins."""
-    for instrument in feed.instruments:
-        found = {}
-        for kind in ("trade", "orderbook"):
-            try:
-                found[kind] = await state.publisher.last(instrument.subject(kind))
-            except PublishError as error:
-                log.warning("%s: what was published last is not known: %s", instrument, error)
-        trade, book = found.get("trade"), found.get("orderbook")
-        feed.session.resume(
-            instrument,
-            trade=(int(trade[0][1:]), trade[1]) if trade and trade[0].startswith("t") else None,
-            aggregate=(int(trade[0][1:]), trade[1]) if trade and trade[0].startswith("a") else None,
-            book=(int(book[0]), book[1]) if book and book[0].isdigit() else None,
-        )
-    return feed
-
-
-def _feed(
-    state: _Run,
-    connection: Connection,
-    found: list[Instrument],
-    via: Callable[[str], str],
-) -> Feed:
-    snapshot = state.settings.snapshot
-    carried = [i for i in found if i.instrument_id in connection.instrument_ids]
-    session = Session(
-        connection.section,
-        carried,
-        books=[i for i in carried if i.instrument_id in connection.book_ids],
-        collector=state.settings.collector,
-        depth_max=snapshot.depth_max,
-        depth_published=snapshot.depth,
-        snapshot_every_ns=round(snapshot.every * 1e9),
-        flush_after_ns=round(snapshot.flush_after * 1e9),
-    )
-    venue, _ = venues.section_of_host(connection.url)
-    return Feed(
-        connection,
-        session,
-        carried,
-        url=via(connection.url),
-        seed_url=lambda i: via(venue.seed_url(i.section, i.instrument_id)),
-        publisher=state.publisher,
-        ledger=state.ledger,
-        rest=state.rest,
-    )
 
 
 # --- the run itself ----------------------------------------------------------------------------

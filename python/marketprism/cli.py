@@ -129,6 +129,11 @@ def _replay_grammar(commands: Any) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="every message as NDJSON")
     parser.add_argument("--json", action="store_true", help="one line of JSON at the end")
     parser.add_argument("--verify", action="store_true", help="run twice and compare the digests")
+    parser.add_argument(
+        "--data-types",
+        metavar="TYPE,…",
+        help="what rows are made of (default: all but the opt-in orderbook_delta, kline, ticker)",
+    )
     parser.set_defaults(run=_replay, log_level=None)
 
 
@@ -287,9 +292,10 @@ def _present(journals: Sequence[Path]) -> None:
 def _replay(arguments: argparse.Namespace) -> int:
     _log("WARNING")
     _present(arguments.journals)
-    result = replay(arguments.journals, out=arguments.out)
+    types = arguments.data_types.split(",") if arguments.data_types else None
+    result = replay(arguments.journals, out=arguments.out, data_types=types)
     if arguments.verify:
-        again = replay(arguments.journals, out=None)
+        again = replay(arguments.journals, out=None, data_types=types)
         if again["digest"] != result["digest"]:
             raise ReplayError(f"two runs differ: {result['digest']} and {again['digest']}")
     if arguments.json:

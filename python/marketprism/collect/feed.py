@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -91,6 +91,7 @@ class Feed:
         *,
         url: str,
         seed_url: Callable[[Instrument], str],
+        lists: Sequence[tuple[str, bytes, int]] = (),
         publisher: Publisher,
         ledger: Ledger,
         rest: Rest,
@@ -107,6 +108,7 @@ class Feed:
         self.reconnects = -1
         self.received: dict[str, int] = {}
         self._seed_url = seed_url
+        self._lists = list(lists)
         self._publisher = publisher
         self._ledger = ledger
         self._rest = rest
@@ -183,6 +185,8 @@ class Feed:
         self.connected = True
         await self._ledger.write("connected", exchange=self.exchange, detail=self.url)
         await self._use(self.session.open(time.time_ns()))
+        while self._lists:
+            await self._use(self.session.answer(*self._lists.pop(0)))
         reader = asyncio.create_task(self._read(socket))
         ticker = asyncio.create_task(self._tick())
         try:

@@ -10,11 +10,11 @@ Not here: sockets (``sim`` serves journals to the whole collector).
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
@@ -24,8 +24,11 @@ from .journal import Damage, JournalError, Line, read_journal
 
 __all__ = ["ReplayError", "replay"]
 
+log = logging.getLogger(__name__)
+
 _BATCH_MAX = 256
 _COLLECTOR = "replay"
+_CHECKSUM = "checksum_"
 
 
 class ReplayError(Exception):
@@ -39,8 +42,15 @@ class _Tape:
         self.frames = 0
         self.messages: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
+        self.checksums: Counter[str] = Counter()
         self.digest = hashlib.sha256()
         self._out = out
+
+    def count(self, session: Session) -> None:
+        """How the venue's checksums of its books compared with ours."""
+        for fate, count in session.counts().items():
+            if fate.startswith(_CHECKSUM):
+                self.checksums[fate.removeprefix(_CHECKSUM)] += count
 
     def take(self, batch: Batch) -> None:
         for fault in batch.faults:
@@ -58,9 +68,13 @@ class _Tape:
                 self._out.write(line)
 
 
-def replay(journals: Sequence[Path], *, out: Path | None) -> dict[str, Any]:
-    """Replays the journals one after the other; the result is CONTRACT 5's ``replay --json``.
+def replay(
+    journals: Sequence[Path], *, out: Path | None, data_types: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Replays the journals one after the other; the result is CONTRACT 5's ``replay --json``, and
+    ``checksums``: how many of the venue's own agreed with our books.
 
+    ``data_types``: what rows are made of; by default all market data but the opt-in kinds.
     Raises ``ReplayError`` for a journal of a venue that is not covered, ``JournalError`` for one
     that cannot be read to its end (after everything readable was replayed).
     """
@@ -71,7 +85,7 @@ def replay(journals: Sequence[Path], *, out: Path | None) -> dict[str, Any]:
         tape = _Tape(file)
         books: list[dict[str, Any]] = []
         for path in journals:
-            books += [_book(status) for status in _replay_one(path, tape)]
+            books += [_book(status) for status in _Replayed(path, tape, data_types).play()]
     except OSError as error:
         raise ReplayError(f"{error.filename or out}: {error.strerror}") from error
     finally:
@@ -81,65 +95,93 @@ def replay(journals: Sequence[Path], *, out: Path | None) -> dict[str, Any]:
         "frames": tape.frames,
         "messages": dict(sorted(tape.messages.items())),
         "faults": dict(sorted(tape.faults.items())),
+        "checksums": dict(sorted(tape.checksums.items())),
         "digest": tape.digest.hexdigest(),
         "books": books,
     }
 
 
-def _replay_one(path: Path, tape: _Tape) -> list[BookStatus]:
-    session: Session | None = None
-    by_native: dict[str, Instrument] = {}
-    book_ids: tuple[str, ...] = ()
-    listed: dict[str, Instrument] = {}
-    opening, sent = _opening(path)
-    frames: list[bytes] = []
-    times: list[int] = []
+class _Replayed:
+    """One journal on its way through the engine."""
 
-    def flush() -> None:
-        if frames and session:
-            tape.frames += len(frames)
-            tape.take(session.receive(frames, times))
-            frames.clear()
-            times.clear()
+    def __init__(self, path: Path, tape: _Tape, data_types: Sequence[str] | None) -> None:
+        opening, sent = _opening(path)
+        self._path = path
+        self._tape = tape
+        self._data_types = data_types
+        self._venue, self._section = _covered(path, opening.where)
+        self._subscribed = self._venue.subscribed(opening.where, sent)
+        self._listed: dict[str, Instrument] = {}
+        self._lists: list[Line] = []
+        self._session: Session | None = None
+        self._frames: list[bytes] = []
+        self._times: list[int] = []
 
-    venue, section = _covered(path, opening.where)
-    subscribed = venue.subscribed(opening.where, sent)
-    book_ids = subscribed.book_ids
-    try:
-        for line in read_journal(path):
-            if isinstance(line, Damage):
-                tape.faults["damage"] += 1
-            elif line.kind == "ws":
-                frames.append(line.payload)
-                times.append(line.ts_recv)
-                if len(frames) >= _BATCH_MAX:
-                    flush()
-            elif line.kind == "open":
-                flush()
-                if session is None:
-                    by_native = {
-                        native: listed.get(native) or guess_instrument(section, native)
-                        for native in subscribed.instrument_ids
-                    }
-                    session = Session(section, list(by_native.values()), collector=_COLLECTOR)
-                tape.take(session.open(line.ts_recv))
-            elif line.kind == "tick" and session:
-                flush()
-                tape.take(session.tick(line.ts_recv))
-            elif line.kind == "rest":
-                flush()
-                native = parse_qs(urlsplit(line.where).query).get("symbol", [""])[0]
-                if not native and line.where.partition("?")[0].endswith("/exchangeInfo"):
-                    listed.update((i.instrument_id, i) for i in instruments(section, line.payload))
-                elif session and native in by_native:
-                    tape.take(session.seed(by_native[native], line.payload, line.ts_recv))
-    except ValueError as error:
-        raise ReplayError(f"{path}: {error}") from error
-    finally:
-        flush()
-    return (
-        [s for s in session.status() if s.instrument.instrument_id in book_ids] if session else []
-    )
+    def play(self) -> list[BookStatus]:
+        """Every line in its order; the books as they stood at the end."""
+        try:
+            for line in read_journal(self._path):
+                if isinstance(line, Damage):
+                    self._tape.faults["damage"] += 1
+                elif line.kind == "ws":
+                    self._frames.append(line.payload)
+                    self._times.append(line.ts_recv)
+                    if len(self._frames) >= _BATCH_MAX:
+                        self._flush()
+                else:
+                    self._flush()
+                    self._take(line)
+        except ValueError as error:
+            raise ReplayError(f"{self._path}: {error}") from error
+        finally:
+            self._flush()
+        if self._session is None:
+            return []
+        self._tape.count(self._session)
+        wanted = self._subscribed.book_ids
+        return [s for s in self._session.status() if s.instrument.instrument_id in wanted]
+
+    def _take(self, line: Line) -> None:
+        if line.kind == "open":
+            session = self._session = self._session or self._begin()
+            self._tape.take(session.open(line.ts_recv))
+            for body in self._lists:
+                self._tape.take(session.answer(body.where, body.payload, body.ts_recv))
+            self._lists.clear()
+        elif line.kind == "tick" and self._session:
+            self._tape.take(self._session.tick(line.ts_recv))
+        elif line.kind == "rest" and self._session:
+            self._tape.take(self._session.answer(line.where, line.payload, line.ts_recv))
+        elif line.kind == "rest" and self._venue.is_list(line.where):
+            found = instruments(self._section, line.payload)
+            self._listed.update((i.instrument_id, i) for i in found)
+            self._lists.append(line)
+
+    def _begin(self) -> Session:
+        by_native: dict[str, Instrument] = {}
+        for native in self._subscribed.instrument_ids:
+            try:
+                by_native[native] = self._listed.get(native) or guess_instrument(
+                    self._section, native
+                )
+            except ValueError:
+                # Its frames are counted as those of an unknown instrument; the others go on.
+                log.warning("%s: %s is on no list and cannot be guessed", self._path, native)
+        if self._subscribed.broad:
+            by_native = self._listed | by_native
+        return Session(
+            self._section,
+            list(by_native.values()),
+            collector=_COLLECTOR,
+            data_types=self._data_types,
+        )
+
+    def _flush(self) -> None:
+        if self._frames and self._session:
+            self._tape.frames += len(self._frames)
+            self._tape.take(self._session.receive(self._frames, self._times))
+            self._frames.clear()
+            self._times.clear()
 
 
 def _opening(path: Path) -> tuple[Line, list[bytes]]:

@@ -186,6 +186,7 @@ class RecordedVenue:
                     "journal": tape.path.name,
                     "url": tape.url,
                     "sent": tape.sent,
+                    "asked": list(dict.fromkeys(body.url for body in tape.bodies)),
                     "frames": tape.frames,
                 }
                 for tape in self._connections

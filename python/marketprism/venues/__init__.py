@@ -1,7 +1,8 @@
 """How to ask each venue: hosts, paths, subscriptions, seeds. What was answered is the engine's.
 
-One module a venue, the same functions in each: ``sections``, ``list_url``, ``seed_url``,
-``connections`` and ``subscribed``. A new venue is one module and one line in ``VENUES``.
+One module a venue, the same functions in each: ``list_urls``, ``is_list``, ``seed_url``,
+``subscribed``, and ``connections`` where it is collected live. A new venue is one module and one
+line in ``VENUES``.
 """
 
 from __future__ import annotations
@@ -10,16 +11,15 @@ from dataclasses import dataclass
 from types import ModuleType
 from urllib.parse import urlsplit
 
-from . import binance
+from . import binance, deribit, okx
+from .connection import Connection, Subscribed
 
 __all__ = ["NOT_YET", "VENUES", "Connection", "Subscribed", "section_of_host", "venue_of"]
 
-Connection = binance.Connection
-Subscribed = binance.Subscribed
+VENUES: dict[str, ModuleType] = {"binance": binance, "okx": okx, "deribit": deribit}
 
-VENUES: dict[str, ModuleType] = {"binance": binance}
-
-# Named to the user, so that nobody takes silence for coverage.
+# Understood and replayed, but not yet connected to. Named to the user, so that nobody takes silence
+# for coverage.
 NOT_YET = ("okx", "deribit")
 
 

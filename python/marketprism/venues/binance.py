@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
+from .connection import Connection, Subscribed
+
 __all__ = [
     "HOSTS",
-    "Connection",
-    "Subscribed",
     "connections",
     "exchange_of",
-    "list_url",
+    "is_list",
+    "list_urls",
     "native",
     "rest_host",
     "section_for",
@@ -48,6 +48,7 @@ _REST = {
     "binance_usdm": ("https://fapi.binance.com", "/fapi/v1"),
     "binance_coinm": ("https://dapi.binance.com", "/dapi/v1"),
 }
+_LIST = "/exchangeInfo"
 _EXCHANGE = {
     "binance_spot": "binance_spot",
     "binance_usdm": "binance_derivatives",
@@ -69,26 +70,6 @@ class _Instrument(Protocol):
     def section(self) -> str: ...
     @property
     def instrument_id(self) -> str: ...
-
-
-@dataclass(frozen=True)
-class Connection:
-    """One socket to open: where, what to send first, and what it will carry."""
-
-    section: str
-    url: str
-    sent: tuple[bytes, ...]
-    instrument_ids: tuple[str, ...]
-    book_ids: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Subscribed:
-    """What a recorded connection was subscribed to, in the venue's spellings."""
-
-    section: str
-    instrument_ids: tuple[str, ...]
-    book_ids: tuple[str, ...]
 
 
 def section_for(exchange: str, symbol: str) -> str:
@@ -118,9 +99,14 @@ def rest_host(section: str) -> str:
     return _REST[section][0]
 
 
-def list_url(section: str) -> str:
+def list_urls(section: str) -> tuple[str, ...]:
     """Where the section lists its instruments."""
-    return "".join(_REST[section]) + "/exchangeInfo"
+    return ("".join(_REST[section]) + _LIST,)
+
+
+def is_list(url: str) -> bool:
+    """Whether this URL asks for a list of instruments."""
+    return urlsplit(url).path.endswith(_LIST)
 
 
 def seed_url(section: str, instrument_id: str) -> str:
@@ -184,4 +170,5 @@ def subscribed(url: str, sent: Iterable[bytes]) -> Subscribed:
         section=HOSTS[parts.hostname or ""],
         instrument_ids=tuple(dict.fromkeys(ids)),
         book_ids=tuple(dict.fromkeys(books)),
+        broad=any(s.startswith("!") for s in streams),
     )

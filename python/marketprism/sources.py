@@ -1,0 +1,221 @@
+"""What a run listens to: a feed for each socket, from the settings or from what was recorded.
+
+Instruments come from the venue's own lists. One bad symbol never stops another: it is logged, and a
+row of the ledger.
+
+Not here: how a venue is asked (``venues``) and what a feed does (``collect.feed``).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from . import venues
+from ._core import Instrument, Session, guess_instrument, instruments
+from .collect.feed import Feed
+from .collect.ledger import Ledger
+from .collect.publish import Publisher, PublishError
+from .collect.rest import Rest, RestError
+from .config import Exchange, Settings
+from .directory import RunError
+from .venues import Connection
+
+__all__ = ["Sources"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Body:
+    """A list of instruments as it was had, for the rows that are made of it."""
+
+    url: str
+    payload: bytes
+    ts_recv: int
+
+
+@dataclass
+class _Listed:
+    """What the venue lists; empty where no list could be had."""
+
+    instruments: list[Instrument] = field(default_factory=list)
+    bodies: list[_Body] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Makes feeds. ``venue`` is what the built-in venue said of itself, if it is the source."""
+
+    settings: Settings
+    demo: bool
+    venue: dict[str, Any]
+    publisher: Publisher
+    ledger: Ledger
+    rest: Rest
+
+    async def recorded(self) -> list[Feed]:
+        """A feed for each recorded connection, with what it was subscribed to."""
+        return [await self._recorded(recorded) for recorded in self.venue["connections"]]
+
+    async def live(self) -> list[Feed]:
+        """Feeds for the exchanges of the settings. Raises ``RunError`` when there is nothing."""
+        log.info("not covered yet, left out: %s", ", ".join(venues.NOT_YET))
+        feeds: list[Feed] = []
+        for exchange in self.settings.exchanges:
+            if self.demo and "exchanges" not in self.settings.model_fields_set:
+                exchange = exchange.model_copy(update={"symbols": self.settings.sim.symbols})
+            feeds += await self._exchange(exchange)
+        if not feeds:
+            raise RunError("nothing to collect: no exchange lists any of the symbols asked for", 2)
+        return feeds
+
+    async def _exchange(self, wanted: Exchange) -> list[Feed]:
+        venue = venues.venue_of(wanted.exchange)
+        by_section: dict[str, list[str]] = {}
+        for symbol in wanted.symbols:
+            by_section.setdefault(venue.section_for(wanted.exchange, symbol), []).append(symbol)
+        feeds = []
+        for section, symbols in by_section.items():
+
+            def via(url: str, hosts: Any = wanted.hosts) -> str:
+                if self.venue:
+                    return self._via(url)
+                base = hosts and (hosts.ws if url.startswith("ws") else hosts.rest)
+                return _hosted(url, base) if base else url
+
+            listed = await self._lists(wanted.exchange, section, venue.list_urls(section), via)
+            by_symbol = {i.symbol: i for i in listed.instruments}
+            found = []
+            for symbol in symbols:
+                instrument = by_symbol.get(symbol)
+                if instrument is None and not by_symbol:
+                    instrument = _guessed(section, venue.native(section, symbol))
+                if instrument is None:
+                    log.error("%s does not list %s; it is left out", wanted.exchange, symbol)
+                    await self.ledger.write(
+                        "refused", exchange=wanted.exchange, cause="not listed", detail=symbol
+                    )
+                else:
+                    found.append(instrument)
+            sockets = self.settings.sim.connections if self.demo else 1
+            for connection in venue.connections(section, found, wanted.data_types, sockets):
+                feed = self._feed(connection, found, listed, via)
+                feeds.append(await self._resumed(feed))
+        return feeds
+
+    async def _recorded(self, recorded: dict[str, Any]) -> Feed:
+        url = recorded["url"]
+        venue, section = venues.section_of_host(url)
+        sent = tuple(text.encode() for text in recorded["sent"])
+        subscribed = venue.subscribed(url, sent)
+        exchange = venue.exchange_of(section)
+        # What was recorded is asked for as it was; where nothing was, the refusal is told.
+        asked = [u for u in recorded["asked"] if venue.is_list(u)] or venue.list_urls(section)
+        listed = await self._lists(exchange, section, asked, self._via)
+        by_native = {i.instrument_id: i for i in listed.instruments}
+        found = [
+            by_native.get(native) or _guessed(section, native)
+            for native in subscribed.instrument_ids
+        ]
+        if subscribed.broad:
+            named = set(subscribed.instrument_ids)
+            found += [i for i in listed.instruments if i.instrument_id not in named]
+        known = [i for i in found if i is not None]
+        ids = tuple(i.instrument_id for i in known)
+        connection = Connection(section, url, sent, ids, subscribed.book_ids)
+        return self._feed(connection, known, listed, self._via)
+
+    async def _lists(
+        self, exchange: str, section: str, urls: Iterable[str], via: Callable[[str], str]
+    ) -> _Listed:
+        """The section's instruments; a list that cannot be had is one ledger row."""
+        listed = _Listed()
+        for url in urls:
+            try:
+                body = await self.rest.get(via(url))
+                listed.instruments += instruments(section, body)
+            except (RestError, ValueError) as error:
+                log.warning(
+                    "%s: no instrument list (%s); the built-in quote list is used", section, error
+                )
+                await self.ledger.write(
+                    "refused", exchange=exchange, cause="instrument list", detail=str(error)
+                )
+            else:
+                listed.bodies.append(_Body(url, body, time.time_ns()))
+        return listed
+
+    def _via(self, url: str) -> str:
+        """The same question to the built-in venue: the host becomes the first path segment."""
+        rest = url.partition("://")[2]
+        return f"{self.venue['ws' if url.startswith('ws') else 'rest']}/{rest}"
+
+    async def _resumed(self, feed: Feed) -> Feed:
+        """A feed that knows what an earlier run published last, so that what was missed since is
+        named. A recorded session begins where it begins."""
+        for instrument in feed.instruments:
+            found = {}
+            for kind in ("trade", "orderbook"):
+                try:
+                    found[kind] = await self.publisher.last(instrument.subject(kind))
+                except PublishError as error:
+                    log.warning("%s: what was published last is not known: %s", instrument, error)
+            trade, book = found.get("trade"), found.get("orderbook")
+            named = trade[0][0] if trade else ""
+            feed.session.resume(
+                instrument,
+                trade=(int(trade[0][1:]), trade[1]) if trade and named == "t" else None,
+                aggregate=(int(trade[0][1:]), trade[1]) if trade and named == "a" else None,
+                book=(int(book[0]), book[1]) if book and book[0].isdigit() else None,
+            )
+        return feed
+
+    def _feed(
+        self,
+        connection: Connection,
+        found: list[Instrument],
+        listed: _Listed,
+        via: Callable[[str], str],
+    ) -> Feed:
+        snapshot = self.settings.snapshot
+        carried = [i for i in found if i.instrument_id in connection.instrument_ids]
+        session = Session(
+            connection.section,
+            carried,
+            books=[i for i in carried if i.instrument_id in connection.book_ids],
+            collector=self.settings.collector,
+            depth_max=snapshot.depth_max,
+            depth_published=snapshot.depth,
+            snapshot_every_ns=round(snapshot.every * 1e9),
+            flush_after_ns=round(snapshot.flush_after * 1e9),
+        )
+        venue, _ = venues.section_of_host(connection.url)
+        return Feed(
+            connection,
+            session,
+            carried,
+            url=via(connection.url),
+            seed_url=lambda i: via(venue.seed_url(i.section, i.instrument_id)),
+            lists=[(body.url, body.payload, body.ts_recv) for body in listed.bodies],
+            publisher=self.publisher,
+            ledger=self.ledger,
+            rest=self.rest,
+        )
+
+
+def _guessed(section: str, native: str) -> Instrument | None:
+    try:
+        return guess_instrument(section, native)
+    except ValueError as error:
+        log.error("%s: %s", section, error)
+        return None
+
+
+def _hosted(url: str, base: str) -> str:
+    parts = urlsplit(url)
+    return base.rstrip("/") + parts.path + (f"?{parts.query}" if parts.query else "")
