@@ -34,4 +34,5 @@ pub mod life;
 #[cfg(feature = "python")]
 mod python;
 pub mod session;
+pub mod single;
 pub mod venue;

@@ -32,6 +32,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from . import metrics
 from .collect.feed import Feed
 from .collect.ledger import Ledger
+from .collect.plugins import Plugins
 from .collect.publish import Publisher, PublishError
 from .collect.rest import Rest
 from .collect.spool import Spool, SpoolError
@@ -55,6 +56,7 @@ _STORE_WAIT = 60.0  # seconds that a run with an end waits until all is stored
 # the children.
 _DRAIN = 5.5
 _CHILD_STOP_LATE = 1.0
+_PLUGINS_STOP = 1.0  # seconds that plugins have for the rows that wait
 _LEFT_BEHIND = 10.0  # seconds that the children of a killed run are given to end
 _FAULTS_DURATION = 120.0  # seconds of a run without an end for which a schedule is drawn
 _LOOK = 0.1  # seconds between looks at whether an end has come
@@ -84,6 +86,7 @@ class _Run:
     ports: dict[str, int]
     publisher: Publisher
     ledger: Ledger
+    plugins: Plugins
     rest: Rest
     stop: asyncio.Event
     feeds: list[Feed] = field(default_factory=list)
@@ -112,12 +115,16 @@ async def collect(settings: Settings, options: Options) -> tuple[int, dict[str, 
             stack.callback(lambda: (directory / "run.json").unlink(missing_ok=True))
             nats_url, server = await _start_nats(settings, directory, ports, stack)
             publisher = await _start_publisher(settings, nats_url, stack)
+            plugins = Plugins.installed()
+            stack.callback(lambda: plugins.close(_PLUGINS_STOP))
+            if plugins:
+                publisher.tap = plugins.offer
             ledger = Ledger(publisher, settings.collector, run)
             publisher.tell = ledger.spooled
             rest = await stack.enter_async_context(
                 Rest(proxies=not (options.demo or options.replay))
             )
-            state = _Run(settings, options, run, ports, publisher, ledger, rest, stop)
+            state = _Run(settings, options, run, ports, publisher, ledger, plugins, rest, stop)
             if server:
                 server.ended = lambda *what: _ended(state, *what)
                 state.children.append(server)
@@ -611,6 +618,7 @@ def _values(state: _Run) -> metrics.Values:
         "marketprism_spool_rows": {(): publisher.spool.rows},
         "marketprism_spool_lost_total": {(): publisher.lost},
         "marketprism_conflated_total": {(): publisher.conflated + publisher.conflated_told},
+        "marketprism_plugin_rows_total": state.plugins.counts(),
         "marketprism_memory_usage_bytes": {(): psutil.Process().memory_info().rss},
     }
 

@@ -66,6 +66,11 @@ METRICS: dict[str, Metric] = {
     "marketprism_conflated_total": Metric(
         "Order book images replaced by newer ones while the spool was above half of its bound."
     ),
+    "marketprism_plugin_rows_total": Metric(
+        "Rows by plugin: handed to it, missed because it is slow, and 1 failed once it raised (it "
+        "is then ended; the log says why).",
+        ("plugin", "outcome"),
+    ),
     "marketprism_memory_usage_bytes": Metric("Resident memory of the collector."),
 }
 

@@ -17,6 +17,8 @@ use crate::instrument::{self as core_instrument, Section};
 use crate::session::{self as core, Options};
 use crate::venue;
 
+mod parts;
+
 #[pyclass(frozen, module = "marketprism._core", name = "Instrument")]
 struct Instrument(core_instrument::Instrument);
 
@@ -646,5 +648,18 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(dead_letter_message, m)?)?;
     m.add_function(wrap_pyfunction!(py_columns, m)?)?;
     m.add_function(wrap_pyfunction!(times, m)?)?;
+    m.add_function(wrap_pyfunction!(parts::parse, m)?)?;
+    m.add_class::<parts::OrderBook>()?;
+    m.add_class::<parts::Trade>()?;
+    m.add_class::<parts::BookDelta>()?;
+    m.add_class::<parts::BookImage>()?;
+    m.add_class::<parts::FundingRate>()?;
+    m.add_class::<parts::OpenInterest>()?;
+    m.add_class::<parts::Liquidation>()?;
+    m.add_class::<parts::LongShortRatio>()?;
+    m.add_class::<parts::VolatilityIndex>()?;
+    m.add_class::<parts::Kline>()?;
+    m.add_class::<parts::Ticker>()?;
+    m.add_class::<parts::Control>()?;
     Ok(())
 }

@@ -147,6 +147,8 @@ class Publisher:
         self.url = url
         self.spool = spool
         self.tell: Tell | None = None
+        self.tap: Callable[[Sequence[Message]], None] | None = None
+        """Sees every row once, as it is given to be published."""
         self.lost = 0
         self.spooling = ""
         self.conflated = 0
@@ -249,6 +251,8 @@ class Publisher:
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Sends, or spools while NATS is away. Returns before the acknowledgements."""
+        if self.tap:
+            self.tap(messages)
         facts = [(m.subject, m.message_id, m.payload) for m in messages]
         if any(len(payload) > MESSAGE_BYTES_MAX for _, _, payload in facts):
             facts = [fact for fact in facts if self._fits(*fact)]
