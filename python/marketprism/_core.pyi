@@ -626,7 +626,7 @@ def parse(section: str, frame: bytes, url: str | None = None) -> list[Part]:
     ``section``: ``binance_spot``, ``binance_usdm``, ``binance_coinm``, ``okx`` or ``deribit``.
     ``url``: where a REST body was asked for; without it ``frame`` is a WebSocket message. Prices
     and sizes are the venue's own decimals as text, sizes in the venue's unit (contracts, US
-    dollars); times are nanoseconds UTC. A message of a known kind that carries no data is a ``Control``.
+    dollars); times are nanoseconds UTC. A message of a known kind without data is a ``Control``.
     Raises ``ValueError`` for a message that cannot be read, with the reason.
     """
 
