@@ -22,19 +22,19 @@ const NESTING_MAX: usize = 64;
 /// not longer needs no look.
 const NESTING_SAFE: usize = 4096;
 
-/// Refuses a message that is nested deeper than any venue sends.
+/// A message as text. The reader hands its parts out as texts before it has seen the end, so what is
+/// no UTF-8 is refused first, and so is what is nested deeper than any venue sends.
 #[inline]
-pub fn bounded(bytes: &[u8]) -> Result<(), Box<str>> {
+pub fn text(bytes: &[u8]) -> Result<&str, Box<str>> {
     if bytes.len() > NESTING_SAFE && nesting(bytes) > NESTING_MAX {
         return Err(format!("nested deeper than {NESTING_MAX} levels").into());
     }
-    Ok(())
+    std::str::from_utf8(bytes).map_err(|error| format!("no UTF-8 text: {error}").into())
 }
 
 /// Reads a whole message, or says in one line why it cannot be read.
 pub fn read<'f, T: Deserialize<'f>>(bytes: &'f [u8]) -> Result<T, Box<str>> {
-    bounded(bytes)?;
-    sonic_rs::from_slice(bytes).map_err(|error| first_line(&error))
+    sonic_rs::from_str(text(bytes)?).map_err(|error| first_line(&error))
 }
 
 /// As `read`, for a part whose end the library has found already.

@@ -54,8 +54,7 @@ pub(super) fn read<'f>(
     fields: &mut Fields<'f>,
     levels: &mut Levels,
 ) -> Result<(), Box<str>> {
-    json::bounded(bytes)?;
-    let mut reader = sonic_rs::Deserializer::from_slice(bytes);
+    let mut reader = sonic_rs::Deserializer::from_str(json::text(bytes)?);
     FieldsSeed { fields, levels, inner: false }
         .deserialize(&mut reader)
         .and_then(|()| reader.end())

@@ -97,8 +97,7 @@ pub(super) fn read<'f>(bytes: &'f [u8], levels: &mut Levels) -> Result<Frame<'f>
 /// before it looks whether they are any.
 #[inline]
 fn message(bytes: &[u8]) -> Result<&str, Box<str>> {
-    json::bounded(bytes)?;
-    std::str::from_utf8(bytes).map_err(|error| format!("not a text: {error}").into())
+    json::text(bytes)
 }
 
 /// Reads the members of a book; `acted`: its entries say what is done, they are no plain levels.
