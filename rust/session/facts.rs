@@ -23,6 +23,8 @@ const BARS_MAX: usize = 32;
 #[derive(Default)]
 pub(super) struct Samples {
     forecast: Option<(u64, Box<str>)>,
+    /// What the last forecast was for, and the one for another time before it.
+    funding_times: (Option<u64>, Option<u64>),
     settled: Option<u64>,
     interest: Option<u64>,
     ticker: Option<u64>,
@@ -152,7 +154,7 @@ impl Session {
         let Slot { names, samples, .. } = &mut self.slots[at];
         let rows = &mut out.rows;
         match update {
-            Update::Funding(funding) => fund(names, samples, funding, stamp, rows),
+            Update::Funding(funding) => fund(names, samples, funding, polled, stamp, rows),
             Update::OpenInterest(interest)
                 if polled || takes(&mut samples.interest, stamp.event.unwrap_or(0), SAMPLE) =>
             {
@@ -206,18 +208,39 @@ fn fund(
     names: &Names,
     samples: &mut Samples,
     funding: &Funding<'_>,
+    polled: bool,
     stamp: Stamp,
     rows: &mut Rows,
 ) {
-    let due = match funding.kind {
-        RateKind::Forecast => {
-            samples.takes_forecast(&funding.rate, stamp.event.unwrap_or(stamp.recv))
-        }
-        // A venue that repeats what it paid says nothing new; a history says each once.
-        RateKind::Settled => samples.settled.replace(funding.time) != Some(funding.time),
-    };
-    if due {
+    if funding.kind == RateKind::Settled {
+        return settle(names, samples, funding, polled, stamp, rows);
+    }
+    if samples.funding_times.0 != Some(funding.time) {
+        samples.funding_times = (Some(funding.time), samples.funding_times.0);
+    }
+    if samples.takes_forecast(&funding.rate, stamp.event.unwrap_or(stamp.recv)) {
         names.funding(rows, funding, stamp);
+    }
+}
+
+/// A stream repeats what it paid last and does not say when that was: the decoder takes it one
+/// interval back, which is wrong when the interval has changed meanwhile. Where we have heard the
+/// forecasts, we know what they were for. A history says each once, with its time.
+fn settle(
+    names: &Names,
+    samples: &mut Samples,
+    funding: &Funding<'_>,
+    polled: bool,
+    stamp: Stamp,
+    rows: &mut Rows,
+) {
+    if polled {
+        return names.funding(rows, funding, stamp);
+    }
+    let time = samples.funding_times.1.unwrap_or(funding.time);
+    if samples.settled.replace(time) != Some(time) {
+        let funding = Funding { time, ..funding.clone() };
+        names.funding(rows, &funding, Stamp { event: Some(time), ..stamp });
     }
 }
 

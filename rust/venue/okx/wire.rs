@@ -60,10 +60,8 @@ pub(super) fn is_book(channel: &str) -> bool {
 /// Reads a whole frame or reply; levels are appended to `levels`.
 #[inline]
 pub(super) fn read<'f>(bytes: &'f [u8], levels: &mut Levels) -> Result<Frame<'f>, Box<str>> {
-    json::bounded(bytes)?;
-    let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8")?;
     let mut frame = Frame::default();
-    let mut reader = sonic_rs::Deserializer::from_str(text);
+    let mut reader = sonic_rs::Deserializer::from_str(json::text(bytes)?);
     FrameSeed { frame: &mut frame, levels }
         .deserialize(&mut reader)
         .and_then(|()| reader.end())
