@@ -1,12 +1,12 @@
-//! One pass over a message's JSON: the members that we read, of every kind of message at once.
+//! One pass over a message's JSON: the members that we read, of every frequent kind at once.
 //!
 //! # Promises
 //! Any order of keys; unknown keys are skipped; texts and levels borrow from the frame. A letter
-//! that means different things in different events (`a` is ask levels and a trade id) is told
-//! apart by its value.
+//! that means different things in different events (`a` is ask levels, a price and a trade id) is
+//! told apart by its value.
 //!
 //! # Not here
-//! What the members together mean: the parent.
+//! What the members together mean: the parent. The members of rarer kinds: `kinds`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -27,9 +27,15 @@ pub(super) struct Fields<'f> {
     pub(super) symbol: Cow<'f, str>,
     pub(super) price: Option<Cow<'f, str>>,
     pub(super) quantity: Option<Cow<'f, str>>,
+    pub(super) without_rpi: Option<Cow<'f, str>>,
+    pub(super) bid_price: Option<Cow<'f, str>>,
+    pub(super) bid_quantity: Option<Cow<'f, str>>,
+    pub(super) ask_price: Option<Cow<'f, str>>,
+    pub(super) ask_quantity: Option<Cow<'f, str>>,
     pub(super) execution: Cow<'f, str>,
     pub(super) message: Cow<'f, str>,
     pub(super) code: Option<i64>,
+    pub(super) universe: Option<u64>,
     pub(super) sent: Option<u64>,
     pub(super) engine: Option<u64>,
     pub(super) first: Option<u64>,
@@ -42,6 +48,9 @@ pub(super) struct Fields<'f> {
     pub(super) to: Option<u64>,
     pub(super) buyer_is_maker: Option<bool>,
     pub(super) answered: bool,
+    /// The message came as `{"stream":…,"data":…}`.
+    pub(super) wrapped: bool,
+    /// The message is a list; its entries were passed over.
     pub(super) array: bool,
     pub(super) bids: bool,
     pub(super) asks: bool,
@@ -54,11 +63,31 @@ pub(super) fn read<'f>(
     fields: &mut Fields<'f>,
     levels: &mut Levels,
 ) -> Result<(), Box<str>> {
-    let mut reader = sonic_rs::Deserializer::from_str(json::text(bytes)?);
+    json::bounded(bytes)?;
+    let mut reader = sonic_rs::Deserializer::from_str(text(bytes)?);
     FieldsSeed { fields, levels, inner: false }
         .deserialize(&mut reader)
         .and_then(|()| reader.end())
         .map_err(|error| json::first_line(&error))
+}
+
+/// JSON is UTF-8; the library's reader leaves that check to its caller.
+pub(super) fn text(bytes: &[u8]) -> Result<&str, Box<str>> {
+    std::str::from_utf8(bytes).map_err(|_| "not UTF-8".into())
+}
+
+/// What the venue answers instead of what was asked for: `{"code":-1121,"msg":"Invalid symbol."}`.
+#[derive(Deserialize)]
+pub(super) struct Refusal<'f> {
+    code: i64,
+    #[serde(borrow)]
+    msg: Cow<'f, str>,
+}
+
+impl Refusal<'_> {
+    pub(super) fn reason(&self) -> Box<str> {
+        format!("{} {}", self.code, self.msg).into()
+    }
 }
 
 struct FieldsSeed<'a, 'f> {
@@ -71,11 +100,7 @@ impl<'de> DeserializeSeed<'de> for FieldsSeed<'_, 'de> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        if self.inner {
-            deserializer.deserialize_any(self)
-        } else {
-            deserializer.deserialize_map(self)
-        }
+        deserializer.deserialize_any(self)
     }
 }
 
@@ -96,18 +121,23 @@ impl<'de> Visitor<'de> for FieldsSeed<'_, 'de> {
         let FieldsSeed { fields, levels, inner } = self;
         while let Some(key) = map.next_key::<Key>()? {
             if matches!(key, Key::Data) && !inner {
+                fields.wrapped = true;
                 map.next_value_seed(FieldsSeed { fields, levels, inner: true })?;
                 continue;
             }
             // The library finds where a value ends, however deep it is, and that it is JSON.
             let value: LazyValue = map.next_value()?;
             match key {
-                Key::Bids => fields.bids |= json::levels(&value, &mut levels.bids)?.is_ok(),
+                Key::Bids => match json::levels(&value, &mut levels.bids)? {
+                    Ok(()) => fields.bids = true,
+                    Err(_) => fields.put(Name::BidPrice, scalar(value.as_raw_cow())),
+                },
                 Key::Asks => match json::levels(&value, &mut levels.asks)? {
                     Ok(()) => fields.asks = true,
-                    Err(other) => fields.aggregate = other.parse().ok(),
+                    Err(_) => fields.put(Name::AskPrice, scalar(value.as_raw_cow())),
                 },
                 Key::Result => fields.answered = true,
+                Key::Error => fields.refused(&value),
                 Key::Named(name) => fields.put(name, scalar(value.as_raw_cow())),
                 Key::Skip | Key::Data => {}
             }
@@ -123,9 +153,15 @@ enum Name {
     Symbol,
     Price,
     Quantity,
+    WithoutRpi,
+    BidPrice,
+    BidQuantity,
+    AskPrice,
+    AskQuantity,
     Execution,
     Message,
     Code,
+    Universe,
     Sent,
     Engine,
     First,
@@ -143,6 +179,7 @@ enum Key {
     Bids,
     Asks,
     Result,
+    Error,
     Skip,
     Named(Name),
 }
@@ -163,10 +200,17 @@ impl<'f> Fields<'f> {
             (Name::Symbol, Scalar::Text(text)) => self.symbol = text,
             (Name::Price, Scalar::Text(text)) => self.price = Some(text),
             (Name::Quantity, Scalar::Text(text)) => self.quantity = Some(text),
+            (Name::WithoutRpi, Scalar::Text(text)) => self.without_rpi = Some(text),
+            (Name::BidPrice, Scalar::Text(text)) => self.bid_price = Some(text),
+            (Name::BidQuantity, Scalar::Text(text)) => self.bid_quantity = Some(text),
+            (Name::AskPrice, Scalar::Text(text)) => self.ask_price = Some(text),
+            (Name::AskPrice, Scalar::Uint(value)) => self.aggregate = Some(value),
+            (Name::AskQuantity, Scalar::Text(text)) => self.ask_quantity = Some(text),
             (Name::Execution, Scalar::Text(text)) => self.execution = text,
             (Name::Message, Scalar::Text(text)) => self.message = text,
             (Name::Code, Scalar::Uint(code)) => self.code = i64::try_from(code).ok(),
             (Name::Code, Scalar::Negative(code)) => self.code = Some(code),
+            (Name::Universe, Scalar::Uint(value)) => self.universe = Some(value),
             (Name::Sent, Scalar::Uint(value)) => self.sent = Some(value),
             (Name::Engine, Scalar::Uint(value)) => self.engine = Some(value),
             (Name::First, Scalar::Uint(value)) => self.first = Some(value),
@@ -178,6 +222,16 @@ impl<'f> Fields<'f> {
             (Name::To, Scalar::Uint(value)) => self.to = Some(value),
             (Name::BuyerIsMaker, Scalar::Bool(value)) => self.buyer_is_maker = Some(value),
             _ => {}
+        }
+    }
+
+    /// Some answers carry the refusal one level down: `{"error":{"code":2,"msg":…},"id":1}`.
+    #[cold]
+    fn refused(&mut self, value: &LazyValue<'f>) {
+        if let Cow::Borrowed(part) = value.as_raw_cow() {
+            if let Ok(refusal) = json::read_part::<Refusal<'f>>(part) {
+                (self.code, self.message) = (Some(refusal.code), refusal.msg);
+            }
         }
     }
 }
@@ -200,14 +254,19 @@ impl<'de> Deserialize<'de> for Key {
                     b"a" | b"asks" => Key::Asks,
                     b"data" => Key::Data,
                     b"result" => Key::Result,
+                    b"error" => Key::Error,
                     b"stream" => Key::Named(Name::Stream),
                     b"e" => Key::Named(Name::Event),
                     b"s" => Key::Named(Name::Symbol),
                     b"p" => Key::Named(Name::Price),
                     b"q" => Key::Named(Name::Quantity),
+                    b"nq" => Key::Named(Name::WithoutRpi),
+                    b"B" => Key::Named(Name::BidQuantity),
+                    b"A" => Key::Named(Name::AskQuantity),
                     b"X" => Key::Named(Name::Execution),
                     b"msg" => Key::Named(Name::Message),
                     b"code" => Key::Named(Name::Code),
+                    b"st" => Key::Named(Name::Universe),
                     b"E" => Key::Named(Name::Sent),
                     b"T" => Key::Named(Name::Engine),
                     b"U" => Key::Named(Name::First),
@@ -223,5 +282,29 @@ impl<'de> Deserialize<'de> for Key {
             }
         }
         deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_is_not_utf8_is_refused() {
+        for text in [&b"{\"s\":\"B\xff\"}"[..], b"{\"x\":\"\xff\"}", b"{\"s\":\"\xe5\xb8\"}"] {
+            let read = read(text, &mut Fields::default(), &mut Levels::default());
+            assert_eq!(read, Err("not UTF-8".into()));
+        }
+    }
+
+    #[test]
+    fn one_letter_is_levels_a_price_or_an_id_by_its_value() {
+        let (mut fields, mut levels) = (Fields::default(), Levels::default());
+        read(br#"{"a":[["1","2"]],"b":"3"}"#, &mut fields, &mut levels).unwrap();
+        assert_eq!((fields.asks, fields.bids, levels.asks.len()), (true, false, 1));
+        assert_eq!((fields.bid_price.as_deref(), fields.ask_price), (Some("3"), None));
+        let mut fields = Fields::default();
+        read(br#"{"a":7,"b":8}"#, &mut fields, &mut levels).unwrap();
+        assert_eq!((fields.aggregate, fields.bid_price), (Some(7), None));
     }
 }
