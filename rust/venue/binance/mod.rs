@@ -467,7 +467,8 @@ mod tests {
     fn reads_a_delta_with_its_members_in_any_order() {
         let mut levels = Levels::default();
         let text = r#"{"data":{"a":[["0.0026","100"]],"u":160,"b":[["0.0024","10"],["0.0023","0"]],
-            "E":1672515782136,"U":157,"s":"BNBBTC","e":"depthUpdate","new":{"x":[1]}},"stream":"bnbbtc@depth@100ms"}"#;
+            "E":1672515782136,"U":157,"s":"BNBBTC","e":"depthUpdate","new":{"x":[1]}},
+            "stream":"bnbbtc@depth@100ms"}"#;
         let events = decode(Section::BinanceSpot, text.as_bytes(), &mut levels).unwrap();
         let Events::One(frame) = events else { panic!("more than one") };
         assert_eq!(frame.native, "BNBBTC");
