@@ -335,6 +335,8 @@ pub enum Update<'f> {
     /// Levels likewise.
     Image(ImageHead),
     Trade(Trade<'f>),
+    /// A place in the count of trades that no trade has.
+    NoTrade(u64),
     Funding(Funding<'f>),
     OpenInterest(OpenInterest<'f>),
     Liquidation(Liquidation<'f>),

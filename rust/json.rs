@@ -29,7 +29,7 @@ pub fn text(bytes: &[u8]) -> Result<&str, Box<str>> {
     if bytes.len() > NESTING_SAFE && nesting(bytes) > NESTING_MAX {
         return Err(format!("nested deeper than {NESTING_MAX} levels").into());
     }
-    std::str::from_utf8(bytes).map_err(|error| format!("no UTF-8 text: {error}").into())
+    std::str::from_utf8(bytes).map_err(|_| "not UTF-8".into())
 }
 
 /// Reads a whole message, or says in one line why it cannot be read.
@@ -40,6 +40,50 @@ pub fn read<'f, T: Deserialize<'f>>(bytes: &'f [u8]) -> Result<T, Box<str>> {
 /// As `read`, for a part whose end the library has found already.
 pub fn read_part<'f, T: Deserialize<'f>>(part: &'f str) -> Result<T, Box<str>> {
     sonic_rs::from_str(part).map_err(|error| first_line(&error))
+}
+
+/// Reads an object, or says which member is not what it should be.
+pub fn object<'f, T: Deserialize<'f>>(raw: &'f str) -> Result<T, Box<str>> {
+    let raw = raw.trim_ascii_start();
+    // The library would take a list for the members in their order.
+    if !raw.starts_with('{') {
+        return Err("no object".into());
+    }
+    sonic_rs::from_str(raw).map_err(|error| blamed(raw, &error))
+}
+
+/// The reason, behind the name of the member that the reader had come to.
+#[cold]
+fn blamed(raw: &str, error: &sonic_rs::Error) -> Box<str> {
+    let reason = first_line(error);
+    let read = raw.get(..error.offset()).unwrap_or(raw);
+    let name = read.rsplit_once("\":").and_then(|(read, _)| read.rsplit_once('"'));
+    match name {
+        // `missing field` and `duplicate field` name theirs.
+        Some((_, name)) if !reason.contains(" field `") => format!("{name}: {reason}").into(),
+        _ => reason,
+    }
+}
+
+/// An object that is not read yet.
+pub struct Object<'f>(pub &'f str);
+
+impl<'de: 'f, 'f> Deserialize<'de> for Object<'f> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object<'f>, D::Error> {
+        let value = LazyValue::deserialize(deserializer)?;
+        match whole(&value) {
+            Some(raw) if raw.starts_with('{') => Ok(Object(raw)),
+            _ => Err(D::Error::custom(format!("{} is no object", shown(&value)))),
+        }
+    }
+}
+
+/// The text of an object or a list, which stands in the message as it is. `None` for scalars.
+pub fn whole<'f>(value: &LazyValue<'f>) -> Option<&'f str> {
+    match value.as_raw_cow() {
+        Cow::Borrowed(raw) if raw.starts_with(['{', '[']) => Some(raw),
+        _ => None,
+    }
 }
 
 /// The library's message goes on with a picture of the text.
@@ -114,7 +158,7 @@ pub struct Digits<'f>(pub Cow<'f, str>);
 impl<'de: 'f, 'f> Deserialize<'de> for Digits<'f> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Digits<'f>, D::Error> {
         let value = LazyValue::deserialize(deserializer)?;
-        digits(&value).ok_or_else(|| no_decimal(value.as_raw_str()))
+        digits(&value).ok_or_else(|| no_decimal(&value))
     }
 }
 
@@ -133,9 +177,13 @@ fn digits<'f>(value: &LazyValue<'f>) -> Option<Digits<'f>> {
 /// How much of a wrong value an error shows.
 const SHOWN_MAX: usize = 40;
 
-fn no_decimal<E: Error>(raw: &str) -> E {
-    let shown: String = raw.chars().take(SHOWN_MAX).collect();
-    E::custom(format!("{shown} is not an exact decimal"))
+/// The beginning of a wrong value, for an error.
+pub fn shown(value: &LazyValue<'_>) -> String {
+    value.as_raw_str().chars().take(SHOWN_MAX).collect()
+}
+
+fn no_decimal<E: Error>(value: &LazyValue<'_>) -> E {
+    E::custom(format!("{} is not an exact decimal", shown(value)))
 }
 
 /// For `deserialize_with`: null, the empty text and an absent member are no value.
@@ -145,9 +193,9 @@ pub fn maybe<'de: 'f, 'f, D: Deserializer<'de>>(
     let value = LazyValue::deserialize(deserializer)?;
     match value.as_raw_str() {
         "null" | "\"\"" => Ok(None),
-        raw => match digits(&value) {
+        _ => match digits(&value) {
             Some(digits) => Ok(Some(digits.0)),
-            None => Err(no_decimal(raw)),
+            None => Err(no_decimal(&value)),
         },
     }
 }
@@ -277,7 +325,7 @@ impl<'de> Deserialize<'de> for Exact {
         let text = raw.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(raw);
         match Decimal::parse(text.as_bytes()) {
             Some(decimal) => Ok(Exact(decimal)),
-            None => Err(no_decimal(raw)),
+            None => Err(no_decimal(&value)),
         }
     }
 }

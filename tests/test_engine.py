@@ -523,10 +523,10 @@ def test_an_unknown_symbol_is_kept_and_stops_nothing(stranger: bytes) -> None:
 def test_an_unknown_kind_is_kept_and_a_known_one_is_counted() -> None:
     session = live()
     unknown = b'{"e":"somethingNew","E":1,"s":"BTCUSDT"}'
-    batch = give(session, unknown, b'{"e":"kline","E":1,"s":"BTCUSDT","k":{"o":"1"}}')
+    batch = give(session, unknown, b'{"e":"avgPrice","E":1,"s":"BTCUSDT","w":"1"}')
     fault = only(batch)
     assert (fault.label, fault.frame) == ("unknown", unknown)
-    assert (session.counts()["unknown"], session.counts()["kline"]) == (1, 1)
+    assert (session.counts()["unknown"], session.counts()["avgPrice"]) == (1, 1)
 
 
 def test_answers_refusals_and_a_shutdown_are_told_apart() -> None:

@@ -58,9 +58,13 @@ RUST: dict[str, Rule] = {
         "it says what bytes mean and whether they follow, never what becomes of it",
     ),
     "columns": rule("decimal", "the store's side knows bytes and tables, and nothing of venues"),
+    "single": rule(
+        "book ladder life event decimal venue instrument",
+        "a book alone needs the rules of books and of venues, and nothing that makes rows",
+    ),
     "session": rule(ENGINE, "it is the whole engine without a binding"),
     "python": rule(
-        f"{ENGINE} columns", "it maps the engine to Python and holds no rule of its own"
+        f"{ENGINE} columns single", "it maps the engine to Python and holds no rule of its own"
     ),
 }
 RUST_TARGETS = {
@@ -311,16 +315,16 @@ def _python_smells(text: str, is_test: bool) -> Iterator[str]:
     looks = {
         id(n) for loop in ast.walk(tree) if isinstance(loop, ast.While) for n in ast.walk(loop)
     }
+    ends = {id(handler) for handler in _ends_of_tasks(tree)}
     if text and not ast.get_docstring(tree):
         yield "1: a file begins by saying what it is"
     for node in ast.walk(tree):
         match node:
             case ast.ExceptHandler(type=None):
                 yield f"{node.lineno}: a bare except hides every mistake; name the exceptions"
-            case ast.ExceptHandler(type=ast.expr() as caught) if _names(caught) & {
-                "Exception",
-                "BaseException",
-            }:
+            case ast.ExceptHandler(type=ast.expr() as caught) if (
+                _names(caught) & {"Exception", "BaseException"} and id(node) not in ends
+            ):
                 yield f"{node.lineno}: a blanket catch hides every mistake; name the exceptions"
             case ast.Call(func=ast.Attribute(value=ast.Name(id="time"), attr="sleep")) if (
                 is_test and id(node) not in looks
@@ -332,6 +336,20 @@ def _python_smells(text: str, is_test: bool) -> Iterator[str]:
                 lines = (node.end_lineno or 0) - node.lineno + 1
                 if lines > FUNCTION_LINES_MAX:
                     yield f"{node.lineno}: {node.name} has {lines} lines, {FUNCTION_LINES_MAX} fit"
+
+
+def _ends_of_tasks(tree: ast.AST) -> Iterator[ast.ExceptHandler]:
+    """Handlers that are the whole of a ``run``, log what they caught and let it end there."""
+    for node in ast.walk(tree):
+        match node:
+            case (
+                ast.FunctionDef(name="run", body=[*_, ast.Try(handlers=handlers)])
+                | ast.AsyncFunctionDef(name="run", body=[*_, ast.Try(handlers=handlers)])
+            ):
+                for handler in handlers:
+                    calls = [n for n in ast.walk(handler) if isinstance(n, ast.Attribute)]
+                    if any(call.attr == "exception" for call in calls):
+                        yield handler
 
 
 def _names(node: ast.expr) -> set[str]:
@@ -479,6 +497,11 @@ def test_what_the_engine_must_not_know_is_reported(tmp_path: Path, line: str) ->
         ("tests/test_x.py", "import time\n", "saying what it is"),
         ("tests/test_x.py", '"""X."""\nimport time\ntime.sleep(1)\n', "not for the clock"),
         ("benches/x.py", '"""X."""\ntry:\n    f()\nexcept (OSError, Exception):\n', "blanket"),
+        (
+            "benches/x.py",
+            '"""X."""\ndef run():\n    try:\n        f()\n    except Exception:\n        pass\n',
+            "blanket",
+        ),
         ("benches/x.py", '"""X."""\ntry:\n    f()\nexcept:\n', "bare except"),
         ("benches/x.py", '"""X."""\nclass BookManager: ...\n', "name the noun"),
         ("benches/x.py", '"""X."""\ndef f():\n' + "    g()\n" * FUNCTION_LINES_MAX, "lines"),

@@ -79,9 +79,9 @@ def test_parsed_trades_are_the_sessions_rows() -> None:
 
 @pytest.mark.parametrize("frame", [b"", b"[]", b"{", b'{"e":"trade","s":"X"}', b"\xff"])
 def test_what_cannot_be_read_is_an_error_with_a_reason(frame: bytes) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         parse("binance_spot", frame)
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         OrderBook("binance_spot").apply(frame)
 
 

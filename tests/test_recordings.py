@@ -276,9 +276,31 @@ def test_ids_name_facts_once(recorded: Recorded) -> None:
         fact = row["last_update_id"] if kind == "orderbook" else None
         if kind == "trade":
             fact = f"{'a' if row['aggregated'] else 't'}{row['trade_id']}"
+        if kind == "funding_rate":
+            assert row["rate_kind"] == "forecast"
+            fact = f"f{row['funding_time']}:{row['ts_event']}"
         assert message_id == f"{kind}:{exchange}:{market_type}:{symbol}:{fact}"
 
 
 @pytest.mark.parametrize("batch", BATCHES[:-1])
 def test_batches_of_any_size_give_the_same_bytes(recorded: Recorded, batch: int) -> None:
     assert play(recorded.lines, batch, keep=False).digests == recorded.engine.digests
+
+
+def test_the_funding_session_gives_forecasts_and_the_time_moves_once() -> None:
+    """Across 00:00 UTC: nothing is settled by a forecast, and each minute and each change of rate
+    is a row."""
+    lines = naive.journal(recording("binance_usdm_btcusdt_20230405_funding"))
+    rows = play(lines, 256, keep=True).of("funding_rate")
+    sent = [json.loads(line.payload)["data"] for line in lines if b"@markPrice" in line.payload]
+    wanted = []
+    last: tuple[int, str] | None = None
+    for data in sent:
+        if last != (sample := (data["E"] // 60_000, data["r"])):
+            wanted.append((data["E"] * 10**6, data["r"], data["p"], data["i"], data["T"] * 10**6))
+        last = sample
+    keys = ("ts_event", "funding_rate", "mark_price", "index_price", "funding_time")
+    assert [tuple(row[key] for key in keys) for row in rows] == wanted
+    assert {row["rate_kind"] for row in rows} == {"forecast"}
+    times = [time for time, _ in itertools.groupby(row["funding_time"] for row in rows)]
+    assert times == [1_680_652_800_000 * 10**6, 1_680_681_600_000 * 10**6]

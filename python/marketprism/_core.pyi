@@ -605,7 +605,7 @@ class Control:
     @property
     def detail(self) -> str | None: ...
 
-Part = (
+_Part = (
     Trade
     | BookDelta
     | BookImage
@@ -620,7 +620,7 @@ Part = (
     | Control
 )
 
-def parse(section: str, frame: bytes, url: str | None = None) -> list[Part]:
+def parse(section: str, frame: bytes, url: str | None = None) -> list[_Part]:
     """Everything that one message says, in its order, as typed objects.
 
     ``section``: ``binance_spot``, ``binance_usdm``, ``binance_coinm``, ``okx`` or ``deribit``.

@@ -62,50 +62,57 @@ impl Session {
     pub(super) fn trade(&mut self, at: usize, trade: &Trade<'_>, stamp: Stamp, out: &mut Batch) {
         self.count("trade");
         let wanted = self.wants(Kind::Trade);
-        let slot = &mut self.slots[at];
-        let (last, cover) = if trade.aggregated {
-            (&mut slot.last_aggregate, &mut slot.aggregates)
-        } else {
-            (&mut slot.last_trade, &mut slot.trades)
-        };
-        // PROTOCOLS 3.2: places count by one per symbol. Fewer is a repetition, which its id will
-        // drop; more is a hole, which is named and asked for.
-        let mut repeated = false;
-        if let Some((first, end)) = trade.places {
-            match *last {
-                Some((id, since)) if first > id + 1 => {
-                    let kind = FaultKind::Gap { expected: id + 1, found: first };
-                    let fault = Fault::new(kind).about(at, "trade").ids(id + 1, first - 1);
-                    out.faults.push(fault.times(since, stamp.event));
-                    out.requests.push(Request::Heal {
-                        instrument: at,
-                        aggregated: trade.aggregated,
-                        from: id + 1,
-                        to: first - 1,
-                    });
-                    cover.end(Cause::Gap, &mut out.covered);
-                }
-                Some((id, _)) => repeated = end <= id,
-                None => {}
-            }
-            if !repeated {
-                *last = Some((end, stamp.event));
-            }
-        }
-        if !repeated {
-            let ts_event = stamp.event.unwrap_or(stamp.recv);
-            cover.fact(trade.places, ts_event, &mut out.covered);
-            if wanted {
-                cover.published();
-            }
-            self.flush_at = self.flush_at.min(cover.over(self.options.flush_after));
-        } else {
+        if self.place(at, trade.aggregated, trade.places, wanted, stamp, out) {
             self.count("trade_repeated");
         }
         if wanted {
             self.tell_worth(at, "trade", out);
             self.slots[at].names.trade(&mut out.rows, trade, stamp);
         }
+    }
+
+    /// Takes places in the instrument's own count: names and asks for what lies between the last
+    /// ones and these. True when they were taken before. `published`: a row is made of them.
+    #[inline]
+    pub(super) fn place(
+        &mut self,
+        at: usize,
+        aggregated: bool,
+        places: Option<(u64, u64)>,
+        published: bool,
+        stamp: Stamp,
+        out: &mut Batch,
+    ) -> bool {
+        let slot = &mut self.slots[at];
+        let (last, cover) = if aggregated {
+            (&mut slot.last_aggregate, &mut slot.aggregates)
+        } else {
+            (&mut slot.last_trade, &mut slot.trades)
+        };
+        // PROTOCOLS 3.2: places count by one per symbol. Fewer is a repetition, which its id will
+        // drop; more is a hole.
+        if let Some((first, end)) = places {
+            match *last {
+                Some((id, since)) if first > id + 1 => {
+                    let kind = FaultKind::Gap { expected: id + 1, found: first };
+                    let fault = Fault::new(kind).about(at, "trade").ids(id + 1, first - 1);
+                    out.faults.push(fault.times(since, stamp.event));
+                    let (from, to) = (id + 1, first - 1);
+                    out.requests.push(Request::Heal { instrument: at, aggregated, from, to });
+                    cover.end(Cause::Gap, &mut out.covered);
+                }
+                Some((id, _)) if end <= id => return true,
+                _ => {}
+            }
+            *last = Some((end, stamp.event));
+        }
+        let ts_event = stamp.event.unwrap_or(stamp.recv);
+        cover.fact(places, ts_event, &mut out.covered);
+        if published {
+            cover.published();
+        }
+        self.flush_at = self.flush_at.min(cover.over(self.options.flush_after));
+        false
     }
 
     /// A trade that was missed and asked for: the same row as a live one, and flagged.

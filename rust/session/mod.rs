@@ -264,6 +264,10 @@ impl Session {
             Update::Delta(head) => self.delta(at, head, stamp, arrival, levels, out),
             Update::Image(head) => self.image(at, head, stamp, arrival, levels, out),
             Update::Trade(trade) => self.trade(at, &trade, stamp, out),
+            Update::NoTrade(place) => {
+                self.count("no_trade");
+                self.place(at, false, Some((place, place)), false, stamp, out);
+            }
             Update::Listed(instrument) => self.listed(at, *instrument, stamp, out),
             update => self.fact(at, &update, false, stamp, out),
         }

@@ -18,13 +18,14 @@ use sonic_rs::LazyValue;
 
 use super::kinds::{named, volumes, Priced};
 use super::rows::{bars, trades, Aggregate, Match};
-use super::wire::{text, Refusal};
+use super::wire::Refusal;
 use super::{gather, list, nanoseconds, raw};
 use crate::event::{
     Asked, Event, Events, Funding, OpenInterest, RateKind, Ratio, RatioOf, Ticker, Times, Update,
 };
 use crate::instrument::{Instrument, Section};
-use crate::json::{self, integer, maybe, maybe_integer, read_part, Digits};
+use crate::json::text;
+use crate::json::{self, integer, maybe, maybe_integer, object, Digits};
 
 /// Paths that we know and do not collect, and what they count as.
 ///
@@ -75,16 +76,16 @@ fn read<'f>(section: Section, asked: &'f Asked, body: &'f [u8]) -> Result<Events
         "aggTrades" => trades::<Aggregate<'f>>(asked, body),
         "trades" | "historicalTrades" => trades::<Match<'f>>(asked, body),
         "klines" => bars(section, asked, body),
-        "ticker/24hr" => each(asked, part, |part| read_part::<Day<'f>>(part)?.event(section, part)),
-        "ticker/bookTicker" => each(asked, part, |part| read_part::<Best<'f>>(part)?.event(part)),
+        "ticker/24hr" => each(asked, part, |part| object::<Day<'f>>(part)?.event(section, part)),
+        "ticker/bookTicker" => each(asked, part, |part| object::<Best<'f>>(part)?.event(part)),
         "time" | "ping" => heard(body, Update::Answered),
         "premiumIndex" if !spot => {
-            each(asked, part, |part| read_part::<Mark<'f>>(part)?.priced().event(part))
+            each(asked, part, |part| object::<Mark<'f>>(part)?.priced().event(part))
         }
-        "fundingRate" if !spot => each(asked, part, |part| read_part::<Paid<'f>>(part)?.event()),
-        "openInterest" if !spot => each(asked, part, |part| read_part::<Open<'f>>(part)?.event()),
+        "fundingRate" if !spot => each(asked, part, |part| object::<Paid<'f>>(part)?.event()),
+        "openInterest" if !spot => each(asked, part, |part| object::<Open<'f>>(part)?.event()),
         "openInterestHist" if !spot => {
-            each(asked, part, |part| read_part::<OpenBar<'f>>(part)?.event(section, asked))
+            each(asked, part, |part| object::<OpenBar<'f>>(part)?.event(section, asked))
         }
         "topLongShortPositionRatio" if !spot => ratios(asked, part, RatioOf::TopPositions),
         "globalLongShortAccountRatio" if !spot => ratios(asked, part, RatioOf::AllAccounts),
@@ -131,7 +132,7 @@ fn each<'f>(
             gather(parts.iter().map(raw), broad, read)
         }
         Some(b'{') => {
-            json::bounded(body.as_bytes())?;
+            json::text(body.as_bytes())?;
             read(body).map(Events::One)
         }
         _ => Err("neither an object nor a list".into()),
@@ -412,7 +413,7 @@ struct RatioBar<'f> {
 
 fn ratios<'f>(asked: &'f Asked, body: &'f str, of: RatioOf) -> Result<Events<'f>, Box<str>> {
     each(asked, body, |part| {
-        let row: RatioBar<'f> = read_part(part)?;
+        let row: RatioBar<'f> = object(part)?;
         let times = at(row.timestamp)?;
         let roles = ["", "ALL", "PERPETUAL"];
         let Some(native) = whose(asked, row.symbol, row.pair, row.contract_type, &roles) else {

@@ -17,7 +17,7 @@ use crate::event::{
     Event, Funding, Kline, Liquidation, RateKind, Side, Size, Ticker, Times, Update,
 };
 use crate::instrument::Section;
-use crate::json::{integer, maybe, maybe_integer, read_part, Digits};
+use crate::json::{integer, maybe, maybe_integer, object, Digits, Object};
 
 /// The kinds that are read here.
 pub(super) const COLLECTED: [&str; 5] =
@@ -31,10 +31,10 @@ pub(super) fn read<'f>(
     part: &'f str,
 ) -> Result<Event<'f>, Box<str>> {
     let event = match kind {
-        "kline" => read_part::<Bar<'f>>(part).and_then(|bar| bar.event(section, stream)),
-        "markPriceUpdate" => read_part::<Mark<'f>>(part).and_then(|mark| mark.priced().event(part)),
-        "forceOrder" => read_part::<Forced<'f>>(part).and_then(|forced| forced.event(section)),
-        _ => read_part::<Day<'f>>(part).and_then(|day| day.event(section, part)),
+        "kline" => object::<Bar<'f>>(part).and_then(|bar| bar.event(section, stream)),
+        "markPriceUpdate" => object::<Mark<'f>>(part).and_then(|mark| mark.priced().event(part)),
+        "forceOrder" => object::<Forced<'f>>(part).and_then(|forced| forced.event(section)),
+        _ => object::<Day<'f>>(part).and_then(|day| day.event(section, part)),
     };
     event.map_err(|reason| format!("{kind}: {reason}").into())
 }
@@ -123,7 +123,7 @@ struct Bar<'f> {
     #[serde(borrow, rename = "s")]
     symbol: Cow<'f, str>,
     #[serde(borrow)]
-    k: Candle<'f>,
+    k: Object<'f>,
 }
 
 #[derive(Deserialize)]
@@ -154,7 +154,7 @@ struct Candle<'f> {
 
 impl<'f> Bar<'f> {
     fn event(self, section: Section, stream: &str) -> Result<Event<'f>, Box<str>> {
-        let k = self.k;
+        let k: Candle<'f> = object(self.k.0)?;
         let open_time = nanoseconds(k.open_time)?;
         let (volume, quote_volume) = volumes(section, k.volume, k.other_volume);
         let bar = Kline {
@@ -253,7 +253,7 @@ struct Forced<'f> {
     #[serde(rename = "E", deserialize_with = "integer")]
     sent: u64,
     #[serde(borrow, rename = "o")]
-    order: Order<'f>,
+    order: Object<'f>,
 }
 
 #[derive(Deserialize)]
@@ -280,7 +280,7 @@ struct Order<'f> {
 impl<'f> Forced<'f> {
     /// `S` is the side of the forced order: SELL closed a long. PROTOCOLS 4.5.
     fn event(self, section: Section) -> Result<Event<'f>, Box<str>> {
-        let order = self.order;
+        let order: Order<'f> = object(self.order.0)?;
         let native = named(order.symbol)?;
         let time = nanoseconds(order.time)?;
         let times = Times { event: Some(time), sent: Some(nanoseconds(self.sent)?) };
@@ -449,7 +449,8 @@ mod tests {
     fn what_is_missing_or_wrong_is_named() {
         for (kind, text, reason) in [
             ("kline", r#"{"E":1,"s":"B"}"#, "missing field `k`"),
-            ("kline", r#"{"E":1,"k":{}}"#, "missing field `t`"),
+            ("kline", r#"{"E":1,"s":"B","k":{}}"#, "missing field `t`"),
+            ("kline", r#"{"E":1,"s":"B","k":[1,2]}"#, "is no object"),
             ("24hrTicker", r#"{"E":1,"s":"B"}"#, "missing field `c`"),
             ("24hrTicker", r#"{"E":1,"s":"B","c":"x"}"#, "\"x\" is not an exact decimal"),
             ("markPriceUpdate", r#"{"E":1,"s":"","p":"1"}"#, "the symbol is empty"),

@@ -12,12 +12,12 @@ use std::sync::Arc;
 use serde::Deserialize;
 use sonic_rs::LazyValue;
 
-use super::wire::text;
 use super::{nanoseconds, raw};
 use crate::instrument::{
     make_injective, Contract, Instrument, Listing, MarketType, QuantityUnit, Section,
 };
-use crate::json::{self, maybe_integer, maybe_nonzero, read_part, Exact};
+use crate::json::text;
+use crate::json::{self, maybe_integer, maybe_nonzero, object, Exact};
 
 /// Quotes for spellings without a list, longest first where one ends another.
 const QUOTES: [&str; 24] = [
@@ -80,7 +80,7 @@ pub fn instruments(section: Section, body: &[u8]) -> Result<Vec<Instrument>, Box
     let mut found = Vec::with_capacity(info.symbols.len());
     let mut unreadable = None;
     for value in &info.symbols {
-        match raw(value).and_then(|part| read_part::<Entry>(part)?.instrument(section, part)) {
+        match raw(value).and_then(|part| object::<Entry>(part)?.instrument(section, part)) {
             Ok(instrument) => found.push(instrument),
             Err(reason) => unreadable = Some(reason),
         }

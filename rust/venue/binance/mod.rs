@@ -33,10 +33,11 @@ mod list;
 mod rows;
 mod wire;
 
+use crate::json::text;
 pub use answer::answer;
 pub use continuity::{futures_continuity, spot_continuity};
 pub use list::{guess, instruments};
-use wire::{read, text, Fields};
+use wire::{read, Fields};
 
 const MILLISECOND: u64 = 1_000_000;
 
@@ -311,7 +312,7 @@ impl<'f> Fields<'f> {
             "ADL" => Flags::ADL,
             "RPI" => Flags::RPI,
             // An id used up by no trade: price and size are 0.
-            "NA" if fill.is_empty() => return Ok((self.engine_times()?, NO_TRADE)),
+            "NA" if fill.is_empty() => return Ok((self.engine_times()?, Update::NoTrade(id))),
             _ => Flags::NONE,
         };
         let merged = self.from.zip(self.to).filter(|_| aggregated);
@@ -405,7 +406,6 @@ fn foreign(section: Section, universe: Option<u64>) -> bool {
 }
 
 const OTHER_UNIVERSE: &str = "other_universe";
-const NO_TRADE: Update<'static> = Update::Ignored("no_trade");
 
 fn nanoseconds(milliseconds: u64) -> Result<u64, Box<str>> {
     // Beyond this the nanoseconds leave the signed range that the tables store.
@@ -526,7 +526,7 @@ mod tests {
         assert_eq!(update("INSURANCE_FUND", "1"), "insurance");
         assert_eq!(update("ADL", "1"), "adl");
         assert_eq!(update("RPI", "1"), "rpi");
-        assert_eq!(update("NA", "0"), r#"Ignored("no_trade")"#);
+        assert_eq!(update("NA", "0"), "NoTrade(7)");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::kinds::volumes;
 use super::{nanoseconds, Fill};
 use crate::event::{Asked, Event, Events, Flags, Kline, Times, Update};
 use crate::instrument::Section;
-use crate::json::{self, integer, maybe, Digits};
+use crate::json::{self, integer, maybe, Digits, Object};
 
 /// A row of missed trades.
 pub(super) trait Row<'f>: Deserialize<'f> {
@@ -33,9 +33,10 @@ pub(super) fn trades<'f, R: Row<'f>>(
     asked: &'f Asked,
     body: &'f [u8],
 ) -> Result<Events<'f>, Box<str>> {
-    let rows: Vec<R> = json::read(body)?;
+    let rows: Vec<Object<'f>> = json::read(body)?;
     let symbol = queried(asked, "symbol")?;
-    let event = |row: R| {
+    let event = |row: Object<'f>| {
+        let row: R = json::object(row.0)?;
         let (times, update) = row.update()?;
         Ok(Event::new(symbol.clone(), times, update))
     };

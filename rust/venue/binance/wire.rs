@@ -63,17 +63,11 @@ pub(super) fn read<'f>(
     fields: &mut Fields<'f>,
     levels: &mut Levels,
 ) -> Result<(), Box<str>> {
-    json::bounded(bytes)?;
-    let mut reader = sonic_rs::Deserializer::from_str(text(bytes)?);
+    let mut reader = sonic_rs::Deserializer::from_str(json::text(bytes)?);
     FieldsSeed { fields, levels, inner: false }
         .deserialize(&mut reader)
         .and_then(|()| reader.end())
         .map_err(|error| json::first_line(&error))
-}
-
-/// JSON is UTF-8; the library's reader leaves that check to its caller.
-pub(super) fn text(bytes: &[u8]) -> Result<&str, Box<str>> {
-    std::str::from_utf8(bytes).map_err(|_| "not UTF-8".into())
 }
 
 /// What the venue answers instead of what was asked for: `{"code":-1121,"msg":"Invalid symbol."}`.
@@ -229,7 +223,7 @@ impl<'f> Fields<'f> {
     #[cold]
     fn refused(&mut self, value: &LazyValue<'f>) {
         if let Cow::Borrowed(part) = value.as_raw_cow() {
-            if let Ok(refusal) = json::read_part::<Refusal<'f>>(part) {
+            if let Ok(refusal) = json::object::<Refusal<'f>>(part) {
                 (self.code, self.message) = (Some(refusal.code), refusal.msg);
             }
         }

@@ -13,9 +13,9 @@ use serde::Deserialize;
 
 use crate::event::{Asked, Event, Events, Funding, RateKind, Times, Update};
 use crate::instrument::Instrument;
-use crate::json::{self, maybe, Digits};
+use crate::json::{self, maybe, Digits, Object};
 
-use super::wire::{self, Answer, Object};
+use super::wire::Answer;
 use super::{bars, list, nanoseconds, ticker, trade};
 
 /// Reads the answer to any question but that for a book.
@@ -91,7 +91,7 @@ fn funding<'f>(native: &'f str, raw: &'f str) -> Result<Events<'f>, Box<str>> {
     let hours: Vec<Object> = json::read_part(raw)?;
     let mut out = Vec::with_capacity(hours.len());
     for Object(hour) in hours {
-        let hour: Hour = wire::object(hour)?;
+        let hour: Hour = json::object(hour)?;
         let time = nanoseconds(hour.timestamp)?;
         let funding = Funding {
             kind: RateKind::Settled,

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::event::{Event, Events, Kline, Size, Times, Update, Volatility};
 use crate::json::{self, maybe, Digits};
 
-use super::{nanoseconds, wire};
+use super::nanoseconds;
 
 const MINUTE: u64 = 60_000;
 const DAY: u64 = 86_400_000;
@@ -119,7 +119,7 @@ pub(super) fn chart<'f>(
     raw: &'f str,
 ) -> Result<Events<'f>, Box<str>> {
     let resolution = Resolution::of(resolution)?;
-    let bar: Bar = wire::object(raw)?;
+    let bar: Bar = json::object(raw)?;
     bar.event(Cow::Owned(native.to_owned()), resolution, None).map(Events::One)
 }
 
@@ -152,7 +152,7 @@ pub(super) fn charts<'f>(
     raw: &'f str,
 ) -> Result<Events<'f>, Box<str>> {
     let resolution = Resolution::of(resolution)?;
-    let chart: Chart = wire::object(raw)?;
+    let chart: Chart = json::object(raw)?;
     match chart.status.as_ref() {
         "ok" | "no_data" => {}
         other => return Err(format!("status: {other:?} is neither ok nor no_data").into()),
@@ -205,7 +205,7 @@ struct Tick<'f> {
 
 /// Reads `deribit_volatility_index.*`.
 pub(super) fn index(raw: &str) -> Result<Events<'_>, Box<str>> {
-    let tick: Tick = wire::object(raw)?;
+    let tick: Tick = json::object(raw)?;
     let asset = match tick.index_name.split_once('_') {
         Some((asset, _)) if !asset.is_empty() => asset.to_uppercase(),
         _ => return Err(format!("index_name: {:?} names no currency", tick.index_name).into()),
@@ -246,7 +246,7 @@ pub(super) fn index_bars<'f>(
             .map(|seconds| u64::from(seconds) * 1000)
             .ok_or_else(|| format!("{seconds:?} is no resolution of the volatility index"))?,
     };
-    let bars: IndexBars = wire::object(raw)?;
+    let bars: IndexBars = json::object(raw)?;
     let count = bars.data.len();
     let native = format!("{}_usd", currency.to_lowercase());
     let mut out = Vec::with_capacity(count);

@@ -16,10 +16,10 @@ use crate::decimal::{plain, Decimal};
 use crate::instrument::{
     make_injective, Contract, Instrument, Listing, MarketType, QuantityUnit, Section,
 };
-use crate::json::{self, maybe, maybe_integer};
+use crate::json::{self, maybe, maybe_integer, Object};
 
 use super::nanoseconds;
-use super::wire::{self, Object};
+use super::wire;
 
 const MONTHS: [&str; 12] =
     ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
@@ -244,7 +244,7 @@ pub(super) fn one(raw: &str) -> Result<Vec<Instrument>, Box<str>> {
 }
 
 fn read(raw: &str) -> Result<Option<Instrument>, Box<str>> {
-    let listed: Listed = wire::object(raw)?;
+    let listed: Listed = json::object(raw)?;
     Ok(listed.instrument(raw))
 }
 

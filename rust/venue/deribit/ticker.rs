@@ -17,10 +17,9 @@ use serde::Deserialize;
 
 use crate::decimal::shifted;
 use crate::event::{Event, Events, Funding, OpenInterest, RateKind, Size, Ticker, Times, Update};
-use crate::json::{self, maybe, maybe_nonzero, Digits};
+use crate::json::{self, maybe, maybe_nonzero, Digits, Object};
 
 use super::nanoseconds;
-use super::wire::{self, Object};
 
 type Maybe<'f> = Option<Cow<'f, str>>;
 
@@ -104,9 +103,9 @@ impl<'f> Stats<'f> {
 
 /// Reads `ticker.*`, and the same object of REST.
 pub(super) fn ticker(raw: &str) -> Result<Events<'_>, Box<str>> {
-    let sent: Sent = wire::object(raw)?;
-    let greeks: Greeks = sent.greeks.map_or(Ok(Greeks::default()), |of| wire::object(of.0))?;
-    let stats: Stats = sent.stats.map_or(Ok(Stats::default()), |of| wire::object(of.0))?;
+    let sent: Sent = json::object(raw)?;
+    let greeks: Greeks = sent.greeks.map_or(Ok(Greeks::default()), |of| json::object(of.0))?;
+    let stats: Stats = sent.stats.map_or(Ok(Stats::default()), |of| json::object(of.0))?;
     let mut ticker = Ticker {
         raw: Cow::Borrowed(raw),
         last_price: sent.last_price,
@@ -189,7 +188,7 @@ struct Increment<'f> {
 
 /// Reads `incremental_ticker.*`: whole tickers as any other; what has changed since is no ticker.
 pub(super) fn incremental(raw: &str) -> Result<Events<'_>, Box<str>> {
-    let increment: Increment = wire::object(raw)?;
+    let increment: Increment = json::object(raw)?;
     match increment.kind.as_ref() {
         "snapshot" => ticker(raw),
         "change" => Ok(Events::One(Event::general(Update::Ignored("incremental_ticker")))),
@@ -215,7 +214,7 @@ struct Quote<'f> {
 
 /// Reads `quote.*`.
 pub(super) fn quote(raw: &str) -> Result<Events<'_>, Box<str>> {
-    let quote: Quote = wire::object(raw)?;
+    let quote: Quote = json::object(raw)?;
     let ticker = Ticker {
         raw: Cow::Borrowed(raw),
         best_bid_price: quote.best_bid_price,
@@ -241,7 +240,7 @@ struct Perpetual<'f> {
 
 /// Reads `perpetual.{instrument}.{interval}`.
 pub(super) fn perpetual<'f>(native: &str, raw: &'f str) -> Result<Events<'f>, Box<str>> {
-    let sent: Perpetual = wire::object(raw)?;
+    let sent: Perpetual = json::object(raw)?;
     let time = nanoseconds(sent.timestamp)?;
     let funding = forecast(sent.interest.0, time, None, sent.index_price);
     let times = Times { event: Some(time), sent: None };
@@ -267,7 +266,7 @@ pub(super) fn marks(list: &str) -> Result<Events<'_>, Box<str>> {
     let entries: Vec<Object> = json::read_part(list)?;
     let mut out = Vec::with_capacity(entries.len());
     for Object(raw) in entries {
-        let mark: Mark = wire::object(raw)?;
+        let mark: Mark = json::object(raw)?;
         let percent =
             shifted(&mark.iv.0, 2).ok_or_else(|| format!("iv: {} is no fraction", mark.iv.0))?;
         let ticker = Ticker {
@@ -320,7 +319,7 @@ pub(super) fn summaries(list: &str, broad: bool) -> Result<Events<'_>, Box<str>>
     let entries: Vec<Object> = json::read_part(list)?;
     let mut out = Vec::with_capacity(2 * entries.len());
     for Object(raw) in entries {
-        let sent: Summary = wire::object(raw)?;
+        let sent: Summary = json::object(raw)?;
         let mut ticker = Ticker {
             raw: Cow::Borrowed(raw),
             last_price: sent.last,

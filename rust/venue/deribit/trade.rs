@@ -12,10 +12,10 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use crate::event::{Event, Flags, Liquidation, Side, Times, Trade, TradeId, Update};
-use crate::json::{self, Digits, Scalar};
+use crate::json::{self, Digits, Object, Scalar};
 
 use super::nanoseconds;
-use super::wire::{self, Object};
+use super::wire;
 
 #[derive(Deserialize)]
 struct Entry<'f> {
@@ -85,12 +85,12 @@ struct Page<'f> {
 /// Reads `{"trades":[…],"has_more":…}` of REST, whose trades may stand in either order; each
 /// instrument's come out in the order of its count.
 pub(super) fn healed<'f>(page: &'f str, broad: bool) -> Result<Vec<Event<'f>>, Box<str>> {
-    let page: Page = wire::object(page)?;
+    let page: Page = json::object(page)?;
     events(page.trades, broad, Flags::HEALED)
 }
 
 fn events(list: Vec<Object<'_>>, broad: bool, flags: Flags) -> Result<Vec<Event<'_>>, Box<str>> {
-    let entries = list.into_iter().map(|entry| wire::object(entry.0));
+    let entries = list.into_iter().map(|entry| json::object(entry.0));
     let mut entries = entries.collect::<Result<Vec<Entry>, _>>()?;
     if flags == Flags::HEALED {
         entries.sort_by_key(|entry| entry.trade_seq);

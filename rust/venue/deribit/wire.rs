@@ -17,7 +17,7 @@ use sonic_rs::LazyValue;
 
 use crate::decimal::Decimal;
 use crate::event::Levels;
-use crate::json::{self, scalar, Exact, Scalar};
+use crate::json::{self, object, scalar, shown, whole, Exact, Object, Scalar};
 
 /// What a channel of books sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub(super) struct Frame<'f> {
 #[inline]
 pub(super) fn read<'f>(bytes: &'f [u8], levels: &mut Levels) -> Result<Frame<'f>, Box<str>> {
     let mut frame = Frame::default();
-    let mut reader = sonic_rs::Deserializer::from_str(message(bytes)?);
+    let mut reader = sonic_rs::Deserializer::from_str(json::text(bytes)?);
     FrameSeed { frame: &mut frame, levels }
         .deserialize(&mut reader)
         .and_then(|()| reader.end())
@@ -91,13 +91,6 @@ pub(super) fn read<'f>(bytes: &'f [u8], levels: &mut Levels) -> Result<Frame<'f>
         }
     }
     Ok(frame)
-}
-
-/// A message as the text that it must be. The library hands unread parts of bytes on as texts
-/// before it looks whether they are any.
-#[inline]
-fn message(bytes: &[u8]) -> Result<&str, Box<str>> {
-    json::text(bytes)
 }
 
 /// Reads the members of a book; `acted`: its entries say what is done, they are no plain levels.
@@ -129,7 +122,7 @@ pub(super) struct Answer<'f> {
 
 impl<'f> Answer<'f> {
     pub(super) fn read(body: &'f [u8]) -> Result<Answer<'f>, Box<str>> {
-        object(message(body)?.trim_ascii_start())
+        object(json::text(body)?.trim_ascii_start())
             .map_err(|error| format!("not a JSON-RPC answer: {error}").into())
     }
 
@@ -156,49 +149,6 @@ fn reason(error: &str) -> Result<Box<str>, Box<str>> {
     Ok(format!("{} {}", refusal.code, refusal.message).into())
 }
 
-/// Reads an object, or says which member is not what it should be.
-pub(super) fn object<'f, T: Deserialize<'f>>(raw: &'f str) -> Result<T, Box<str>> {
-    // The library would take a list for the members in their order.
-    if !raw.starts_with('{') {
-        return Err("no object".into());
-    }
-    sonic_rs::from_str(raw).map_err(|error| blamed(raw, &error))
-}
-
-/// The reason, behind the name of the member that the reader had come to.
-#[cold]
-fn blamed(raw: &str, error: &sonic_rs::Error) -> Box<str> {
-    let reason = json::first_line(error);
-    let read = raw.get(..error.offset()).unwrap_or(raw);
-    let name = read.rsplit_once("\":").and_then(|(read, _)| read.rsplit_once('"'));
-    match name {
-        // `missing field` and `duplicate field` name theirs.
-        Some((_, name)) if !reason.contains(" field `") => format!("{name}: {reason}").into(),
-        _ => reason,
-    }
-}
-
-/// An object that is not read yet.
-pub(super) struct Object<'f>(pub(super) &'f str);
-
-impl<'de: 'f, 'f> Deserialize<'de> for Object<'f> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object<'f>, D::Error> {
-        let value = LazyValue::deserialize(deserializer)?;
-        match whole(&value) {
-            Some(raw) if raw.starts_with('{') => Ok(Object(raw)),
-            _ => Err(D::Error::custom(format!("{} is no object", shown(&value)))),
-        }
-    }
-}
-
-/// The text of an object or a list, which stands in the message as it is. `None` for scalars.
-fn whole<'f>(value: &LazyValue<'f>) -> Option<&'f str> {
-    match value.as_raw_cow() {
-        Cow::Borrowed(raw) if raw.starts_with(['{', '[']) => Some(raw),
-        _ => None,
-    }
-}
-
 /// For `deserialize_with`: a text; null is the empty one.
 pub(super) fn text<'de: 'f, 'f, D: Deserializer<'de>>(
     deserializer: D,
@@ -215,12 +165,6 @@ pub(super) fn text<'de: 'f, 'f, D: Deserializer<'de>>(
 pub(super) fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     let value = LazyValue::deserialize(deserializer)?;
     Ok(!matches!(value.as_raw_str(), "null" | "\"\""))
-}
-
-/// The beginning of a wrong value, for an error.
-fn shown(value: &LazyValue<'_>) -> String {
-    const SHOWN_MAX: usize = 40;
-    value.as_raw_str().chars().take(SHOWN_MAX).collect()
 }
 
 struct FrameSeed<'a, 'f> {
