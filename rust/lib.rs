@@ -4,11 +4,13 @@
 //! opens it in Python.**
 //!
 //! # The walk of a frame
-//! [`session::Session::receive`] → [`venue`] (what the bytes mean) → [`venue::continuity`] (does it
-//! follow?) → [`book`] and [`ladder`] (exact levels, the window known complete) → [`life`] (is a
-//! snapshot due?) → [`encode`] (one JSON row, its subject, the id that names the fact) →
-//! [`cover`] (which time is proven?) → [`session::Batch`]. The only way back is `Batch::requests`.
-//! At the other end of the path the store turns finished rows into a block of [`columns`].
+//! [`session::Session::receive`] → [`venue`] (what the bytes mean, by [`json`], as an [`event`]) →
+//! [`venue::continuity`] (does it follow?) → [`book`] and [`ladder`] (exact levels, the window known
+//! complete) → [`life`] (is a snapshot due?) → [`encode`] (one JSON row, its subject, the id that
+//! names the fact) → [`cover`] (which time is proven?) → [`session::Batch`]. A REST body goes the
+//! same way from [`session::Session::answer`]. The only way back is `Batch::requests`. At the other
+//! end of the path the store turns finished rows into a block of [`columns`]. A book without all
+//! that is a [`single::SingleBook`].
 //!
 //! # Rules
 //! Prices and sizes are integers at a scale, never floats. Time is an argument. Expected trouble is
