@@ -94,13 +94,22 @@ def test_a_trade_row_has_the_contracts_keys_and_the_venues_digits() -> None:
 
 def test_an_aggregated_trade_says_what_it_merges() -> None:
     session = Session("binance_usdm", [FUTURE], collector="test")
-    frame = trade(900, e="aggTrade", a=900, f=41, l=45, m=False, q="0.5", nq="0.4")
+    frame = trade(900, e="aggTrade", a=900, f=41, l=45, m=False, q="0.5", nq="0.50")
     (message,) = give(session, frame).messages
     found = row(message.payload)
     assert set(found) == TRADE | MERGED
     assert message.message_id == "trade:binance_derivatives:perpetual:BTC-USDT:a900"
     assert (found["side"], found["buyer_is_maker"], found["aggregated"]) == ("buy", False, 1)
     assert [found[key] for key in ("first_trade_id", "last_trade_id", "trade_count")] == [41, 45, 5]
+
+
+def test_a_trade_that_retail_orders_filled_in_part_says_so() -> None:
+    session = Session("binance_usdm", [FUTURE], collector="test")
+    frame = trade(900, e="aggTrade", a=900, f=41, l=45, m=False, q="0.5", nq="0.4")
+    (found,) = rows(give(session, frame), "trade")
+    assert set(found) == TRADE | MERGED | {"flags", "quantity_without_rpi"}
+    assert (found["quantity"], found["quantity_without_rpi"]) == ("0.5", "0.4")
+    assert found["flags"] == ["rpi"]
 
 
 def test_a_contract_trade_row_has_its_native_size() -> None:

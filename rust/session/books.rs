@@ -265,7 +265,8 @@ impl Session {
         self.shown(at, ids, true, stamp, out);
     }
 
-    fn in_auction(&self, at: usize) -> bool {
+    /// The list says that trading has not begun or stands still.
+    pub(super) fn in_auction(&self, at: usize) -> bool {
         let listing = self.slots[at].instrument.listing.as_ref();
         listing.is_some_and(|listing| AUCTIONS.contains(&listing.state.as_ref()))
     }

@@ -197,7 +197,12 @@ impl Session {
             slot.names = Names::new(&instrument, &self.collector);
             slot.instrument = instrument;
             slot.worth_told = false;
+            let auction = self.in_auction(at);
+            if let Some(book) = &mut self.slots[at].life.book {
+                book.auction = auction;
+            }
         }
+        let slot = &mut self.slots[at];
         let mut rows = Rows::default();
         slot.names.definition(&mut rows, &slot.instrument, stamp);
         let known = slot.samples.definition.as_ref();
