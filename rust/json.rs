@@ -267,13 +267,11 @@ fn plain_levels(raw: &[u8], out: &mut Vec<(Decimal, Decimal)>) -> Option<()> {
         let (price, length) = Decimal::scan(rest)?;
         rest = rest[length..].strip_prefix(b"\",\"")?;
         let (quantity, length) = Decimal::scan(rest)?;
-        rest = rest[length..].strip_prefix(b"\"")?;
-        // OKX: a deprecated member and the number of orders.
-        while let Some(more) = rest.strip_prefix(b",\"") {
-            let digits = more.iter().take_while(|byte| byte.is_ascii_digit()).count();
-            rest = more[digits..].strip_prefix(b"\"")?;
-        }
-        rest = rest.strip_prefix(b"]")?;
+        rest = &rest[length..];
+        rest = match rest.strip_prefix(b"\"]") {
+            Some(after) => after,
+            None => without_orders(rest)?,
+        };
         out.push((price, quantity));
         match rest.split_first()? {
             (b',', after) => rest = after,
@@ -281,6 +279,17 @@ fn plain_levels(raw: &[u8], out: &mut Vec<(Decimal, Decimal)>) -> Option<()> {
             _ => return None,
         }
     }
+}
+
+/// OKX goes on with a deprecated member and the number of orders.
+#[inline]
+fn without_orders(rest: &[u8]) -> Option<&[u8]> {
+    let mut rest = rest.strip_prefix(b"\"")?;
+    while let Some(more) = rest.strip_prefix(b",\"") {
+        let digits = more.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        rest = more[digits..].strip_prefix(b"\"")?;
+    }
+    rest.strip_prefix(b"]")
 }
 
 struct LevelPair(Decimal, Decimal);

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from conftest import command, free_ports, marketprism, recording, rows, summary, write_journal
 from marketprism.directory import PORTS
+from marketprism.store.schema import TABLES
 
 TRADES = "SELECT count(), uniqExact(symbol, market_type, trade_id) FROM marketprism_hot.trades"
 BOOKS = (
@@ -82,6 +84,37 @@ def test_a_recorded_session_is_stored_once_however_often_it_is_replayed(tmp_path
         assert set(again["stored"]) == {"ledger"}
         assert again["skipped_duplicates"] == 19904 + first["stored"]["orderbooks"]
         assert (rows(tmp_path, TRADES), rows(tmp_path, BOOKS)) == stored
+
+
+def test_recorded_sessions_of_all_venues_reach_the_tables_as_the_engine_made_them(
+    tmp_path: Path,
+) -> None:
+    """OKX and Deribit over sockets, beside the engine alone; and the same again adds nothing."""
+    names = ["okx_spot_swap_future_20220513", "deribit_options_20210722"]
+    journals = [recording(name) for name in names]
+    alone = json.loads(marketprism("replay", "--json", *journals).stdout)
+    words = ["collect", "--replay", *journals, "--speed", "max", "--data-dir", tmp_path, "--json"]
+    words += ["--set", "nats.streams.MARKET_DATA.duplicate_window=1s"]
+    first = summary(marketprism(*words))
+    assert first["received"] == alone["messages"]
+    assert first["books"] == {"live": 13}
+    assert (first["pending"], first["rejected"]) == (0, 0)
+    del first["stored"]["ledger"]
+    assert first["stored"] == {
+        TABLES[kind].name: count for kind, count in alone["messages"].items()
+    }
+    shutil.rmtree(tmp_path / "nats")
+    assert set(summary(marketprism(*words))["stored"]) == {"ledger"}
+    sizes = rows(
+        tmp_path,
+        "SELECT native_quantity, price, quantity FROM marketprism_hot.trades"
+        " WHERE symbol = 'BTC-USD-220527'",
+    )
+    assert sizes
+    for native, price, quantity in sizes:
+        # A contract of 100 US dollars, in coins.
+        exact = Decimal(native) * 100 / Decimal(price)
+        assert Decimal(quantity) == exact.quantize(Decimal("1e-18"), ROUND_HALF_EVEN)
 
 
 @pytest.mark.parametrize("killed", ["store", "nats-server", "collector", "all"])

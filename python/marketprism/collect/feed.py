@@ -253,6 +253,7 @@ class Feed:
 
     async def _use(self, batch: Batch) -> None:
         for request in batch.requests:
+            # Subscribing again and healing are not done yet: what is missing stands in the ledger.
             if request.kind == "seed" and request.instrument is not None:
                 self._ask_seed(request.instrument)
             elif request.kind == "reconnect" and self._socket:
