@@ -28,6 +28,10 @@ _EVENTS = {
     "reseeded": ("horizon", "reseeded"),
     "reset": ("gap", "reset"),
 }
+# Faults of REST bodies; all others that keep what they could not read are of frames.
+_BODIES = ("seed_refused", "body_malformed")
+# Faults that end a book's chain, or leave a hole among trades.
+_BREAKS = ("gap", "reset", "crossed", "precision", "checksum_mismatch")
 
 
 class Ledger:
@@ -97,7 +101,7 @@ class Ledger:
         self.faults[fault.label] += 1
         self._account(fault)
         if fault.frame is not None:
-            origin = "body" if fault.label == "seed_refused" else "frame"
+            origin = "body" if fault.label in _BODIES else "frame"
             await self.dead_letter(origin, fault.detail, where, fault.frame, exchange)
             return
         event, cause = _EVENTS.get(fault.label, (fault.label, None))
@@ -132,7 +136,7 @@ class Ledger:
         """A book's gap is over when the book is live again; what it missed cannot be had any more.
         A trade gap stays open: its trades can still be asked for."""
         key = f"{fault.data_type}:{fault.instrument!r}"
-        if fault.label in ("gap", "reset", "crossed", "precision"):
+        if fault.label in _BREAKS:
             self.open_gaps[key] += 1
         elif fault.label == "resync":
             self.lost_gaps += self.open_gaps.pop(key, 0)
