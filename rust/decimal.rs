@@ -89,6 +89,32 @@ impl Decimal {
     /// `parse` then says what it is. This is the hot path of every book.
     #[inline(always)]
     pub fn scan(text: &[u8]) -> Option<(Decimal, usize)> {
+        let (whole, at) = match eight(text, 0) {
+            Some((digits, count @ 1..=7)) => (value(digits, count), count),
+            _ => return Self::scan_digits(text),
+        };
+        if text.get(at) != Some(&b'.') {
+            return Some((Decimal { mantissa: whole as i64, scale: 0, digits: 0 }, at));
+        }
+        let Some((fraction, places @ 1..)) = eight(text, at + 1) else {
+            return Self::scan_digits(text);
+        };
+        let end = at + 1 + places;
+        if places == 8 && digit(text, end).is_some() {
+            return Self::scan_digits(text);
+        }
+        // The last digits lie highest: what is zero there is no part of the mantissa.
+        let last = fraction << (8 * (8 - places));
+        let zeros = (last.leading_zeros() as usize / 8).min(places);
+        let scale = places - zeros;
+        let fraction = if scale == 0 { 0 } else { value(fraction, scale) };
+        // Seven digits and eight always fit.
+        let mantissa = whole as i64 * POW10[scale] + fraction as i64;
+        Some((Decimal { mantissa, scale: scale as u8, digits: places as u8 }, end))
+    }
+
+    /// As `scan`, a digit at a time.
+    fn scan_digits(text: &[u8]) -> Option<(Decimal, usize)> {
         let mut at = 0;
         let mut mantissa: u64 = 0;
         while let Some(digit) = digit(text, at) {
@@ -256,6 +282,33 @@ pub fn shifted(plain: &str, by: i16) -> Option<String> {
     };
     let dot = if fraction.is_empty() { "" } else { "." };
     Some(format!("{sign}{whole}{dot}{fraction}"))
+}
+
+/// The eight bytes from `at` as digits, the first one lowest, and how many of them are digits.
+/// `None` where fewer than eight bytes are left.
+#[inline(always)]
+fn eight(text: &[u8], at: usize) -> Option<(u64, usize)> {
+    const ZEROS: u64 = 0x3030_3030_3030_3030;
+    const ABOVE_NINE: u64 = 0x7676_7676_7676_7676;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let bytes: [u8; 8] = text.get(at..at + 8)?.try_into().ok()?;
+    let digits = u64::from_le_bytes(bytes) ^ ZEROS;
+    // A byte above nine carries into its highest bit; only bytes behind it can be told wrong.
+    let others = (digits.wrapping_add(ABOVE_NINE) | digits) & HIGHS;
+    Some((digits, others.trailing_zeros() as usize / 8))
+}
+
+/// The number that the first `count` (1 to 8) of eight digits are: pairs, then fours, then all.
+#[inline(always)]
+fn value(digits: u64, count: usize) -> u64 {
+    const PAIRS: u64 = 0x0000_00FF_0000_00FF;
+    // 100 and 1,000,000; 1 and 10,000.
+    const OUTER: u64 = 0x000F_4240_0000_0064;
+    const INNER: u64 = 0x0000_2710_0000_0001;
+    let right = digits << (8 * (8 - count));
+    let pairs = right.wrapping_mul(10).wrapping_add(right >> 8);
+    let outer = (pairs & PAIRS).wrapping_mul(OUTER);
+    outer.wrapping_add(((pairs >> 16) & PAIRS).wrapping_mul(INNER)) >> 32
 }
 
 #[inline(always)]
@@ -494,6 +547,22 @@ mod tests {
             assert_eq!(Decimal::scan(text.as_bytes()), None, "{text}");
         }
         assert_eq!(Decimal::scan(b"1e5").map(|(_, length)| length), Some(1));
+    }
+
+    proptest::proptest! {
+        /// Eight digits at once are what a digit at a time is, whatever stands behind.
+        #[test]
+        fn quick_scanning_is_scanning(
+            whole in "[0-9]{0,12}",
+            fraction in "(\\.[0-9]{0,6}[0-9]{0,6}0{0,5})?",
+            rest in "[\",\\]e.x/:0-9\u{0}\u{7f}]{0,10}",
+        ) {
+            let text = format!("{whole}{fraction}{rest}");
+            proptest::prop_assert_eq!(
+                Decimal::scan(text.as_bytes()),
+                Decimal::scan_digits(text.as_bytes())
+            );
+        }
     }
 
     #[test]

@@ -151,6 +151,103 @@ pub fn scalar(raw: Cow<'_, str>) -> Scalar<'_> {
     }
 }
 
+/// A reader of JSON in the shape that venues send: objects without blanks, texts of ASCII without
+/// escapes, plain integers. Whatever looks different is `None`, and is for the library to read; what
+/// is read here is what the library would have read.
+pub struct Quick<'f> {
+    rest: &'f [u8],
+}
+
+impl<'f> Quick<'f> {
+    #[inline]
+    pub fn new(bytes: &'f [u8]) -> Quick<'f> {
+        Quick { rest: bytes }
+    }
+
+    /// Whether nothing is left.
+    #[inline]
+    pub fn is_over(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// Takes one byte, if it is the next.
+    #[inline]
+    pub fn take(&mut self, byte: u8) -> bool {
+        match self.rest.split_first() {
+            Some((&next, after)) if next == byte => {
+                self.rest = after;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A member's name and its colon.
+    #[inline]
+    pub fn name(&mut self) -> Option<&'f [u8]> {
+        let name = self.text()?;
+        self.take(b':').then_some(name)
+    }
+
+    #[inline]
+    fn text(&mut self) -> Option<&'f [u8]> {
+        let rest = self.rest.strip_prefix(b"\"")?;
+        let plain = |byte: &u8| (0x20..0x80).contains(byte) && !matches!(byte, b'"' | b'\\');
+        let length = rest.iter().position(|byte| !plain(byte))?;
+        self.rest = rest[length..].strip_prefix(b"\"")?;
+        Some(&rest[..length])
+    }
+
+    /// A text, an unsigned integer, a truth value or null.
+    #[inline]
+    pub fn scalar(&mut self) -> Option<Scalar<'f>> {
+        match self.rest.first()? {
+            b'"' => std::str::from_utf8(self.text()?).ok().map(|t| Scalar::Text(Cow::Borrowed(t))),
+            b'0'..=b'9' => self.integer().map(Scalar::Uint),
+            _ => {
+                for (word, value) in [
+                    (b"true".as_slice(), Scalar::Bool(true)),
+                    (b"false", Scalar::Bool(false)),
+                    (b"null", Scalar::Null),
+                ] {
+                    if let Some(after) = self.rest.strip_prefix(word) {
+                        self.rest = after;
+                        return Some(value);
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    #[inline]
+    fn integer(&mut self) -> Option<u64> {
+        /// So many digits always fit.
+        const DIGITS_MAX: usize = 19;
+        let length = self.rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (digits, after) = self.rest.split_at(length);
+        let plain = length <= DIGITS_MAX && (length == 1 || digits[0] != b'0');
+        if !plain || matches!(after.first()?, b'.' | b'e' | b'E') {
+            return None;
+        }
+        self.rest = after;
+        Some(digits.iter().fold(0, |value, byte| value * 10 + u64::from(byte - b'0')))
+    }
+
+    /// `[["price","size"],…]`
+    #[inline]
+    pub fn levels(&mut self, out: &mut Vec<(Decimal, Decimal)>) -> Option<()> {
+        self.rest = some_levels(self.rest, out)?;
+        Some(())
+    }
+
+    /// Whether a list is next.
+    #[inline]
+    pub fn at_list(&self) -> bool {
+        self.rest.first() == Some(&b'[')
+    }
+}
+
 /// An exact decimal in plain notation, from a JSON text or number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Digits<'f>(pub Cow<'f, str>);
@@ -258,9 +355,15 @@ pub fn levels<'a, E: Error>(
 
 #[inline]
 fn plain_levels(raw: &[u8], out: &mut Vec<(Decimal, Decimal)>) -> Option<()> {
+    some_levels(raw, out)?.is_empty().then_some(())
+}
+
+/// Levels as most venues spell them; returns what stands behind them.
+#[inline]
+fn some_levels<'f>(raw: &'f [u8], out: &mut Vec<(Decimal, Decimal)>) -> Option<&'f [u8]> {
     let mut rest = raw.strip_prefix(b"[")?;
-    if rest == b"]" {
-        return Some(());
+    if let Some(after) = rest.strip_prefix(b"]") {
+        return Some(after);
     }
     loop {
         rest = rest.strip_prefix(b"[\"")?;
@@ -275,7 +378,7 @@ fn plain_levels(raw: &[u8], out: &mut Vec<(Decimal, Decimal)>) -> Option<()> {
         out.push((price, quantity));
         match rest.split_first()? {
             (b',', after) => rest = after,
-            (b']', []) => return Some(()),
+            (b']', after) => return Some(after),
             _ => return None,
         }
     }

@@ -17,10 +17,10 @@ use serde::Deserialize;
 use sonic_rs::LazyValue;
 
 use crate::event::Levels;
-use crate::json::{self, scalar, Scalar};
+use crate::json::{self, scalar, Quick, Scalar};
 
 /// The members that were there. Absent texts are empty.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Fields<'f> {
     pub(super) stream: Cow<'f, str>,
     pub(super) event: Cow<'f, str>,
@@ -59,6 +59,22 @@ pub(super) struct Fields<'f> {
 /// Reads a whole message; levels are appended to `levels`.
 #[inline]
 pub(super) fn read<'f>(
+    bytes: &'f [u8],
+    fields: &mut Fields<'f>,
+    levels: &mut Levels,
+) -> Result<(), Box<str>> {
+    let kept = (levels.bids.len(), levels.asks.len());
+    if read_quickly(bytes, fields, levels).is_some() {
+        return Ok(());
+    }
+    *fields = Fields::default();
+    levels.bids.truncate(kept.0);
+    levels.asks.truncate(kept.1);
+    read_by_library(bytes, fields, levels)
+}
+
+/// Any JSON, by the library.
+fn read_by_library<'f>(
     bytes: &'f [u8],
     fields: &mut Fields<'f>,
     levels: &mut Levels,
@@ -178,6 +194,86 @@ enum Key {
     Named(Name),
 }
 
+impl Key {
+    #[inline]
+    fn of(name: &[u8]) -> Key {
+        match name {
+            b"b" | b"bids" => Key::Bids,
+            b"a" | b"asks" => Key::Asks,
+            b"data" => Key::Data,
+            b"result" => Key::Result,
+            b"error" => Key::Error,
+            b"stream" => Key::Named(Name::Stream),
+            b"e" => Key::Named(Name::Event),
+            b"s" => Key::Named(Name::Symbol),
+            b"p" => Key::Named(Name::Price),
+            b"q" => Key::Named(Name::Quantity),
+            b"nq" => Key::Named(Name::WithoutRpi),
+            b"B" => Key::Named(Name::BidQuantity),
+            b"A" => Key::Named(Name::AskQuantity),
+            b"X" => Key::Named(Name::Execution),
+            b"msg" => Key::Named(Name::Message),
+            b"code" => Key::Named(Name::Code),
+            b"st" => Key::Named(Name::Universe),
+            b"E" => Key::Named(Name::Sent),
+            b"T" => Key::Named(Name::Engine),
+            b"U" => Key::Named(Name::First),
+            b"u" => Key::Named(Name::Last),
+            b"pu" => Key::Named(Name::Previous),
+            b"lastUpdateId" => Key::Named(Name::LastUpdateId),
+            b"t" => Key::Named(Name::Trade),
+            b"f" => Key::Named(Name::From),
+            b"l" => Key::Named(Name::To),
+            b"m" => Key::Named(Name::BuyerIsMaker),
+            _ => Key::Skip,
+        }
+    }
+}
+
+/// The shape that the venue sends, in one pass over the bytes. `None` for any other: what was read
+/// until then is not to be used.
+#[inline]
+fn read_quickly<'f>(bytes: &'f [u8], fields: &mut Fields<'f>, levels: &mut Levels) -> Option<()> {
+    let mut json = Quick::new(bytes);
+    members(&mut json, fields, levels, false)?;
+    json.is_over().then_some(())
+}
+
+fn members<'f>(
+    json: &mut Quick<'f>,
+    fields: &mut Fields<'f>,
+    levels: &mut Levels,
+    inner: bool,
+) -> Option<()> {
+    json.take(b'{').then_some(())?;
+    loop {
+        match Key::of(json.name()?) {
+            Key::Data if !inner => {
+                fields.wrapped = true;
+                members(json, fields, levels, true)?;
+            }
+            Key::Bids if json.at_list() => {
+                json.levels(&mut levels.bids)?;
+                fields.bids = true;
+            }
+            Key::Asks if json.at_list() => {
+                json.levels(&mut levels.asks)?;
+                fields.asks = true;
+            }
+            Key::Bids => fields.put(Name::BidPrice, json.scalar()?),
+            Key::Asks => fields.put(Name::AskPrice, json.scalar()?),
+            Key::Named(name) => fields.put(name, json.scalar()?),
+            Key::Skip | Key::Data => {
+                json.scalar()?;
+            }
+            Key::Result | Key::Error => return None,
+        }
+        if !json.take(b',') {
+            return json.take(b'}').then_some(());
+        }
+    }
+}
+
 impl<'f> Fields<'f> {
     /// Both sides of a book were there; one alone is half a message.
     pub(super) fn depth(&self) -> bool {
@@ -243,36 +339,7 @@ impl<'de> Deserialize<'de> for Key {
 
             #[inline]
             fn visit_str<E>(self, name: &str) -> Result<Key, E> {
-                Ok(match name.as_bytes() {
-                    b"b" | b"bids" => Key::Bids,
-                    b"a" | b"asks" => Key::Asks,
-                    b"data" => Key::Data,
-                    b"result" => Key::Result,
-                    b"error" => Key::Error,
-                    b"stream" => Key::Named(Name::Stream),
-                    b"e" => Key::Named(Name::Event),
-                    b"s" => Key::Named(Name::Symbol),
-                    b"p" => Key::Named(Name::Price),
-                    b"q" => Key::Named(Name::Quantity),
-                    b"nq" => Key::Named(Name::WithoutRpi),
-                    b"B" => Key::Named(Name::BidQuantity),
-                    b"A" => Key::Named(Name::AskQuantity),
-                    b"X" => Key::Named(Name::Execution),
-                    b"msg" => Key::Named(Name::Message),
-                    b"code" => Key::Named(Name::Code),
-                    b"st" => Key::Named(Name::Universe),
-                    b"E" => Key::Named(Name::Sent),
-                    b"T" => Key::Named(Name::Engine),
-                    b"U" => Key::Named(Name::First),
-                    b"u" => Key::Named(Name::Last),
-                    b"pu" => Key::Named(Name::Previous),
-                    b"lastUpdateId" => Key::Named(Name::LastUpdateId),
-                    b"t" => Key::Named(Name::Trade),
-                    b"f" => Key::Named(Name::From),
-                    b"l" => Key::Named(Name::To),
-                    b"m" => Key::Named(Name::BuyerIsMaker),
-                    _ => Key::Skip,
-                })
+                Ok(Key::of(name.as_bytes()))
             }
         }
         deserializer.deserialize_str(KeyVisitor)
@@ -300,5 +367,55 @@ mod tests {
         let mut fields = Fields::default();
         read(br#"{"a":7,"b":8}"#, &mut fields, &mut levels).unwrap();
         assert_eq!((fields.aggregate, fields.bid_price), (Some(7), None));
+    }
+
+    const FRAMES: [&str; 6] = [
+        r#"{"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","E":1672515782136,"s":"BTCUSDT","U":157,"u":160,"b":[["0.0024","10"],["61837.63000000","0"]],"a":[]}}"#,
+        r#"{"e":"depthUpdate","E":1,"T":2,"s":"BTCUSDT","ps":"BTCUSDT","st":1,"U":157,"u":160,"pu":149,"b":[],"a":[["100.00","12.000"]]}"#,
+        r#"{"e":"aggTrade","E":123456789,"s":"BTCUSDT","a":5933014,"p":"0.001","q":"100","nq":"100","f":100,"l":105,"T":123456785,"m":true,"st":1}"#,
+        r#"{"stream":"b@trade","data":{"e":"trade","E":2,"s":"B","t":12345,"p":"0.001","q":"100","T":2,"m":false,"M":true,"X":"MARKET"}}"#,
+        r#"{"u":400900217,"s":"BNBUSDT","b":"25.35190000","B":"31.21000000","a":"25.36520000","A":"40.66"}"#,
+        r#"{"lastUpdateId":160,"bids":[["0.0024","10",[]]],"asks":[["0.0026","100"]],"x":{"y":[1]}}"#,
+    ];
+
+    fn both(bytes: &[u8]) -> (Option<Fields<'_>>, Levels, Result<Fields<'_>, Box<str>>, Levels) {
+        let (mut quick, mut plain) = (Fields::default(), Fields::default());
+        let (mut first, mut second) = (Levels::default(), Levels::default());
+        let read = read_quickly(bytes, &mut quick, &mut first);
+        let slow = read_by_library(bytes, &mut plain, &mut second);
+        (read.map(|()| quick), first, slow.map(|()| plain), second)
+    }
+
+    #[test]
+    fn the_usual_shapes_are_read_in_one_pass() {
+        for (at, frame) in FRAMES.iter().enumerate() {
+            let (quick, _, slow, _) = both(frame.as_bytes());
+            assert_eq!(quick.is_some(), at < 5, "{frame}");
+            assert!(slow.is_ok(), "{frame}");
+        }
+    }
+
+    proptest::proptest! {
+        /// What the one pass reads is what the library reads, whatever was done to a frame.
+        #[test]
+        fn one_pass_reads_what_the_library_reads(
+            at in 0..FRAMES.len(),
+            cuts in proptest::collection::vec((0usize..200, 0usize..8, ".{0,3}|[0-9\\[\\]\",:{}]{0,4}"), 1..4),
+        ) {
+            let mut frame = FRAMES[at].to_owned().into_bytes();
+            for (place, length, put) in cuts {
+                let place = place.min(frame.len());
+                let end = (place + length).min(frame.len());
+                frame.splice(place..end, put.into_bytes());
+            }
+            let (quick, first, slow, second) = both(&frame);
+            if let Some(quick) = quick {
+                let slow = slow.map_err(|why| proptest::test_runner::TestCaseError::fail(
+                    format!("{why}: {}", String::from_utf8_lossy(&frame))
+                ))?;
+                proptest::prop_assert_eq!(quick, slow);
+                proptest::prop_assert_eq!((first.bids, first.asks), (second.bids, second.asks));
+            }
+        }
     }
 }
