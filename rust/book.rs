@@ -66,20 +66,40 @@ pub struct Book {
     depth_max: usize,
 }
 
-/// Stored fraction digits (`scale`) and printed ones (`digits`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Stored fraction digits, and how many are printed at least: the fewest that the venue has written.
+/// One that pads all its numbers alike is padded alike; one that drops trailing zeros has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Places {
     scale: u8,
     digits: u8,
 }
 
+impl Default for Places {
+    fn default() -> Self {
+        Places { scale: 0, digits: u8::MAX }
+    }
+}
+
 impl Places {
-    /// Grows to hold `other`; returns the factor for what is already stored.
-    fn widen(&mut self, scale: u8, digits: u8) -> i64 {
-        let factor = POW10[usize::from(scale.saturating_sub(self.scale))];
-        self.scale = self.scale.max(scale);
-        self.digits = self.digits.max(digits);
-        factor
+    #[inline]
+    fn see(&mut self, number: Decimal) {
+        self.scale = self.scale.max(number.scale);
+        self.digits = self.digits.min(number.digits);
+    }
+
+    /// What is stored at a scale times this is what it is at the other.
+    fn factor(self, other: Places) -> i64 {
+        POW10[usize::from(other.scale.saturating_sub(self.scale))]
+    }
+
+    #[inline]
+    fn write(self, out: &mut Vec<u8>, mantissa: i64) {
+        if self.digits == u8::MAX || self.digits < self.scale {
+            let least = if self.digits == u8::MAX { 0 } else { self.digits };
+            decimal::write_at_least(out, mantissa, self.scale, least);
+        } else {
+            decimal::write(out, mantissa, self.scale, self.digits);
+        }
     }
 }
 
@@ -159,16 +179,18 @@ impl Book {
     fn widen(&mut self, levels: &Levels) -> Result<(), Unfit> {
         let (mut price, mut quantity) = (self.price, self.quantity);
         for &(p, q) in levels.bids.iter().chain(&levels.asks) {
-            price.scale = price.scale.max(p.scale);
-            price.digits = price.digits.max(p.digits);
-            quantity.scale = quantity.scale.max(q.scale);
-            quantity.digits = quantity.digits.max(q.digits);
+            price.see(p);
+            // A removal says nothing of how sizes are written.
+            if q.mantissa != 0 {
+                quantity.see(q);
+            }
         }
         if price == self.price && quantity == self.quantity {
             return Ok(());
         }
-        let price_factor = self.price.widen(price.scale, price.digits);
-        let quantity_factor = self.quantity.widen(quantity.scale, quantity.digits);
+        let price_factor = self.price.factor(price);
+        let quantity_factor = self.quantity.factor(quantity);
+        (self.price, self.quantity) = (price, quantity);
         if price_factor != 1 || quantity_factor != 1 {
             for horizon in [&mut self.bid_horizon, &mut self.ask_horizon].into_iter().flatten() {
                 *horizon = horizon.checked_mul(price_factor).ok_or(Unfit::Precision)?;
@@ -277,12 +299,12 @@ impl Book {
 
     #[inline]
     pub fn write_price(&self, out: &mut Vec<u8>, mantissa: i64) {
-        decimal::write(out, mantissa, self.price.scale, self.price.digits);
+        self.price.write(out, mantissa);
     }
 
     #[inline]
     pub fn write_quantity(&self, out: &mut Vec<u8>, mantissa: i64) {
-        decimal::write(out, mantissa, self.quantity.scale, self.quantity.digits);
+        self.quantity.write(out, mantissa);
     }
 
     pub fn price_text(&self, mantissa: i64) -> String {
@@ -312,12 +334,12 @@ impl Book {
     pub fn renew(&mut self, image: Book) {
         debug_assert_eq!(self.cursor.last, image.cursor.last);
         let cursor = self.cursor;
-        // Printed digits never shrink: the same level keeps the same text through a life.
+        // What is known of the venue's way to write is kept.
         let (price, quantity) = (self.price, self.quantity);
         *self = image;
         self.cursor = cursor;
-        self.price.digits = self.price.digits.max(price.digits);
-        self.quantity.digits = self.quantity.digits.max(quantity.digits);
+        self.price.digits = self.price.digits.min(price.digits);
+        self.quantity.digits = self.quantity.digits.min(quantity.digits);
     }
 }
 
@@ -383,9 +405,9 @@ mod tests {
         let mut book = seeded(true);
         book.apply(&levels(&[("99.1234", "0.000001")], &[]), Checksum::Absent).unwrap();
         let (bids, _) = book.top_texts(4);
-        assert_eq!(bids[0], ("100.0000".to_owned(), "1.000000".to_owned()));
+        assert_eq!(bids[0], ("100.0".to_owned(), "1".to_owned()));
         assert_eq!(bids[2], ("99.1234".to_owned(), "0.000001".to_owned()));
-        assert_eq!(book.bid_horizon().map(|p| book.price_text(p)), Some("99.0000".to_owned()));
+        assert_eq!(book.bid_horizon().map(|p| book.price_text(p)), Some("99.0".to_owned()));
     }
 
     #[test]
@@ -413,7 +435,7 @@ mod tests {
         book.renew(Book::from_image(head, &image, 5, true, false).unwrap());
         assert_eq!(book.cursor, Cursor { last: 12, numbered: true, fresh: false });
         assert_eq!(book.known(), (2, 2));
-        assert_eq!(book.top_texts(1).0[0].0, "100.0");
+        assert_eq!(book.top_texts(1).0[0].0, "100");
     }
 
     #[test]
@@ -459,5 +481,20 @@ mod tests {
         book.apply(&levels(&[("98", "1"), ("100", "0")], &[]), Checksum::Absent).unwrap();
         assert_eq!(book.bid_horizon(), Some(98));
         assert_eq!((book.known(), book.cut()), ((2, 1), (false, false)));
+    }
+
+    #[test]
+    fn numbers_are_written_as_the_venue_writes_them() {
+        // Binance pads, OKX drops trailing zeros, Deribit keeps one digit.
+        for spelled in [
+            [("61837.63000000", "3.78826000"), ("61837.62000000", "0.61700000")],
+            [("43666.1", "1.09431286"), ("43666", "0.01")],
+            [("0.0055", "64.5"), ("0.005", "48.0")],
+        ] {
+            let book = Book::from_image(image_head(), &levels(&spelled, &[]), 5, false, false);
+            let texts = book.unwrap().top_texts(5).0;
+            let wanted = spelled.map(|(p, q)| (p.to_owned(), q.to_owned()));
+            assert_eq!(texts, wanted);
+        }
     }
 }

@@ -383,12 +383,18 @@ pub fn write(out: &mut Vec<u8>, mantissa: i64, scale: u8, digits: u8) {
 
 /// As `write`, with no more fraction digits than the number has.
 #[inline]
-pub fn write_trimmed(out: &mut Vec<u8>, mut mantissa: i64, mut scale: u8) {
-    while scale > 0 && mantissa % 10 == 0 {
+pub fn write_trimmed(out: &mut Vec<u8>, mantissa: i64, scale: u8) {
+    write_at_least(out, mantissa, scale, 0);
+}
+
+/// As `write_trimmed`, with `least` fraction digits where the number has fewer.
+#[inline]
+pub fn write_at_least(out: &mut Vec<u8>, mut mantissa: i64, mut scale: u8, least: u8) {
+    while scale > least && mantissa % 10 == 0 {
         mantissa /= 10;
         scale -= 1;
     }
-    write(out, mantissa, scale, scale);
+    write(out, mantissa, scale, scale.max(least));
 }
 
 /// The exact product as text, without trailing fraction zeros: what a trade was worth.

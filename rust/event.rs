@@ -338,6 +338,9 @@ pub enum Update<'f> {
     /// A place in the count of trades that no trade has.
     NoTrade(u64),
     Funding(Funding<'f>),
+    /// Hours between payments of funding, said apart from the rates. Of no instrument: of all those of
+    /// which the same list says nothing else.
+    FundingInterval(Cow<'f, str>),
     OpenInterest(OpenInterest<'f>),
     Liquidation(Liquidation<'f>),
     Ratio(Ratio<'f>),

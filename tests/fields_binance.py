@@ -335,7 +335,8 @@ KINDS: dict[str, Kind | str] = {
     "/ticker/price": "counted ticker_price",
     "/indexPriceKlines": "counted other_klines",
     "/markPriceKlines": "counted other_klines",
-    "/fundingInfo": "counted funding_info",
+    # Says nothing by itself: it is in the rows of rates that come after it.
+    "/fundingInfo": "counted funding_interval",
 }
 
 

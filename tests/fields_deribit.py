@@ -73,7 +73,10 @@ _TICKER = _OF_MARKET | {
     "greeks.vega": "vega",
     "greeks.theta": "theta",
     "greeks.rho": "rho",
-    **same("last_price", "index_price", "bid_iv", "ask_iv"),
+    **same("last_price", "index_price"),
+    # No orders on a side: no volatility of them.
+    "bid_iv": "bid_iv nonzero",
+    "ask_iv": "ask_iv nonzero",
     **left("the same in dollars", "stats.volume_notional"),
     **left("in percent, of two prices", "stats.price_change"),
     **left("the instrument's", "state"),

@@ -169,8 +169,8 @@ KINDS: dict[str, Kind | str] = {
         _ARG_NAMES | _TIME | _LEVELS | _IMAGE | {"prevSeqId": "prev_update_id int"},
         "data[]",
     ),
-    # Nothing has changed for a minute: no delta, and the book once more as it is.
-    "book keep-alive": Kind("orderbook", _ARG_NAMES | _TIME | _LEVELS | _IMAGE, "data[]"),
+    # Nothing has changed for a minute: no delta, and no image of the same book under the same id.
+    "book keep-alive": "counted orderbook checksum_zero",
     "books5": Kind("orderbook", _ARG_NAMES | _TIME | _LEVELS | _IMAGE, "data[]", depth=5),
     "bbo-tbt": Kind("ticker", _ARG_NAMES | _TIME | _LEVELS | _BEST, "data[]"),
     "tickers": Kind("ticker", _ARG | _NAMES | _TIME | _TICKER, "data[]"),

@@ -301,6 +301,49 @@ def test_a_bar_is_published_when_the_next_one_closes_it() -> None:
     assert first["close_time"] == (T0 + 60_000) * MS - MS
 
 
+def test_a_body_gives_the_bars_that_ended_well_before_it_came() -> None:
+    def row(after: int, close: str) -> list[Any]:
+        opened = T0 + after
+        return [opened, "1", "9", "1", close, "5", opened + 59_999, "6", 3, "1", "1", "0"]
+
+    books = session(USDM, "kline")
+    url = "/fapi/v1/klines?symbol=BTCUSDT&interval=1m"
+    body = json.dumps([row(0, "2"), row(60_000, "3")]).encode()
+    early = books.answer(url, body, (T0 + 130_000) * MS)
+    assert ids(early) == [f"1m:{T0 * MS}"]
+    # What was open then is not taken for closed later.
+    body = json.dumps([row(60_000, "4"), row(120_000, "5")]).encode()
+    late = books.answer(url, body, (T0 + 300_000) * MS)
+    assert [r["close"] for r in rows(late, "kline")] == ["4", "5"]
+
+
+def test_a_bar_that_was_open_when_the_connection_was_lost_is_no_row() -> None:
+    def bar(after: int) -> dict[str, Any]:
+        data = {"tick": T0 + after, "open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0}
+        data |= {"volume": 1.0, "cost": 1.0}
+        params = {"channel": "chart.trades.BTC-PERPETUAL.1", "data": data}
+        return {"jsonrpc": "2.0", "method": "subscription", "params": params}
+
+    books = session(PERPETUAL, "kline")
+    give(books, bar(0))
+    books.open(T0 * MS + MINUTE)
+    assert ids(give(books, bar(120_000), bar(180_000))) == [f"1m:{(T0 + 120_000) * MS}"]
+
+
+def test_the_hours_between_payments_are_in_the_rows_that_come_after_them() -> None:
+    mark = {"e": "markPriceUpdate", "E": T0, "s": "BTCUSDT", "p": "1", "i": "2", "r": "0.1"}
+    mark["T"] = T0 + 3_600_000
+    for body, hours in [
+        (b"[]", "8"),
+        (b'[{"symbol":"BTCUSDT","fundingIntervalHours":4}]', "4"),
+        (b'[{"symbol":"BLZUSDT","fundingIntervalHours":4}]', "8"),
+    ]:
+        books = session(USDM)
+        assert books.answer("/fapi/v1/fundingInfo", body, T0 * MS).messages == []
+        (row,) = rows(give(books, mark), "funding_rate")
+        assert row["funding_interval_hours"] == hours
+
+
 # --- definitions -------------------------------------------------------------------------------
 
 

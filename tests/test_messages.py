@@ -146,10 +146,6 @@ def after(sample: Sample) -> Iterator[tuple[str, str]]:
     elif name.startswith("candle") and len(message["data"][0]) < 9:
         opened = message["data"][0][0]
         yield sample.text.replace(opened, str(int(opened) + MONTH)), ""
-    elif name.startswith("/klines"):
-        row = message[-1]
-        later = [row[0] + MONTH, *row[1:6], row[6] + MONTH, *row[7:]]
-        yield json.dumps([later]), sample.url
 
 
 def complaints(sample: Sample, told: Told, listed: bool) -> list[str]:

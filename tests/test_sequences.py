@@ -112,10 +112,23 @@ def test_the_documented_chain_is_one_book_without_a_fault() -> None:
     # A keep-alive changes nothing and is no delta.
     assert deltas(batch) == ["10-15", "15-3", "3-5"]
     assert books.top(SWAP, 3) == (
-        [("100.0", "5"), ("99.5", "1"), ("99.0", "2")],
-        [("102.0", "1")],
+        [("100", "5"), ("99.5", "1"), ("99", "2")],
+        [("102", "1")],
     )
     assert books.counts()["checksum_zero"] == 5
+
+
+def test_a_keep_alive_is_evidence_and_no_second_image_of_the_same_book() -> None:
+    books = session()
+    give(books, image(10))
+    batch = give(books, okx(10, 10, after=60_000), okx(10, 10, after=120_000))
+    assert batch.messages == []
+    # It was heard, so the silence is covered.
+    assert [c.cause for c in [*batch.covered, *books.close().covered]] == [
+        "minute",
+        "minute",
+        "end",
+    ]
 
 
 def test_evidence_ends_at_a_reset_and_begins_behind_it() -> None:
@@ -243,8 +256,8 @@ def test_deltas_rebuild_the_book() -> None:
     rows = [json.loads(m.payload) for batch in batches for m in batch.messages]
     start = rows[0]
     rebuilt = {
-        "bids": {p.rstrip("0").rstrip(".") if "." in p else p: q for p, q in start["bids"]},
-        "asks": {p.rstrip("0").rstrip(".") if "." in p else p: q for p, q in start["asks"]},
+        "bids": dict(start["bids"]),
+        "asks": dict(start["asks"]),
     }
     last = start["last_update_id"]
     for row in rows[1:]:
@@ -270,6 +283,12 @@ def test_images_that_repeat_never_replace_a_book_that_lives_on_deltas() -> None:
     alone = session()
     give(alone, top5("7", 1), top5("8", 2))
     assert alone.top(SWAP, 9)[0] == [("8", "1")]
+    # There is no seed that its next image could follow.
+    body = {"asks": [], "bids": [["5", "1", "0", "1"]], "ts": str(T0), "seqId": 2}
+    assert give(alone, top5("8", 3)).requests == []
+    alone.seed(SWAP, json.dumps({"code": "0", "data": [body]}).encode(), T0 * MS)
+    give(alone, top5("9", 4))
+    assert alone.top(SWAP, 9)[0] == [("9", "1")]
     both = session()
     give(both, image(10), top5("7", 11), okx(10, 12, after=20))
     assert state(both) == ("live", 12)

@@ -26,7 +26,7 @@ A book that hides its levels when its chain breaks:
 >>> book.apply(delta % (11, 12))
 'applied'
 >>> book.top()
-([('99.9', '0.25')], [('100.0', '4.00')])
+([('99.9', '0.25')], [('100.0', '4')])
 >>> bids, asks, price_scale, size_scale = book.levels()
 >>> bids.tolist(), price_scale, size_scale
 ([[999, 25], [995, 200]], 1, 2)

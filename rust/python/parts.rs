@@ -396,6 +396,7 @@ fn control_of(about: About, update: Update<'_>) -> Control {
         Update::Ignored(kind) => (kind, None),
         Update::Answered => ("answered", None),
         Update::Asked => ("asked", None),
+        Update::FundingInterval(hours) => ("funding_interval", Some(hours.as_ref().into())),
         Update::NoTrade(place) => ("no_trade", Some(place.to_string().into())),
         Update::Refused(why) => ("refused", Some(why)),
         Update::Shutdown => ("shutdown", None),

@@ -179,6 +179,11 @@ impl Session {
             self.splice_delta(at, head, frame, stamp.recv, levels, out);
         }
         let ids = head.numbered.then_some((head.first, head.last));
+        if head.numbered && !changed && keeps_alive(head) {
+            // The same book under the same id: one fact, and no new image of it.
+            let images = &mut self.slots[at].images;
+            return images.fact(ids, stamp.event.unwrap_or(stamp.recv), &mut out.covered);
+        }
         self.shown(at, ids, changed, stamp, out);
     }
 
@@ -311,7 +316,9 @@ impl Session {
         let Some(book) = &life.book else { return };
         let ((known_bids, known_asks), (bids_cut, asks_cut)) = (book.known(), book.cut());
         let thin = depth * RENEW_NUMERATOR / RENEW_DENOMINATOR;
-        let near = (bids_cut && known_bids < thin) || (asks_cut && known_asks < thin);
+        // A book of whole images has all that it can have.
+        let near =
+            !life.repeated && ((bids_cut && known_bids < thin) || (asks_cut && known_asks < thin));
         if near && life.renewals.ask(now) {
             life.splice = Some(Splice::default());
             out.requests.push(Request::Seed { instrument: at, reason: "horizon" });
@@ -339,6 +346,10 @@ impl Session {
     /// A depth snapshot body, asked for or not. A book without a life begins one; a live book's
     /// proven window is renewed at the seed's id.
     pub fn seed(&mut self, at: usize, body: &[u8], ts_recv: u64, out: &mut Batch) {
+        if self.slots[at].life.repeated {
+            // The next image would not belong to it.
+            return self.count("seed_unasked");
+        }
         let mut levels = std::mem::take(&mut self.levels);
         let auction = self.in_auction(at);
         let image = venue::decode_seed(self.section, body, &mut levels).and_then(|head| {
@@ -351,7 +362,7 @@ impl Session {
                 let fault = Fault::new(FaultKind::SeedRefused { reason }).about(at, "orderbook");
                 out.faults.push(fault.with_frame(body));
             }
-            Ok(image) if self.is_renewed(at) => {
+            Ok(image) if self.slots[at].life.state == State::Live => {
                 self.count("seed");
                 self.renew(at, image, &mut levels, out);
             }
@@ -361,12 +372,6 @@ impl Session {
             }
         }
         self.levels = levels;
-    }
-
-    /// A seed renews the book of a life that goes on by deltas; any other begins one.
-    fn is_renewed(&self, at: usize) -> bool {
-        let life = &self.slots[at].life;
-        life.state == State::Live && !life.repeated
     }
 
     fn begin(

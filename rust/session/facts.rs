@@ -16,6 +16,9 @@ use super::{Batch, Request, Session, Slot};
 /// Rates and interests: the first of each cell of venue time (CONTRACT 2).
 const SAMPLE: u64 = 60_000_000_000;
 
+/// Our clock may be ahead of the venue's by less than this.
+const CLOCK_MARGIN: u64 = 60_000_000_000;
+
 /// Bars of so many intervals may be open at once in one instrument: more than any venue has.
 const BARS_MAX: usize = 32;
 
@@ -26,6 +29,8 @@ pub(super) struct Samples {
     /// What the last forecast was for, and the one for another time before it.
     funding_times: (Option<u64>, Option<u64>),
     settled: Option<u64>,
+    /// Hours between payments, where the venue says them apart from the rates.
+    interval: Option<Box<str>>,
     interest: Option<u64>,
     ticker: Option<u64>,
     definition: Option<Rows>,
@@ -40,6 +45,12 @@ struct Bar {
 }
 
 impl Samples {
+    /// The connection is new: a bar that was open may have grown unheard, and must not be taken for
+    /// closed when the next one comes.
+    pub(super) fn reopen(&mut self) {
+        self.bars.clear();
+    }
+
     /// Is this the first of its cell, or another rate than the last?
     fn takes_forecast(&mut self, rate: &str, time: u64) -> bool {
         let cell = time / SAMPLE;
@@ -150,11 +161,11 @@ impl Session {
         }
         if stamp.event.is_none() && needs_time(update) {
             // Its time is its identity: without one it would be taken for another.
-            let reason = format!("a {} without the venue's time", kind.name()).into();
+            let reason = format!("{} without the venue's time", kind.name()).into();
             let fault = Fault::new(FaultKind::Untimed { reason }).about(at, kind.name());
             return out.faults.push(fault);
         }
-        if matches!(kind, Kind::OpenInterest | Kind::Liquidation | Kind::Ticker) {
+        if sized(update) {
             self.tell_worth(at, kind.name(), out);
         }
         let every = self.options.ticker_every;
@@ -170,9 +181,22 @@ impl Session {
             Update::Liquidation(forced) => names.liquidation(rows, forced, stamp),
             Update::Ratio(ratio) => names.ratio(rows, ratio, stamp),
             Update::Volatility(index) => names.volatility(rows, index, stamp),
-            Update::Kline(kline) => bar(names, samples, kline, stamp, rows),
+            Update::Kline(kline) => bar(names, samples, kline, polled, stamp, rows),
             Update::Ticker(ticker) => look(names, samples, ticker, every, stamp, rows),
             _ => {}
+        }
+    }
+
+    /// Hours between payments of funding: of one instrument, or of all of which nothing else is said.
+    pub(super) fn pays_every(&mut self, at: Option<usize>, hours: &str) {
+        self.count("funding_interval");
+        match at {
+            Some(at) => self.slots[at].samples.interval = Some(hours.into()),
+            None => {
+                for slot in &mut self.slots {
+                    slot.samples.interval = Some(hours.into());
+                }
+            }
         }
     }
 
@@ -231,8 +255,14 @@ fn fund(
         samples.funding_times = (Some(funding.time), samples.funding_times.0);
     }
     if samples.takes_forecast(&funding.rate, stamp.event.unwrap_or(stamp.recv)) {
-        names.funding(rows, funding, stamp);
+        names.funding(rows, &with_interval(funding, samples), stamp);
     }
+}
+
+fn with_interval<'f>(funding: &Funding<'f>, samples: &Samples) -> Funding<'f> {
+    let known = || samples.interval.as_deref().map(|hours| hours.to_owned().into());
+    let interval_hours = funding.interval_hours.clone().or_else(known);
+    Funding { interval_hours, ..funding.clone() }
 }
 
 /// A stream repeats what it paid last and does not say when that was: the decoder takes it one
@@ -256,10 +286,26 @@ fn settle(
     }
 }
 
-fn bar(names: &Names, samples: &mut Samples, kline: &Kline<'_>, stamp: Stamp, rows: &mut Rows) {
+/// A body does not say whether its last bar is closed. It is when it ended well before the body was
+/// received; else it is not waited for, because whoever asked asks again.
+fn bar(
+    names: &Names,
+    samples: &mut Samples,
+    kline: &Kline<'_>,
+    polled: bool,
+    stamp: Stamp,
+    rows: &mut Rows,
+) {
     match kline.closed {
         Some(true) => return names.kline(rows, kline, stamp),
         Some(false) => return,
+        None if polled => {
+            let ended = kline.close_time.is_some_and(|end| end + CLOCK_MARGIN < stamp.recv);
+            if ended {
+                names.kline(rows, kline, stamp);
+            }
+            return;
+        }
         None => {}
     }
     let mut newest = Rows::default();
@@ -310,4 +356,19 @@ fn kind_of(update: &Update<'_>) -> Option<Kind> {
 /// Kinds whose identity is the venue's time and nothing else.
 fn needs_time(update: &Update<'_>) -> bool {
     matches!(update, Update::OpenInterest(_) | Update::Ratio(_) | Update::Volatility(_))
+}
+
+/// Has a size that is to be valued.
+fn sized(update: &Update<'_>) -> bool {
+    match update {
+        Update::OpenInterest(interest) => interest.native.is_some(),
+        Update::Liquidation(_) => true,
+        Update::Ticker(ticker) => {
+            ticker.last_quantity.is_some()
+                || ticker.best_bid_quantity.is_some()
+                || ticker.best_ask_quantity.is_some()
+                || ticker.native_open_interest.is_some()
+        }
+        _ => false,
+    }
 }

@@ -175,6 +175,7 @@ impl Session {
         self.opened = now;
         for slot in &mut self.slots {
             slot.life.end(now, State::Empty);
+            slot.samples.reopen();
         }
         self.flush_at = u64::MAX;
         out
@@ -305,7 +306,11 @@ impl Session {
         }
         self.count("unknown_instrument");
         let kind = FaultKind::UnknownInstrument { native: native.into() };
-        out.faults.push(Fault::new(kind).with_frame(frame));
+        let fault = Fault::new(kind).with_frame(frame);
+        // A frame that says several things of it is kept once.
+        if out.faults.last() != Some(&fault) {
+            out.faults.push(fault);
+        }
     }
 
     fn count(&mut self, fate: &'static str) {
@@ -343,6 +348,9 @@ impl Session {
                 continue;
             }
             match (self.position(&event.native), event.update) {
+                (at, Update::FundingInterval(hours)) if at.is_some() || event.native.is_empty() => {
+                    self.pays_every(at, &hours);
+                }
                 (None, _) => self.count("not_asked_for"),
                 (Some(at), Update::Trade(trade)) => self.healed(at, &trade, stamp, out),
                 (Some(at), Update::Listed(instrument)) => self.listed(at, *instrument, stamp, out),

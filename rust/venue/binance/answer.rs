@@ -25,15 +25,10 @@ use crate::event::{
 };
 use crate::instrument::{Instrument, Section};
 use crate::json::text;
-use crate::json::{self, integer, maybe, maybe_integer, object, Digits};
+use crate::json::{self, integer, maybe, maybe_integer, object, Digits, Object};
 
 /// Paths that we know and do not collect, and what they count as.
-///
-/// `fundingInfo` lists only the contracts whose interval, cap or floor was changed; any other has
-/// 8 h (PROTOCOLS 4.3). Nothing of ours is made of it until `funding_interval_hours` of Binance
-/// rows is asked for, which needs it together with the list of instruments.
-const KNOWN: [(&str, &str); 21] = [
-    ("fundingInfo", "funding_info"),
+const KNOWN: [(&str, &str); 20] = [
     ("topLongShortAccountRatio", "top_accounts"),
     ("takerlongshortRatio", "taker_ratio"),
     ("takerBuySellVol", "taker_volume"),
@@ -83,6 +78,7 @@ fn read<'f>(section: Section, asked: &'f Asked, body: &'f [u8]) -> Result<Events
             each(asked, part, |part| object::<Mark<'f>>(part)?.priced().event(part))
         }
         "fundingRate" if !spot => each(asked, part, |part| object::<Paid<'f>>(part)?.event()),
+        "fundingInfo" if !spot => intervals(body),
         "openInterest" if !spot => each(asked, part, |part| object::<Open<'f>>(part)?.event()),
         "openInterestHist" if !spot => {
             each(asked, part, |part| object::<OpenBar<'f>>(part)?.event(section, asked))
@@ -307,6 +303,31 @@ impl<'f> Paid<'f> {
         };
         Ok(Event::new(named(self.symbol)?, at(self.funding_time)?, Update::Funding(funding)))
     }
+}
+
+/// `fundingInfo`: only contracts whose interval, cap or floor was changed.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Interval<'f> {
+    #[serde(borrow)]
+    symbol: Cow<'f, str>,
+    #[serde(borrow)]
+    funding_interval_hours: Digits<'f>,
+}
+
+/// Hours between payments where they are not on the list: PROTOCOLS 4.3.
+const USUAL_HOURS: &str = "8";
+
+fn intervals<'f>(body: &'f [u8]) -> Result<Events<'f>, Box<str>> {
+    let changed: Vec<Object<'f>> = json::read(body)?;
+    let usual = Event::general(Update::FundingInterval(Cow::Borrowed(USUAL_HOURS)));
+    let event = |part: Object<'f>| {
+        let interval: Interval<'f> = object(part.0)?;
+        let hours = Update::FundingInterval(interval.funding_interval_hours.0);
+        Ok(Event::new(named(interval.symbol)?, Times::default(), hours).broad())
+    };
+    let rest: Vec<Event<'f>> = changed.into_iter().map(event).collect::<Result<_, Box<str>>>()?;
+    Ok(Events::Many([vec![usual], rest].concat()))
 }
 
 /// `openInterest`: base units for USD-M, contracts for COIN-M; that is the instrument's unit.
@@ -619,7 +640,6 @@ mod tests {
         }
         let update = |section, url, body| one(section, url, body).update;
         assert_eq!(update(SPOT, "/api/v3/ping", "{}"), Update::Answered);
-        assert_eq!(update(USDM, "/fapi/v1/fundingInfo", "[]"), Update::Ignored("funding_info"));
         let url = "/futures/data/topLongShortAccountRatio?symbol=X";
         assert_eq!(update(USDM, url, "[]"), Update::Ignored("top_accounts"));
         for (section, url) in [
@@ -636,5 +656,17 @@ mod tests {
         let body = b"{\"symbol\":\"B\",\"openInterest\":\"1\xff\"}";
         let error = answer(USDM, &asked, body).unwrap_err();
         assert_eq!(&*error, "/fapi/v1/openInterest: not UTF-8");
+    }
+
+    #[test]
+    fn what_is_not_on_the_list_is_paid_every_eight_hours() {
+        let body = r#"[{"symbol":"BLZUSDT","fundingIntervalHours":4}]"#;
+        let asked = Asked::new("/fapi/v1/fundingInfo");
+        let Events::Many(events) = answer(USDM, &asked, body.as_bytes()).unwrap() else {
+            panic!("one event")
+        };
+        let said: Vec<_> = events.iter().map(|e| (e.native.as_ref(), &e.update)).collect();
+        let hours = |hours: &'static str| Update::FundingInterval(hours.into());
+        assert_eq!(said, [("", &hours("8")), ("BLZUSDT", &hours("4"))]);
     }
 }

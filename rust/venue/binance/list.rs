@@ -170,7 +170,12 @@ fn instrument(
 /// worth of a contract is not guessed.
 pub fn guess(section: Section, native: &str) -> Option<Instrument> {
     let name = native.split_once('_').map_or(native, |(pair, _)| pair);
-    let quote = QUOTES.iter().find(|quote| name.len() > quote.len() && name.ends_with(**quote))?;
+    let quotes = match section {
+        // `BNBUSD_PERP` is no pair with BUSD: everything here is quoted in US dollars.
+        Section::BinanceCoinm => &["USD"][..],
+        _ => &QUOTES[..],
+    };
+    let quote = quotes.iter().find(|quote| name.len() > quote.len() && name.ends_with(**quote))?;
     let base = &name[..name.len() - quote.len()];
     Some(instrument(section, native, format!("{base}-{quote}"), true, None))
 }
@@ -195,6 +200,9 @@ mod tests {
             name(Section::BinanceCoinm, "BTCUSD_PERP"),
             ("BTC-USD".into(), MarketType::Perpetual)
         );
+        for (native, symbol) in [("BNBUSD_PERP", "BNB-USD"), ("DOTUSD_PERP", "DOT-USD")] {
+            assert_eq!(name(Section::BinanceCoinm, native), (symbol.into(), MarketType::Perpetual));
+        }
         assert_eq!(
             name(Section::BinanceCoinm, "BTCUSD_211231"),
             ("BTC-USD-211231".into(), MarketType::Futures)

@@ -52,9 +52,9 @@ struct Sent<'f> {
     current_funding: Maybe<'f>,
     #[serde(borrow, default, deserialize_with = "maybe")]
     mark_iv: Maybe<'f>,
-    #[serde(borrow, default, deserialize_with = "maybe")]
+    #[serde(borrow, default, deserialize_with = "maybe_nonzero")]
     bid_iv: Maybe<'f>,
-    #[serde(borrow, default, deserialize_with = "maybe")]
+    #[serde(borrow, default, deserialize_with = "maybe_nonzero")]
     ask_iv: Maybe<'f>,
     #[serde(borrow)]
     greeks: Option<Object<'f>>,
@@ -397,7 +397,7 @@ mod tests {
         let t = as_ticker(&found[0]);
         assert_eq!((&t.best_bid_price, &t.best_ask_quantity, &t.last_price), (&None, &None, &None));
         assert_eq!((t.mark_price.as_deref(), t.mark_iv.as_deref()), (Some("0"), Some("70")));
-        assert_eq!((t.bid_iv.as_deref(), t.ask_iv.as_deref()), (Some("0"), Some("500")));
+        assert_eq!((t.bid_iv.as_deref(), t.ask_iv.as_deref()), (None, Some("500")));
         assert_eq!((t.rho.as_deref(), t.theta.as_deref()), (Some("0.00001"), Some("-5.6")));
         assert_eq!((&t.volume_24h, &t.quote_volume_24h), (&None, &None));
         assert_eq!(t.native_open_interest.as_deref(), Some("0"));
