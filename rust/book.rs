@@ -8,7 +8,7 @@
 //! # Not here
 //! Whether a delta follows (`venue/*`), and what happens when it does not (`life`, `session`).
 
-use crate::decimal::{self, Decimal, POW10};
+use crate::decimal::{self, Decimal, Spelled, POW10};
 use crate::event::{Checksum, Cursor, ImageHead, Levels};
 use crate::ladder::{Ladder, Level};
 
@@ -94,12 +94,29 @@ impl Places {
 
     #[inline]
     fn write(self, out: &mut Vec<u8>, mantissa: i64) {
-        if self.digits == u8::MAX || self.digits < self.scale {
-            let least = if self.digits == u8::MAX { 0 } else { self.digits };
-            decimal::write_at_least(out, mantissa, self.scale, least);
+        let (mantissa, scale, digits) = self.spelled(mantissa);
+        decimal::write(out, mantissa, scale, digits);
+    }
+
+    /// The most fraction digits that any number is written with.
+    fn most_digits(self) -> u8 {
+        if self.digits == u8::MAX {
+            self.scale
         } else {
-            decimal::write(out, mantissa, self.scale, self.digits);
+            self.scale.max(self.digits)
         }
+    }
+
+    /// The number as it is written: mantissa, scale, printed fraction digits.
+    #[inline(always)]
+    fn spelled(self, mut mantissa: i64) -> (i64, u8, u8) {
+        let least = if self.digits == u8::MAX { 0 } else { self.digits };
+        let mut scale = self.scale;
+        while scale > least && mantissa % 10 == 0 {
+            mantissa /= 10;
+            scale -= 1;
+        }
+        (mantissa, scale, scale.max(least))
     }
 }
 
@@ -246,20 +263,25 @@ impl Book {
     /// when one side is shorter the other goes on alone. Numbers are spelled as the venue spells
     /// them, without trailing fraction zeros: in the recorded sessions no level has any.
     pub fn crc32(&self) -> u32 {
-        let mut text = Vec::with_capacity(4 * CHECKED * 12);
+        const LEVEL_MAX: usize = 2 * decimal::SPELLED_MAX + 2;
+        let mut bytes = [0; 2 * CHECKED * LEVEL_MAX];
+        let mut text = Spelled::into(&mut bytes);
         let (mut bids, mut asks) = (self.bids.top(CHECKED), self.asks.top(CHECKED));
         for _ in 0..CHECKED {
             for (level, sign) in [(bids.next(), 1), (asks.next(), -1)] {
                 if let Some(level) = level {
-                    decimal::write_trimmed(&mut text, sign * level.key, self.price.scale);
-                    text.push(b':');
-                    decimal::write_trimmed(&mut text, level.quantity, self.quantity.scale);
-                    text.push(b':');
+                    let (price, scale) = decimal::trimmed(sign * level.key, self.price.scale);
+                    text.number(price, scale, scale);
+                    text.put(b":");
+                    let (size, scale) = decimal::trimmed(level.quantity, self.quantity.scale);
+                    text.number(size, scale, scale);
+                    text.put(b":");
                 }
             }
         }
-        text.pop();
-        crc32fast::hash(&text)
+        // The last colon divides nothing.
+        let length = text.len().saturating_sub(1);
+        crc32fast::hash(&bytes[..length])
     }
 
     /// Levels inside the window that is known to be complete, per side.
@@ -305,6 +327,50 @@ impl Book {
     #[inline]
     pub fn write_quantity(&self, out: &mut Vec<u8>, mantissa: i64) {
         self.quantity.write(out, mantissa);
+    }
+
+    /// The best `depth` levels of a side as `[["price","size"],…]`, best first.
+    pub fn write_levels(&self, out: &mut Vec<u8>, bids: bool, depth: usize) {
+        let (ladder, sign) = if bids { (&self.bids, 1) } else { (&self.asks, -1) };
+        let (price, quantity) = (self.price.most_digits(), self.quantity.most_digits());
+        if price.max(quantity) > decimal::SPELLED_DIGITS_MAX {
+            return self.write_long_levels(out, ladder, sign, depth);
+        }
+        // Sign, whole part and point of both, and what stands around them.
+        const AROUND: usize = 2 * 22 + 8 + 8;
+        let level_max = AROUND + usize::from(price) + usize::from(quantity);
+        let start = out.len();
+        out.resize(start + 2 + depth.min(ladder.len()) * level_max, 0);
+        let mut text = Spelled::into(&mut out[start..]);
+        text.put(b"[");
+        for (at, level) in ladder.top(depth).enumerate() {
+            if at > 0 {
+                text.put(b",");
+            }
+            text.put(b"[\"");
+            let (mantissa, scale, digits) = self.price.spelled(sign * level.key);
+            text.number(mantissa, scale, digits);
+            text.put(b"\",\"");
+            let (mantissa, scale, digits) = self.quantity.spelled(level.quantity);
+            text.number(mantissa, scale, digits);
+            text.put(b"\"]");
+        }
+        text.put(b"]");
+        let length = text.len();
+        out.truncate(start + length);
+    }
+
+    #[cold]
+    fn write_long_levels(&self, out: &mut Vec<u8>, ladder: &Ladder, sign: i64, depth: usize) {
+        let mut separator: &[u8] = b"[[\"";
+        for level in ladder.top(depth) {
+            out.extend_from_slice(separator);
+            self.price.write(out, sign * level.key);
+            out.extend_from_slice(b"\",\"");
+            self.quantity.write(out, level.quantity);
+            separator = b"\"],[\"";
+        }
+        out.extend_from_slice(if depth.min(ladder.len()) == 0 { b"[]" } else { b"\"]]" });
     }
 
     pub fn price_text(&self, mantissa: i64) -> String {

@@ -288,7 +288,6 @@ pub fn shifted(plain: &str, by: i16) -> Option<String> {
 /// `None` where fewer than eight bytes are left.
 #[inline(always)]
 fn eight(text: &[u8], at: usize) -> Option<(u64, usize)> {
-    const ZEROS: u64 = 0x3030_3030_3030_3030;
     const ABOVE_NINE: u64 = 0x7676_7676_7676_7676;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
     let bytes: [u8; 8] = text.get(at..at + 8)?.try_into().ok()?;
@@ -324,77 +323,144 @@ fn push(mantissa: u64, digit: u8) -> Option<u64> {
     mantissa.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
 }
 
-const PAIRS: [u8; 200] = {
-    let mut table = [0u8; 200];
-    let mut i = 0;
-    while i < 100 {
-        table[2 * i] = b'0' + (i / 10) as u8;
-        table[2 * i + 1] = b'0' + (i % 10) as u8;
-        i += 1;
+/// Writes numbers, and what stands between them, into bytes that are there: copying short texts out
+/// of a buffer that was just written costs more than writing them.
+pub struct Spelled<'a> {
+    bytes: &'a mut [u8],
+    length: usize,
+}
+
+/// More printed fraction digits than this are written apart: no venue has so many.
+pub const SPELLED_DIGITS_MAX: u8 = 40;
+/// What one number may take: sign, whole part, point, fraction, and room to write eight at once.
+pub const SPELLED_MAX: usize = 1 + 20 + 1 + SPELLED_DIGITS_MAX as usize + 8;
+
+impl<'a> Spelled<'a> {
+    /// There must be room for all that is put: `SPELLED_MAX` a number.
+    pub fn into(bytes: &'a mut [u8]) -> Spelled<'a> {
+        Spelled { bytes, length: 0 }
     }
-    table
-};
+
+    /// How many bytes were written.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    #[inline(always)]
+    pub fn put<const N: usize>(&mut self, bytes: &[u8; N]) {
+        self.bytes[self.length..self.length + N].copy_from_slice(bytes);
+        self.length += N;
+    }
+
+    /// The first `count` of eight digits.
+    #[inline(always)]
+    fn digits(&mut self, digits: u64, count: usize) {
+        let text = (digits | ZEROS).to_le_bytes();
+        self.bytes[self.length..self.length + 8].copy_from_slice(&text);
+        self.length += count;
+    }
+
+    /// `mantissa / 10^scale` with exactly `digits` fraction digits (`scale <= digits <=
+    /// SPELLED_DIGITS_MAX`).
+    #[inline]
+    pub fn number(&mut self, mantissa: i64, scale: u8, digits: u8) {
+        if mantissa < 0 {
+            self.put(b"-");
+        }
+        let value = mantissa.unsigned_abs();
+        if value >= EIGHT_END * EIGHT_END || digits > 8 {
+            return self.long(value, scale, digits);
+        }
+        // Sixteen digits, the first one lowest. No division by a power that is not known before:
+        // it costs more than all the rest.
+        let (high, low) = (value / EIGHT_END, value % EIGHT_END);
+        let text = u128::from(eight_digits(high)) | (u128::from(eight_digits(low)) << 64);
+        let scale = usize::from(scale);
+        // The last digit of the whole part is there even where all are zero.
+        let zeros = (text.trailing_zeros() as usize / 8).min(15 - scale);
+        let (whole, count) = (text >> (8 * zeros), 16 - zeros - scale);
+        self.digits(whole as u64, count.min(8));
+        if count > 8 {
+            self.digits((whole >> 64) as u64, count - 8);
+        }
+        if digits > 0 {
+            self.put(b".");
+            // Behind the last digit there are zeros.
+            let fraction = if scale == 0 { 0 } else { text >> (8 * (16 - scale)) };
+            self.digits(fraction as u64, usize::from(digits));
+        }
+    }
+
+    /// As `number`, for numbers of more digits.
+    #[cold]
+    fn long(&mut self, value: u64, scale: u8, digits: u8) {
+        let power = POW10[usize::from(scale)] as u64;
+        let (mut whole, mut fraction) = (value / power, value % power);
+        let mut text = [b'0'; 20];
+        let mut at = 20;
+        while at == 20 || whole > 0 {
+            at -= 1;
+            text[at] = b'0' + (whole % 10) as u8;
+            whole /= 10;
+        }
+        self.bytes[self.length..self.length + 20 - at].copy_from_slice(&text[at..]);
+        self.length += 20 - at;
+        if digits > 0 {
+            self.put(b".");
+            let field = &mut self.bytes[self.length..self.length + usize::from(digits)];
+            field.fill(b'0');
+            for byte in field[..usize::from(scale)].iter_mut().rev() {
+                *byte = b'0' + (fraction % 10) as u8;
+                fraction /= 10;
+            }
+            self.length += usize::from(digits);
+        }
+    }
+}
+
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+/// Eight digits hold less than this.
+const EIGHT_END: u64 = 100_000_000;
+
+/// The digits of a number below `EIGHT_END`, the first one lowest: fours, then pairs, then one each.
+#[inline(always)]
+fn eight_digits(value: u64) -> u64 {
+    debug_assert!(value < EIGHT_END);
+    let fours = (value / 10_000) | ((value % 10_000) << 32);
+    // x * 10486 >> 20 is x / 100 below 10,000; y * 103 >> 10 is y / 10 below 100.
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007F_0000_007F;
+    let pairs = hundreds | ((fours - 100 * hundreds) << 16);
+    let tens = ((pairs * 103) >> 10) & 0x000F_000F_000F_000F;
+    tens | ((pairs - 10 * tens) << 8)
+}
 
 /// Writes `mantissa / 10^scale` with exactly `digits` fraction digits (`digits >= scale`).
 #[inline]
 pub fn write(out: &mut Vec<u8>, mantissa: i64, scale: u8, digits: u8) {
     debug_assert!(digits >= scale && scale <= SCALE_MAX);
-    if mantissa < 0 {
-        out.push(b'-');
-    }
-    let value = mantissa.unsigned_abs();
-    let power = POW10[usize::from(scale)] as u64;
-    let (whole, fraction) = if scale == 0 { (value, 0) } else { (value / power, value % power) };
-    let mut text = [0u8; 20];
-    let mut at = 20;
-    let mut rest = whole;
-    while rest >= 100 {
-        let pair = (rest % 100) as usize * 2;
-        rest /= 100;
-        at -= 2;
-        text[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
-    }
-    if rest >= 10 {
-        at -= 2;
-        text[at..at + 2].copy_from_slice(&PAIRS[rest as usize * 2..rest as usize * 2 + 2]);
-    } else {
-        at -= 1;
-        text[at] = b'0' + rest as u8;
-    }
-    out.extend_from_slice(&text[at..]);
-    if digits > 0 {
-        let start = out.len();
-        out.resize(start + 1 + usize::from(digits), b'0');
-        out[start] = b'.';
-        let field = &mut out[start + 1..start + 1 + usize::from(scale)];
-        let mut rest = fraction;
-        let mut end = field.len();
-        while end >= 2 {
-            let pair = (rest % 100) as usize * 2;
-            rest /= 100;
-            field[end - 2..end].copy_from_slice(&PAIRS[pair..pair + 2]);
-            end -= 2;
-        }
-        if end == 1 {
-            field[0] = b'0' + rest as u8;
-        }
-    }
+    let near = digits.min(SPELLED_DIGITS_MAX);
+    let start = out.len();
+    out.resize(start + SPELLED_MAX, b'0');
+    let mut spelled = Spelled::into(&mut out[start..]);
+    spelled.number(mantissa, scale, near);
+    let length = spelled.len();
+    out.truncate(start + length);
+    out.resize(start + length + usize::from(digits - near), b'0');
 }
 
-/// As `write`, with no more fraction digits than the number has.
-#[inline]
-pub fn write_trimmed(out: &mut Vec<u8>, mantissa: i64, scale: u8) {
-    write_at_least(out, mantissa, scale, 0);
-}
-
-/// As `write_trimmed`, with `least` fraction digits where the number has fewer.
-#[inline]
-pub fn write_at_least(out: &mut Vec<u8>, mut mantissa: i64, mut scale: u8, least: u8) {
-    while scale > least && mantissa % 10 == 0 {
+/// The same number without trailing fraction zeros: mantissa and scale.
+#[inline(always)]
+pub fn trimmed(mut mantissa: i64, mut scale: u8) -> (i64, u8) {
+    while scale > 0 && mantissa % 10 == 0 {
         mantissa /= 10;
         scale -= 1;
     }
-    write(out, mantissa, scale, scale.max(least));
+    (mantissa, scale)
 }
 
 /// The exact product as text, without trailing fraction zeros: what a trade was worth.
@@ -555,7 +621,29 @@ mod tests {
         assert_eq!(Decimal::scan(b"1e5").map(|(_, length)| length), Some(1));
     }
 
+    #[test]
+    fn digits_of_every_length_are_written() {
+        for value in [0, 7, 10, 99, 100, 9_999, 10_000, 12_345_678, 99_999_999] {
+            let text = eight_digits(value) | ZEROS;
+            assert_eq!(text.to_le_bytes(), format!("{value:08}").into_bytes()[..], "{value}");
+        }
+    }
+
     proptest::proptest! {
+        /// Against the arithmetic of the standard library.
+        #[test]
+        fn numbers_are_written_exactly(mantissa: i64, shift in 0u32..64, scale in 0u8..=18, more in 0u8..30) {
+            let mantissa = mantissa >> shift;
+            let mut out = Vec::new();
+            write(&mut out, mantissa, scale, scale + more);
+            let digits = format!("{:0width$}", mantissa.unsigned_abs(), width = usize::from(scale) + 1);
+            let (whole, fraction) = digits.split_at(digits.len() - usize::from(scale));
+            let sign = if mantissa < 0 { "-" } else { "" };
+            let dot = if scale + more > 0 { "." } else { "" };
+            let wanted = format!("{sign}{whole}{dot}{fraction}{}", "0".repeat(usize::from(more)));
+            proptest::prop_assert_eq!(String::from_utf8(out).unwrap(), wanted);
+        }
+
         /// Eight digits at once are what a digit at a time is, whatever stands behind.
         #[test]
         fn quick_scanning_is_scanning(

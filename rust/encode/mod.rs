@@ -253,27 +253,9 @@ impl Names {
         integer(out, "epoch", epoch);
         let (bids, asks) = (known_bids.min(depth), known_asks.min(depth));
         key(out, "bids");
-        let mut separator = b'[';
-        for level in book.bids.top(bids) {
-            out.extend_from_slice(&[separator, b'[', b'"']);
-            book.write_price(out, level.key);
-            out.extend_from_slice(b"\",\"");
-            book.write_quantity(out, level.quantity);
-            out.extend_from_slice(b"\"]");
-            separator = b',';
-        }
-        out.extend_from_slice(if bids == 0 { b"[]" } else { b"]" });
+        book.write_levels(out, true, bids);
         key(out, "asks");
-        separator = b'[';
-        for level in book.asks.top(asks) {
-            out.extend_from_slice(&[separator, b'[', b'"']);
-            book.write_price(out, -level.key);
-            out.extend_from_slice(b"\",\"");
-            book.write_quantity(out, level.quantity);
-            out.extend_from_slice(b"\"]");
-            separator = b',';
-        }
-        out.extend_from_slice(if asks == 0 { b"[]" } else { b"]" });
+        book.write_levels(out, false, asks);
         integer(out, "bids_count", bids as u64);
         integer(out, "asks_count", asks as u64);
         let mut level = |price: &str, size: &str, mantissa: i64, quantity: i64| {
