@@ -465,6 +465,20 @@ def test_one_wrong_member_costs_one_frame_and_is_kept(wrong: dict[str, Any]) -> 
     assert ids(batch) == ["a7", "a8"]
 
 
+def test_a_frame_of_a_stranger_is_kept_once_and_each_such_frame_is() -> None:
+    data = {"timestamp": T0, "instrument_name": "ETH-PERPETUAL", "open_interest": 1.0}
+    data |= {"mark_price": 2.0, "current_funding": 0.1, "stats": {}, "state": "open"}
+    data |= {"best_bid_price": 1.0, "best_bid_amount": 1.0, "last_price": 1.0}
+    data |= {"best_ask_price": 3.0, "best_ask_amount": 1.0}
+    params = {"channel": "ticker.ETH-PERPETUAL.100ms", "data": data}
+    frame = {"jsonrpc": "2.0", "method": "subscription", "params": params}
+    # In one call and in two it is the same.
+    for batches in ([frame, frame],), ([frame], [frame]):
+        books = session(PERPETUAL, "ticker")
+        faults = [fault for batch in batches for fault in give(books, *batch).faults]
+        assert [fault.label for fault in faults] == ["unknown_instrument"] * 2
+
+
 def test_new_members_change_nothing() -> None:
     known, unknown = aggregate(7), aggregate(7) | {"new": {"deep": [1, {"x": None}]}, "z": "1"}
     assert [m.payload for m in give(session(USDM), known).messages] == [

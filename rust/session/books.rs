@@ -29,6 +29,8 @@ pub(super) struct Arrival<'a> {
     pub(super) ts_recv: u64,
     /// False for frames that waited for a seed: they were counted when they came.
     pub(super) counted: bool,
+    /// So many faults were told before this frame.
+    pub(super) faults_before: usize,
 }
 
 impl Session {

@@ -230,7 +230,7 @@ impl Session {
         counted: bool,
         out: &mut Batch,
     ) {
-        let arrival = Arrival { frame, ts_recv, counted };
+        let arrival = Arrival { frame, ts_recv, counted, faults_before: out.faults.len() };
         match venue::decode(self.section, frame, levels) {
             Ok(Events::One(event)) => self.event(event, arrival, levels, out),
             Ok(Events::Many(events)) => {
@@ -258,7 +258,7 @@ impl Session {
             return self.connection(update, arrival.frame, out);
         }
         let Some(at) = self.position(&native) else {
-            return self.foreign(&native, broad, &update, arrival.frame, out);
+            return self.foreign(&native, broad, &update, arrival, out);
         };
         let stamp = Stamp { event: times.event, sent: times.sent, recv: arrival.ts_recv };
         match update {
@@ -298,7 +298,7 @@ impl Session {
         native: &str,
         broad: bool,
         update: &Update<'_>,
-        frame: &[u8],
+        arrival: Arrival<'_>,
         out: &mut Batch,
     ) {
         if broad || matches!(update, Update::Listed(_)) {
@@ -306,9 +306,9 @@ impl Session {
         }
         self.count("unknown_instrument");
         let kind = FaultKind::UnknownInstrument { native: native.into() };
-        let fault = Fault::new(kind).with_frame(frame);
+        let fault = Fault::new(kind).with_frame(arrival.frame);
         // A frame that says several things of it is kept once.
-        if out.faults.last() != Some(&fault) {
+        if !out.faults[arrival.faults_before..].contains(&fault) {
             out.faults.push(fault);
         }
     }
