@@ -192,6 +192,15 @@ impl Book {
         self.verify(checksum)
     }
 
+    /// The stream keeps fewer levels complete than the image had: the others are not known any more.
+    pub fn narrow(&mut self, window: usize) {
+        if self.window.is_some_and(|levels| levels > window) {
+            self.bids.truncate(window);
+            self.asks.truncate(window);
+            self.window = Some(window);
+        }
+    }
+
     #[inline]
     fn widen(&mut self, levels: &Levels) -> Result<(), Unfit> {
         let (mut price, mut quantity) = (self.price, self.quantity);

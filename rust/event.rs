@@ -47,6 +47,8 @@ pub struct DeltaHead {
     pub previous: Option<u64>,
     /// False where the venue counts nothing; the ids are then 0.
     pub numbered: bool,
+    /// As that of an image: deltas keep no more levels than this complete.
+    pub window: Option<usize>,
     pub checksum: Checksum,
 }
 

@@ -9,7 +9,8 @@
 //! Only a live book is published. Waiting deltas are bounded in number and bytes. The first seed
 //! is asked for at once; then [`RETRY_SOON`] apart, [`SOON_MAX`] times; then every [`RETRY_LATE`]:
 //! never given up, never a storm. Snapshots follow venue time, so every collector and every replay
-//! emits the same ones.
+//! emits the same ones. A venue that counts anew is noticed by ids that go back while its time goes
+//! on, whether the book lives or waits ([`Life::hear`]).
 //!
 //! # Not here
 //! Decoding and verdicts: `session` brings both.
@@ -28,6 +29,10 @@ pub const SOON_MAX: u32 = 3;
 pub const RETRY_LATE: u64 = 60 * SECOND;
 /// A book that was live this long has earned an immediate resync again.
 pub const CALM: u64 = 60 * SECOND;
+/// An answer of REST may be of a count of ids that ended so long ago: longer than any is waited for.
+pub const OLD_COUNT_MAX: u64 = 30 * SECOND;
+/// A REST image is ahead of the stream by no more than this: streams send every 1,000 ms or sooner.
+pub const AHEAD_MAX: u64 = 2 * SECOND;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -52,6 +57,7 @@ impl State {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pacing {
     asked: u32,
+    soonest: u64,
     next_at: u64,
 }
 
@@ -62,8 +68,14 @@ impl Pacing {
             return false;
         }
         self.asked = self.asked.saturating_add(1);
-        self.next_at = now + if self.asked <= SOON_MAX { RETRY_SOON } else { RETRY_LATE };
+        self.soonest = now + RETRY_SOON;
+        self.next_at = if self.asked <= SOON_MAX { self.soonest } else { now + RETRY_LATE };
         true
+    }
+
+    /// What was asked for has come and was of use: the next may be asked for [`RETRY_SOON`] after it.
+    pub fn served(&mut self) {
+        *self = Pacing { asked: 0, next_at: self.soonest, ..*self };
     }
 
     pub fn calm(&mut self) {
@@ -114,6 +126,25 @@ impl Waiting {
 pub struct Splice {
     pub waiting: Waiting,
     pub image: Option<Box<Book>>,
+}
+
+/// What a delta's id and time say of the venue's count of ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// It goes on, or the delta is a repetition.
+    Same,
+    /// It began anew: an id below that of an earlier delta, at a later time.
+    Anew,
+    /// The delta is of a count that has ended: an id above, at an earlier time.
+    Ended,
+}
+
+/// A count of ids that has ended: seeds of it may still be under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ended {
+    last: u64,
+    /// Receive time until which seeds of it are looked for.
+    until: u64,
 }
 
 /// Cells of venue time and what has been published of them.
@@ -174,6 +205,11 @@ pub struct Life {
     pub ended: Option<(u64, Option<u64>)>,
     pub buffer_full_told: bool,
     pub horizon_since: Option<u64>,
+    /// Id and venue time of the newest delta or image of this connection, whatever became of it.
+    heard: Option<(u64, Option<u64>)>,
+    old_count: Option<Ended>,
+    /// `heard`'s time when the seed came.
+    heard_at_seed: Option<u64>,
 }
 
 impl Life {
@@ -197,7 +233,72 @@ impl Life {
             ended: None,
             buffer_full_told: false,
             horizon_since: None,
+            heard: None,
+            old_count: None,
+            heard_at_seed: None,
         }
+    }
+
+    /// The connection is new: nothing that was heard on the last one says anything of ids.
+    pub fn open(&mut self, now: u64) {
+        self.end(now, State::Empty);
+        (self.heard, self.old_count) = (None, None);
+    }
+
+    /// The newest id of this connection.
+    pub fn heard(&self) -> Option<u64> {
+        self.heard.map(|(id, _)| id)
+    }
+
+    /// Every numbered delta, once, as it comes.
+    #[inline]
+    pub fn hear(&mut self, id: u64, event: Option<u64>, ts_recv: u64) -> Count {
+        if let (Some((last, Some(then))), Some(now)) = (self.heard, event) {
+            if id < last && now > then {
+                self.count_ended(last, ts_recv);
+                self.heard = Some((id, event));
+                return Count::Anew;
+            }
+            if id > last && now < then {
+                return Count::Ended;
+            }
+        }
+        if self.heard.is_none_or(|(last, _)| id >= last) {
+            self.heard = Some((id, event));
+        }
+        Count::Same
+    }
+
+    /// An image on the stream: what follows is of its count.
+    pub fn hear_image(&mut self, id: u64, event: Option<u64>) {
+        (self.heard, self.old_count) = (Some((id, event)), None);
+    }
+
+    pub fn count_ended(&mut self, last: u64, ts_recv: u64) {
+        self.old_count = Some(Ended { last, until: ts_recv.saturating_add(OLD_COUNT_MAX) });
+    }
+
+    /// The newest id heard, if a seed of this id is rather one of the count before: ids of REST
+    /// carry no count, so the one that it is nearer to is taken, and in doubt the old one. A seed
+    /// that is refused costs [`RETRY_SOON`]; one of the old count is a wrong book.
+    pub fn refuses_seed(&self, id: u64, ts_recv: u64) -> Option<u64> {
+        let (newest, _) = self.heard?;
+        let old = self.old_count.filter(|old| ts_recv < old.until)?;
+        (id.abs_diff(old.last) <= id.abs_diff(newest)).then_some(newest)
+    }
+
+    /// A REST seed begins a life.
+    pub fn seeded(&mut self, ts_recv: u64) {
+        self.epoch = ts_recv;
+        self.live_since = ts_recv;
+        self.heard_at_seed = self.heard.and_then(|(_, event)| event);
+    }
+
+    /// A delta that a seed is said to contain already was made when the seed was long there, by our
+    /// clock and by the venue's: the seed is of an earlier count.
+    pub fn outlives_seed(&self, event: Option<u64>) -> bool {
+        let after = |then: u64| event.is_some_and(|now| now > then.saturating_add(AHEAD_MAX));
+        after(self.epoch) && self.heard_at_seed.is_none_or(after)
     }
 
     /// The chain is broken or the connection is new: nothing of the book may be used again.
@@ -214,7 +315,7 @@ impl Life {
         self.repeated = false;
         self.splice = None;
         self.cadence.flushed();
-        self.renewals.calm();
+        self.renewals.served();
         self.waiting.take();
         self.buffer_full_told = false;
     }

@@ -494,7 +494,7 @@ proptest! {
             last: ids + 3,
             previous: Some(ids - 1),
             numbered: true,
-            checksum: Checksum::Absent,
+            ..DeltaHead::default()
         };
         let mut rows = Rows::default();
         Names::new(&instrument("A-B", "AB"), "one").delta(&mut rows, head, &levels, 5, stamp());

@@ -345,14 +345,29 @@ def test_a_renewal_that_never_comes_is_asked_for_soon_and_then_rarely() -> None:
     assert asked == [0, 5, 10, 15, 75, 135]
 
 
-def test_a_renewal_that_came_earns_the_next_one_at_once() -> None:
+def test_a_renewal_that_came_earns_the_next_one_soon() -> None:
     session = narrow()
-    wear(session, 11, 2_000, 100 * SECOND)
+    asked = [0] if reasons(wear(session, 11, 2_000, 0)) else []
+    # Asked in vain often enough to be asked for rarely.
+    for second in range(1, 100):
+        later = diff(11 + second, 11 + second, at=2_000 + second * 1_000)
+        asked += [second] * len(give(session, later, now=second * SECOND).requests)
+    assert asked == [0, 5, 10, 15, 75]
     low: Levels = [("97.00", "1.000"), *((f"{90 - n}.00", "1.000") for n in range(4))]
-    assert labels(session.seed(SPOT, image(11, low, CUT_ASKS), 101 * SECOND)) == ["reseeded"]
+    assert labels(session.seed(SPOT, image(110, low, CUT_ASKS), 101 * SECOND)) == ["reseeded"]
     gone = [(price, "0.000") for price, _ in low[:3]]
-    batch = give(session, diff(12, 12, gone, at=3_000), now=102 * SECOND)
+    batch = give(session, diff(111, 111, gone, at=103_000), now=102 * SECOND)
     assert reasons(batch) == ["horizon"]
+    # It came too, and is worn as soon as it is there: five seconds lie between two questions.
+    again: Levels = [("80.00", "1.000"), *((f"{70 - n}.00", "1.000") for n in range(4))]
+    assert labels(session.seed(SPOT, image(111, again, CUT_ASKS), 103 * SECOND)) == ["reseeded"]
+    gone = [(price, "0.000") for price, _ in again[:3]]
+    asked = []
+    for second in range(104, 110):
+        id_ = second + 8
+        batch = give(session, diff(id_, id_, gone, at=second * 1_000 + 1_000), now=second * SECOND)
+        asked += [second] * len(batch.requests)
+    assert asked == [107]
 
 
 def test_nothing_is_published_while_a_side_has_no_proven_level() -> None:

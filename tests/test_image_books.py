@@ -141,6 +141,8 @@ class Reading:
     books: dict[str, Book] = field(default_factory=dict)
     due: list[tuple[str, int, Any, Any]] = field(default_factory=list)
     checksums: int = 0
+    # Images that came although there was a book: what lies between was not heard.
+    replaced: int = 0
 
     def frame(self, section: str, payload: bytes) -> None:
         # Numbers as the venue wrote them.
@@ -153,8 +155,10 @@ class Reading:
                 self.due.append((name, book.ts, *book.sides()))
         if change is None:
             return
+        known = change.instrument_id in self.books
         book = self.books.setdefault(change.instrument_id, Book())
         if change.whole:
+            self.replaced += known
             book.bids.clear()
             book.asks.clear()
         elif change.previous is not None:
@@ -242,7 +246,8 @@ def test_every_published_book_is_the_naive_one(name: str) -> None:
         assert status.last_update_id == (book.last_id or 0)
     assert played.session.counts().get("checksum_valid", 0) == reading.checksums
     assert (reading.checksums > 0) == (section == "okx")
-    assert set(played.faults) <= {"multiplier_unknown"}
+    assert played.faults["resync"] == reading.replaced
+    assert set(played.faults) <= {"multiplier_unknown", "resync"}
 
 
 @pytest.mark.parametrize("name", [*OKX, DERIBIT])

@@ -10,7 +10,7 @@ use crate::encode::{Kind, Stamp};
 use crate::event::{Checksum, Continuity, DeltaHead, Event, Events, ImageHead, Levels, Update};
 use crate::fault::{Fault, FaultKind};
 use crate::instrument::Section;
-use crate::life::{Splice, State};
+use crate::life::{Count, Splice, State};
 use crate::venue::{self, Recovery};
 
 use super::{Batch, Request, Session, Slot};
@@ -52,12 +52,26 @@ impl Session {
             // Deltas are the better way: the book begins anew on them.
             life.end(arrival.ts_recv, State::Empty);
         }
+        let heard = arrival.counted && head.numbered;
+        let last = life.heard();
+        let count = if heard { life.hear(head.last, stamp.event, stamp.recv) } else { Count::Same };
         if life.state == State::Live {
-            self.live_delta(at, head, stamp, arrival.frame, levels, out);
-        } else {
-            life.waiting_numbered = head.numbered;
-            self.wait(at, arrival.frame, arrival.ts_recv, "first delta", out);
+            return self.live_delta(at, head, count, stamp, arrival, levels, out);
         }
+        match count {
+            Count::Same => {}
+            Count::Anew => {
+                // What waits is of the count before, and no seed of this one follows it.
+                life.waiting.take();
+                let kind = FaultKind::Reset { last: last.unwrap_or(0), found: head.last };
+                let fault = Fault::new(kind).about(at, "orderbook");
+                out.faults.push(fault.times(None, stamp.event));
+            }
+            Count::Ended => return self.count("orderbook_skipped"),
+        }
+        let life = &mut self.slots[at].life;
+        life.waiting_numbered = head.numbered;
+        self.wait(at, arrival.frame, arrival.ts_recv, "first delta", out);
     }
 
     /// Keeps a delta until a seed comes, and asks for the seed when it is time.
@@ -75,11 +89,11 @@ impl Session {
             let kind = FaultKind::BufferFull { frames: life.waiting.len() };
             out.faults.push(Fault::new(kind).about(at, "orderbook"));
         }
-        self.ask(at, ts_recv, reason, out);
+        self.ask(at, reason, out);
     }
 
-    pub(super) fn ask(&mut self, at: usize, now: u64, reason: &'static str, out: &mut Batch) {
-        let section = self.section;
+    pub(super) fn ask(&mut self, at: usize, reason: &'static str, out: &mut Batch) {
+        let (section, now) = (self.section, self.now);
         let life = &mut self.slots[at].life;
         if life.seeds.ask(now) {
             life.state = State::Seeding;
@@ -94,16 +108,19 @@ impl Session {
         }
     }
 
+    #[allow(clippy::too_many_arguments)]
     #[inline]
     fn live_delta(
         &mut self,
         at: usize,
         head: DeltaHead,
+        count: Count,
         stamp: Stamp,
-        frame: &[u8],
+        arrival: Arrival<'_>,
         levels: &Levels,
         out: &mut Batch,
     ) {
+        let frame = arrival.frame;
         let Slot { life, images, instrument, .. } = &mut self.slots[at];
         let book = life.book.as_mut().expect("a live book is there");
         let cursor = book.cursor;
@@ -114,12 +131,15 @@ impl Session {
                 let fault = Fault::new(kind).about(at, "orderbook");
                 out.faults.push(fault.times(life.last_event, stamp.event));
                 images.end(Cause::Reset, &mut out.covered);
+                // A renewal that is under way is of the count before.
+                life.splice = None;
             }
             Continuity::Skip => {
-                // An older id with a newer time is no repetition: the venue counts anew.
-                let newer =
-                    matches!((stamp.event, life.last_event), (Some(now), Some(last)) if now > last);
-                if newer && !cursor.fresh {
+                let outlived = arrival.counted && cursor.fresh && life.outlives_seed(stamp.event);
+                if count == Count::Anew || outlived {
+                    if outlived {
+                        life.count_ended(cursor.last, stamp.recv);
+                    }
                     let kind = FaultKind::Reset { last: cursor.last, found: head.last };
                     self.end(at, kind, Some(head), stamp, out);
                     self.wait(at, frame, stamp.recv, "reset", out);
@@ -127,6 +147,10 @@ impl Session {
                     self.count("orderbook_skipped");
                 }
                 return;
+            }
+            // A late frame of a count that has ended is missing to nobody.
+            Continuity::Gap { .. } if count == Count::Ended => {
+                return self.count("orderbook_skipped");
             }
             Continuity::Gap { expected } => {
                 let (kind, reason) = if cursor.fresh {
@@ -141,10 +165,13 @@ impl Session {
                 return;
             }
         }
+        if let Some(window) = head.window {
+            book.narrow(window);
+        }
         if let Err(unfit) = book.apply(levels, head.checksum) {
             let kind = unfit_fault(&unfit, book);
             self.end(at, kind, Some(head), stamp, out);
-            self.ask(at, stamp.recv, "unfit", out);
+            self.ask(at, "unfit", out);
             return;
         }
         book.cursor.last = head.last;
@@ -181,7 +208,7 @@ impl Session {
             self.splice_delta(at, head, frame, stamp.recv, levels, out);
         }
         let ids = head.numbered.then_some((head.first, head.last));
-        if head.numbered && !changed && keeps_alive(head) {
+        if head.numbered && !changed && !first_of_seed && keeps_alive(head) {
             // The same book under the same id: one fact, and no new image of it.
             let images = &mut self.slots[at].images;
             return images.fact(ids, stamp.event.unwrap_or(stamp.recv), &mut out.covered);
@@ -221,7 +248,7 @@ impl Session {
         images.fact(ids, ts_event, &mut out.covered);
         self.flush_at = self.flush_at.min(images.over(options.flush_after));
         if life.cadence.applied(ts_event, changed, options.snapshot_every, options.flush_after) {
-            self.snapshot(at, stamp.recv, out);
+            self.snapshot(at, out);
         } else if let Some(flush_at) = life.cadence.flush_at() {
             self.flush_at = self.flush_at.min(flush_at);
         }
@@ -251,11 +278,20 @@ impl Session {
             Err(unfit) => {
                 let kind = unfit_fault(&unfit, &Book::empty());
                 self.end(at, kind, None, stamp, out);
-                return self.ask(at, arrival.ts_recv, "unfit", out);
+                return self.ask(at, "unfit", out);
             }
         };
         self.count_checksum(head.checksum);
-        let life = &mut self.slots[at].life;
+        let Slot { life, images, .. } = &mut self.slots[at];
+        let before = life.book.as_ref().filter(|_| life.state == State::Live && !life.repeated);
+        if let Some(book) = before.filter(|book| !head.numbered || book.cursor.last != head.last) {
+            // What lies between the live book and this image was never heard.
+            life.ended = Some((book.cursor.last, life.last_event));
+            images.end(Cause::Gap, &mut out.covered);
+        }
+        if head.numbered {
+            life.hear_image(head.last, stamp.event);
+        }
         if !(head.repeated && life.repeated) {
             life.epoch = arrival.ts_recv;
         }
@@ -311,17 +347,14 @@ impl Session {
         self.slots[at].images.end(Cause::Gap, &mut out.covered);
     }
 
-    pub(super) fn snapshot(&mut self, at: usize, now: u64, out: &mut Batch) {
-        let depth = self.options.depth_published;
+    pub(super) fn snapshot(&mut self, at: usize, out: &mut Batch) {
+        let (depth, now) = (self.options.depth_published, self.now);
         let slot = &mut self.slots[at];
         let life = &mut slot.life;
         let Some(book) = &life.book else { return };
         let ((known_bids, known_asks), (bids_cut, asks_cut)) = (book.known(), book.cut());
-        let thin = depth * RENEW_NUMERATOR / RENEW_DENOMINATOR;
         // A book of whole images has all that it can have.
-        let near =
-            !life.repeated && ((bids_cut && known_bids < thin) || (asks_cut && known_asks < thin));
-        if near && life.renewals.ask(now) {
+        if !life.repeated && wears_thin(book, depth) && life.renewals.ask(now) {
             life.splice = Some(Splice::default());
             out.requests.push(Request::Seed { instrument: at, reason: "horizon" });
         }
@@ -348,6 +381,7 @@ impl Session {
     /// A depth snapshot body, asked for or not. A book without a life begins one; a live book's
     /// proven window is renewed at the seed's id.
     pub fn seed(&mut self, at: usize, body: &[u8], ts_recv: u64, out: &mut Batch) {
+        self.now = ts_recv;
         if self.slots[at].life.repeated {
             // The next image would not belong to it.
             return self.count("seed_unasked");
@@ -364,6 +398,7 @@ impl Session {
                 let fault = Fault::new(FaultKind::SeedRefused { reason }).about(at, "orderbook");
                 out.faults.push(fault.with_frame(body));
             }
+            Ok(image) if self.is_of_old_count(at, &image, ts_recv, out) => self.count("seed"),
             Ok(image) if self.slots[at].life.state == State::Live => {
                 self.count("seed");
                 self.renew(at, image, &mut levels, out);
@@ -374,6 +409,15 @@ impl Session {
             }
         }
         self.levels = levels;
+    }
+
+    /// A seed of a count of ids that has ended since it was asked for.
+    fn is_of_old_count(&self, at: usize, image: &Book, ts_recv: u64, out: &mut Batch) -> bool {
+        let seed = image.cursor.last;
+        let Some(oldest) = self.slots[at].life.refuses_seed(seed, ts_recv) else { return false };
+        let kind = FaultKind::SeedTooOld { seed, oldest };
+        out.faults.push(Fault::new(kind).about(at, "orderbook"));
+        true
     }
 
     fn begin(
@@ -388,8 +432,7 @@ impl Session {
         life.seed_id = image.cursor.last;
         life.repeated = false;
         life.book = Some(image);
-        life.epoch = ts_recv;
-        life.live_since = ts_recv;
+        life.seeded(ts_recv);
         life.state = State::Live;
         life.buffer_full_told = false;
         // Each waiting delta takes the ordinary way; should the seed prove too old, the rest
@@ -456,12 +499,16 @@ impl Session {
     }
 
     fn meet(&mut self, at: usize, image: Book, seed: u64, out: &mut Batch) {
+        let depth = self.options.depth_published;
         let life = &mut self.slots[at].life;
+        life.splice = None;
         if let Some(book) = &mut life.book {
             book.renew(image);
+            // An image that is too thin itself is no reason to ask for the next one sooner.
+            if !wears_thin(book, depth) {
+                life.renewals.served();
+            }
         }
-        life.splice = None;
-        life.renewals.calm();
         out.faults.push(Fault::new(FaultKind::Reseeded { seed }).about(at, "orderbook"));
     }
 
@@ -484,6 +531,13 @@ fn advance(section: Section, image: &mut Book, head: DeltaHead, levels: &Levels)
             image.apply(levels, head.checksum).is_ok()
         }
     }
+}
+
+/// What is proven is hardly more than what is published.
+fn wears_thin(book: &Book, depth_published: usize) -> bool {
+    let least = depth_published * RENEW_NUMERATOR / RENEW_DENOMINATOR;
+    let ((bids, asks), (bids_cut, asks_cut)) = (book.known(), book.cut());
+    (bids_cut && bids < least) || (asks_cut && asks < least)
 }
 
 fn unfit_fault(unfit: &Unfit, book: &Book) -> FaultKind {

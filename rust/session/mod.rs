@@ -103,6 +103,8 @@ pub struct Session {
     by_native: HashMap<Box<str>, usize>,
     levels: Levels,
     opened: u64,
+    /// Receive time of this call. Frames that waited have times of their own, and are older.
+    now: u64,
     /// The earliest venue time at which some book's change is to be flushed or some stream's
     /// interval is over.
     flush_at: u64,
@@ -145,6 +147,7 @@ impl Session {
             by_native,
             levels: Levels::default(),
             opened: 0,
+            now: 0,
             flush_at: u64::MAX,
             counts: Vec::new(),
         }
@@ -174,7 +177,7 @@ impl Session {
         self.close(&mut out);
         self.opened = now;
         for slot in &mut self.slots {
-            slot.life.end(now, State::Empty);
+            slot.life.open(now);
             slot.samples.reopen();
         }
         self.flush_at = u64::MAX;
@@ -209,6 +212,7 @@ impl Session {
     /// One frame, with the time it left the socket.
     #[inline]
     pub fn receive(&mut self, frame: &[u8], ts_recv: u64, out: &mut Batch) {
+        self.now = ts_recv;
         if frame.len() > FRAME_MAX {
             self.count("too_large");
             let kind = FaultKind::TooLarge { bytes: frame.len() };
@@ -324,6 +328,7 @@ impl Session {
     /// values, bars, instrument lists. Rows of missed trades are flagged `healed`; nothing of a body
     /// moves the chain of what is heard live.
     pub fn answer(&mut self, asked: &str, body: &[u8], ts_recv: u64, out: &mut Batch) {
+        self.now = ts_recv;
         let asked = Asked::new(asked);
         if let Some(native) = venue::asks_seed(self.section, &asked) {
             return match self.position(native) {
@@ -369,8 +374,7 @@ impl Session {
             match self.slots[at].life.cadence.flush_at() {
                 Some(due) if due <= event => {
                     self.slots[at].life.cadence.flushed();
-                    let now = self.slots[at].life.last_recv;
-                    self.snapshot(at, now, out);
+                    self.snapshot(at, out);
                 }
                 Some(due) => self.flush_at = self.flush_at.min(due),
                 None => {}
@@ -385,12 +389,13 @@ impl Session {
 
     /// Time passes: seeds that did not come are asked for again, quiet books are seeded.
     pub fn tick(&mut self, now: u64, out: &mut Batch) {
+        self.now = now;
         for at in 0..self.slots.len() {
             let slot = &self.slots[at];
             let quiet = slot.seeded_when_quiet && now.saturating_sub(self.opened) >= PATIENCE;
             match slot.life.state {
-                State::Empty if quiet => self.ask(at, now, "quiet", out),
-                State::Seeding | State::Broken => self.ask(at, now, "retry", out),
+                State::Empty if quiet => self.ask(at, "quiet", out),
+                State::Seeding | State::Broken => self.ask(at, "retry", out),
                 State::Empty | State::Live => {}
             }
         }

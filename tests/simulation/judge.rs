@@ -49,17 +49,6 @@ pub struct Failure {
     pub text: String,
 }
 
-/// Laws that the engine is known to break. They are judged where a plan says so: see `defects`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known {
-    /// A renewal that serves is followed by the next one at once, for ever.
-    RenewalsStorm,
-    /// A renewal that a flush asks for is paced by the time of the last frame of that book.
-    RenewalsClock,
-    /// An image over a live book hides what was missed before it.
-    ImageEvidence,
-}
-
 /// What was seen, so that nobody takes an empty run for a good one.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
@@ -157,15 +146,11 @@ struct Rebuilt {
 struct Watched {
     asked: Vec<u64>,
     renewed: Vec<u64>,
-    /// When a renewal served, or a life ended.
-    served: u64,
     rebuilt: Option<Rebuilt>,
     /// When a row of it was published last.
     published: u64,
     /// It was live since the connection was opened.
     was_live: bool,
-    /// Versions whose image came while the book was live.
-    replaced: Vec<usize>,
     cells: Cells,
 }
 
@@ -187,7 +172,6 @@ pub struct Judge {
     /// How deep a book is to be trusted: 25 levels where a checksum alone shows a loss.
     pub trusted: Vec<usize>,
     pub spared: Option<usize>,
-    known: Option<Known>,
     watched: Vec<Watched>,
 }
 
@@ -198,15 +182,10 @@ fn fails<T>(law: Law, text: String) -> Result<T, (Law, String)> {
 }
 
 impl Judge {
-    pub fn new(
-        options: Options,
-        trusted: Vec<usize>,
-        spared: Option<usize>,
-        known: Option<Known>,
-    ) -> Judge {
+    pub fn new(options: Options, trusted: Vec<usize>, spared: Option<usize>) -> Judge {
         let watched = trusted.iter().map(|_| Watched::default()).collect();
         let tally = Tally::default();
-        Judge { tally, options, trusted, spared, known, watched }
+        Judge { tally, options, trusted, spared, watched }
     }
 
     pub fn published(&self, at: usize) -> u64 {
@@ -218,11 +197,6 @@ impl Judge {
         for watched in &mut self.watched {
             watched.was_live = false;
         }
-    }
-
-    /// An image has come although the book was live.
-    pub fn replaced(&mut self, at: usize, version: Option<usize>) {
-        self.watched[at].replaced.extend(version);
     }
 
     /// What one call brought.
@@ -476,8 +450,7 @@ impl Judge {
     }
 
     /// At once, 5 s apart three times, then every 60 s: so 5 s apart, and four in a minute at most.
-    /// When a renewal of what is proven has served, the next may be asked for at once; but over a
-    /// minute they are no more than one in 5 s.
+    /// Renewals of what is proven begin anew when one has served: 5 s apart.
     fn request(&mut self, now: u64, request: &Request) -> Verdict {
         let (at, renews) = match request {
             Request::Seed { instrument, reason } => (*instrument, *reason == "horizon"),
@@ -490,13 +463,10 @@ impl Judge {
         let recent = times.iter().rev().take_while(|t| *t + RETRY_LATE > now).count();
         let last = times.last().copied();
         times.push(now);
-        let served = renews && last.is_some_and(|last| watched.served >= last);
-        let soon = !served && last.is_some_and(|last| now < last + RETRY_SOON);
-        let most = if renews { (RETRY_LATE / RETRY_SOON) as usize } else { SOON_MAX as usize + 1 };
-        if soon && (!renews || self.known == Some(Known::RenewalsClock)) {
+        if last.is_some_and(|last| now < last + RETRY_SOON) {
             return fails(Law::Pacing, format!("{request:?}: less than 5 s after the last one"));
         }
-        if recent >= most && (!renews || self.known == Some(Known::RenewalsStorm)) {
+        if !renews && recent > SOON_MAX as usize {
             return fails(Law::Pacing, format!("{request:?}: {recent} others within a minute"));
         }
         Ok(())
@@ -549,11 +519,7 @@ impl Judge {
             let brings = version.id != version.previous;
             brings && !version.heard && (first..=last).contains(&version.id)
         };
-        // Known to be wrong: an image over a live book hides what was missed before it.
-        let replaced = &self.watched[at].replaced;
-        let hidden = |n: &usize| replaced.iter().any(|image| (*n..end).contains(image));
-        let judged = |n: &usize| self.known == Some(Known::ImageEvidence) || !hidden(n);
-        match (begin..end).filter(missing).find(judged) {
+        match (begin..end).find(missing) {
             Some(n) => {
                 let (id, ts) = (versions[n].id, versions[n].ts);
                 fails(Law::Evidence, format!("{covered:?}, but not {id} of {ts}"))
@@ -563,16 +529,12 @@ impl Judge {
     }
 
     /// Between calls: bounds, and the engine's own books.
-    pub fn look(&mut self, now: u64, session: &Session, listed: &[Listed], whole: bool) -> Verdict {
+    pub fn look(&mut self, session: &Session, listed: &[Listed], whole: bool) -> Verdict {
         for (at, listed) in listed.iter().enumerate() {
             let life = session.life(at);
             let spliced = life.splice.as_ref().map_or(0, |splice| splice.waiting.len());
             if life.waiting.len() > BUFFER_FRAMES_MAX || spliced > BUFFER_FRAMES_MAX {
                 return fails(Law::Bounds, format!("{} frames wait", life.waiting.len()));
-            }
-            if life.splice.is_none() {
-                // It met the book, was too old, or the life ended.
-                self.watched[at].served = now;
             }
             self.watched[at].cells.withheld = life.horizon_since.is_some();
             let live = life.state == State::Live;

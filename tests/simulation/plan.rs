@@ -6,7 +6,6 @@ use marketprism::instrument::Section;
 use marketprism::session::Options;
 
 use crate::draw::Draw;
-use crate::judge::Known;
 use crate::market::{Market, Temper};
 use crate::venue::{Era, Grid, Listed, Plant, Rule};
 use crate::wire::{Faults, Trouble, MILLISECOND};
@@ -18,15 +17,13 @@ pub struct Plan {
     pub plant: Option<Plant>,
     /// Only instruments of this rule, else whichever is drawn.
     pub rule: Option<Rule>,
-    /// Also this law, which the engine is known to break: see `defects`.
-    pub known: Option<Known>,
     pub verbose: bool,
 }
 
 impl Plan {
     pub fn of(seed: u64) -> Plan {
         let faults = Faults::drawn(&mut Draw::new(seed ^ 0x5EED));
-        Plan { seed, faults, plant: None, rule: None, known: None, verbose: false }
+        Plan { seed, faults, plant: None, rule: None, verbose: false }
     }
 
     /// The same with as few troubles as still do the same.

@@ -76,10 +76,6 @@ troubles! {
     SeedTruncated = 0.2,
     /// It takes longer than the engine waits.
     SeedSlow = 0.4,
-
-    // What the engine does not survive: see `defects` in `main`.
-    /// Counts begin anew while a seed is under way or not yet joined to the stream.
-    ResetWhileSeeding = 1.0,
 }
 
 /// The chance of each trouble.
@@ -100,7 +96,6 @@ impl Faults {
                 faults.0[at] = chance;
             }
         }
-        faults.0[Trouble::ResetWhileSeeding as usize] = 0.0;
         faults
     }
 
@@ -153,7 +148,6 @@ pub struct Parcel {
     pub connection: u32,
     pub instrument: usize,
     pub sent: Sent,
-    pub image: bool,
     /// It comes whole.
     pub whole: bool,
     /// Newer ones have come before it.

@@ -84,10 +84,6 @@ struct Line {
     /// How often ids began anew; after two they would soon be too small.
     resets: u32,
     last_push: u64,
-    /// Answers under way.
-    answers: u32,
-    /// The newest count of ids that the engine has heard of.
-    heard_count: u32,
 }
 
 pub struct World {
@@ -204,7 +200,7 @@ impl World {
             listed,
             paces,
             lines,
-            judge: Judge::new(options, trusted, spared, plan.known),
+            judge: Judge::new(options, trusted, spared),
             tape: Vec::new(),
             digest: Digest::default(),
             connection: 0,
@@ -298,7 +294,6 @@ impl World {
                 }
             }
             What::Answer(at, body) => {
-                self.lines[at].answers -= 1;
                 self.say(|| format!("{} a body of {} bytes", self.listed[at].native, body.len()));
                 self.call(Call::Seed(at, body))?;
             }
@@ -313,7 +308,7 @@ impl World {
             What::Tick => {
                 self.at(self.now + SECOND, What::Tick);
                 self.call(Call::Tick)?;
-                self.judge.look(self.now, &self.session, &self.listed, true)?;
+                self.judge.look(&self.session, &self.listed, true)?;
                 self.trouble()?;
             }
         }
@@ -333,7 +328,7 @@ impl World {
         }
         self.digest.add(&batch);
         self.judge.batch(self.now, &batch, &mut self.listed)?;
-        self.judge.look(self.now, &self.session, &self.listed, false)?;
+        self.judge.look(&self.session, &self.listed, false)?;
         for request in &batch.requests {
             self.serve(request)?;
         }
@@ -394,18 +389,14 @@ impl World {
         Care { may_be_lost: shows, spared: self.judge.spared == Some(at) }
     }
 
-    fn send(&mut self, at: usize, sent: Sent) {
-        self.send_as(at, sent, false);
-    }
-
     /// Puts a frame on the wire.
-    fn send_as(&mut self, at: usize, sent: Sent, image: bool) {
+    fn send(&mut self, at: usize, sent: Sent) {
         // A trade channel of its own goes on while the book's is subscribed anew.
         if !self.connected || (sent.version.is_some() && !self.lines[at].subscribed) {
             return;
         }
         let connection = self.connection;
-        let parcel = Parcel { connection, instrument: at, sent, image, whole: true, late: false };
+        let parcel = Parcel { connection, instrument: at, sent, whole: true, late: false };
         // A trade's loss always shows.
         let mut care = self.care(at);
         care.may_be_lost |= parcel.sent.version.is_none();
@@ -439,9 +430,6 @@ impl World {
                 return Ok(());
             }
         }
-        if self.entangles(&parcel) {
-            return if parcel.late { Ok(()) } else { self.close() };
-        }
         let listed = &mut self.listed[at];
         if parcel.whole {
             if let Some(version) = parcel.sent.version {
@@ -464,30 +452,7 @@ impl World {
             self.say(|| format!("{} {what}{cut}", self.listed[at].native));
         }
         self.judge.tally.frames += 1;
-        if parcel.image && self.is_joined(at) {
-            self.judge.replaced(at, parcel.sent.version);
-        }
         self.call(Call::Frame(parcel.sent.frame))
-    }
-
-    /// Frames of two counts of ids would wait for one seed: see `Trouble::ResetWhileSeeding`.
-    fn entangles(&mut self, parcel: &Parcel) -> bool {
-        let at = parcel.instrument;
-        let Some(version) = parcel.sent.version else { return false };
-        let count = self.listed[at].versions[version].count;
-        let heard = std::mem::replace(&mut self.lines[at].heard_count, count);
-        self.lines[at].heard_count = heard.max(count);
-        if self.dice.faults.chance(Trouble::ResetWhileSeeding) > 0.0 {
-            return false;
-        }
-        count < heard || (count > heard && !self.is_joined(at))
-    }
-
-    /// Live, and a change has joined the seed to the stream.
-    fn is_joined(&self, at: usize) -> bool {
-        let life = self.session.life(at);
-        let joined = life.book.as_ref().is_some_and(|book| !book.cursor.fresh);
-        life.state == State::Live && joined
     }
 
     fn open(&mut self) -> Step {
@@ -526,7 +491,7 @@ impl World {
             return;
         }
         let sent = self.listed[at].image(of);
-        self.send_as(at, sent, true);
+        self.send(at, sent);
     }
 
     fn subscribed(&mut self, at: usize) {
@@ -581,10 +546,6 @@ impl World {
         if !rule.is_numbered() || self.judge.spared == Some(at) || self.lines[at].resets > 1 {
             return;
         }
-        let clear = self.is_joined(at) && self.lines[at].answers == 0;
-        if !clear && !self.dice.happens(Trouble::ResetWhileSeeding) {
-            return;
-        }
         let follows = matches!(rule, Rule::Okx { .. }) && self.dice.happens(Trouble::Maintenance);
         if follows || self.dice.happens(Trouble::Reset) {
             self.say(|| format!("{} counts anew, follows: {follows}", self.listed[at].native));
@@ -633,7 +594,6 @@ impl World {
             let kept = dice.number(Trouble::SeedTruncated, 0, body.len() as u64 - 1);
             body.truncate(kept as usize);
         }
-        self.lines[at].answers += 1;
         self.at(self.now + delay, What::Answer(at, body.into()));
     }
 

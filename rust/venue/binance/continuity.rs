@@ -48,14 +48,13 @@ pub fn futures_continuity(cursor: Cursor, delta: DeltaHead) -> Continuity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Checksum;
 
     fn cursor(last: u64, fresh: bool) -> Cursor {
         Cursor { last, numbered: true, fresh }
     }
 
     fn delta(first: u64, last: u64, previous: Option<u64>) -> DeltaHead {
-        DeltaHead { first, last, previous, numbered: true, checksum: Checksum::Absent }
+        DeltaHead { first, last, previous, numbered: true, ..DeltaHead::default() }
     }
 
     #[test]

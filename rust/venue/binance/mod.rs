@@ -20,8 +20,7 @@ use sonic_rs::LazyValue;
 
 use crate::decimal::{plain, Decimal};
 use crate::event::{
-    Checksum, DeltaHead, Event, Events, Flags, ImageHead, Levels, Side, Ticker, Times, Trade,
-    TradeId, Update,
+    DeltaHead, Event, Events, Flags, ImageHead, Levels, Side, Ticker, Times, Trade, TradeId, Update,
 };
 use crate::instrument::Section;
 use crate::json;
@@ -255,7 +254,7 @@ impl<'f> Fields<'f> {
                 last,
                 previous: self.previous,
                 numbered: true,
-                checksum: Checksum::Absent,
+                ..DeltaHead::default()
             }),
         };
         Ok((self.engine_times()?, update))

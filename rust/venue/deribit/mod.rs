@@ -11,7 +11,7 @@
 //! What an amount is worth in base coins (`encode`): this is in the venue's unit throughout.
 
 use crate::event::{
-    Checksum, Continuity, Cursor, DeltaHead, Event, Events, ImageHead, Levels, Times, Update,
+    Continuity, Cursor, DeltaHead, Event, Events, ImageHead, Levels, Times, Update,
 };
 
 mod answer;
@@ -94,7 +94,7 @@ fn book_event<'f>(feed: Feed, book: Book<'f>, levels: &Levels) -> Result<Event<'
             last,
             previous: book.previous,
             numbered: true,
-            checksum: Checksum::Absent,
+            ..DeltaHead::default()
         }),
     };
     let times = Times { event: Some(nanoseconds(timestamp)?), sent: None };

@@ -124,6 +124,7 @@ impl<'f> Frame<'f> {
         let Some(time) = book.time else { return Err("ts is missing".into()) };
         let (numbered, last) = (book.sequence.is_some(), book.sequence.unwrap_or(0));
         let checksum = book.checksum;
+        let window = if self.channel == "books50-l2-tbt" { WINDOW_SMALL } else { WINDOW };
         let image = ImageHead { last, numbered, checksum, ..ImageHead::default() };
         let update = match (&*self.channel, &*self.action) {
             ("books5", _) => Update::Image(ImageHead {
@@ -132,13 +133,11 @@ impl<'f> Frame<'f> {
                 asks_cut: levels.asks.len() >= IMAGE_LEVELS,
                 ..image
             }),
-            ("books50-l2-tbt", "snapshot") => {
-                Update::Image(ImageHead { window: Some(WINDOW_SMALL), ..image })
-            }
-            (_, "snapshot") => Update::Image(ImageHead { window: Some(WINDOW), ..image }),
+            (_, "snapshot") => Update::Image(ImageHead { window: Some(window), ..image }),
             (_, "update") => {
                 let previous = book.previous.filter(|_| numbered);
-                Update::Delta(DeltaHead { first: last, last, previous, numbered, checksum })
+                let window = Some(window);
+                Update::Delta(DeltaHead { first: last, last, previous, numbered, window, checksum })
             }
             (_, action) => {
                 return Err(format!("action is {:?}, not snapshot or update", shown(action)).into())
@@ -259,7 +258,8 @@ mod tests {
     fn delta(previous: i64, last: u64) -> DeltaHead {
         let previous = u64::try_from(previous).ok();
         let checksum = Checksum::Absent;
-        DeltaHead { first: last, last, previous, numbered: true, checksum }
+        let window = Some(WINDOW);
+        DeltaHead { first: last, last, previous, numbered: true, window, checksum }
     }
 
     fn verdict(last: u64, fresh: bool, previous: i64, next: u64) -> Continuity {
@@ -347,6 +347,7 @@ mod tests {
             last: 123_457,
             previous: Some(123_456),
             numbered: true,
+            window: Some(WINDOW),
             checksum: Checksum::Crc32(-855_196_043_i32 as u32),
         };
         let times = Times { event: Some(1_597_026_383_085_000_000), sent: None };

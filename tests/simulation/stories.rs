@@ -1,24 +1,15 @@
-//! What the engine is known not to keep, each by the shortest way to it.
-//!
-//! Such a law is not judged in the ordinary run, or the trouble that breaks it is not drawn there:
-//! `judge::Known`, `Trouble::ResetWhileSeeding`. Whoever mends one takes its `ignore` away, and
-//! what is said of it there.
+//! What disasters have found, each by the shortest way to it.
 
 use marketprism::instrument::Section;
 use marketprism::life::State;
 
-use crate::judge::Known;
-use crate::plan::Plan;
 use crate::script::{deribit, okx, okx_body, spot, spot_body, spot_trade, Story};
-use crate::wire::Trouble;
-use crate::world::run;
 
 fn spot_story(depth_published: usize) -> Story {
     Story::begin(Section::BinanceSpot, "BTCUSDT", depth_published)
 }
 
 #[test]
-#[ignore = "defect: a seed of the old count makes a live book that skips everything, for ever"]
 fn a_seed_from_before_a_reset_is_noticed() {
     let mut story = spot_story(400);
     story.hear(0, &spot(1_000, 1_000, 0, r#"["9","1"]"#));
@@ -33,7 +24,6 @@ fn a_seed_from_before_a_reset_is_noticed() {
 }
 
 #[test]
-#[ignore = "defect: a seed of the old count is joined to the new one where that passes its id"]
 fn a_seed_from_before_a_reset_is_never_joined() {
     let mut story = spot_story(400);
     story.hear(0, &spot(10, 10, 0, r#"["9","1"]"#));
@@ -51,7 +41,6 @@ fn a_seed_from_before_a_reset_is_never_joined() {
 }
 
 #[test]
-#[ignore = "defect: a delta of the old count that waits makes every seed look too old"]
 fn a_waiting_delta_from_before_a_reset_spoils_no_seed() {
     let mut story = spot_story(400);
     story.hear(0, &spot(1_000, 1_000, 0, r#"["9","1"]"#));
@@ -63,7 +52,6 @@ fn a_waiting_delta_from_before_a_reset_spoils_no_seed() {
 }
 
 #[test]
-#[ignore = "defect: maintenance of OKX while a seed is awaited makes every seed look too old"]
 fn maintenance_while_a_seed_is_awaited_spoils_no_seed() {
     let mut story = Story::begin(Section::Okx, "BTC-USDT", 400);
     let level = r#"["9","2","0","1"]"#;
@@ -76,7 +64,6 @@ fn maintenance_while_a_seed_is_awaited_spoils_no_seed() {
 }
 
 #[test]
-#[ignore = "defect: a renewal that serves is followed by the next one at once, for ever"]
 fn renewals_are_no_storm() {
     let mut story = spot_story(4);
     story.hear(0, &spot(1, 1, 0, r#"["5","1"]"#));
@@ -91,7 +78,6 @@ fn renewals_are_no_storm() {
 }
 
 #[test]
-#[ignore = "defect: a renewal that a flush asks for is paced by the time of the book's last frame"]
 fn renewals_are_paced_by_the_time_that_it_is() {
     let mut story = spot_story(4);
     story.hear(0, &spot(1, 1, 0, r#"["5","1"]"#));
@@ -108,7 +94,6 @@ fn renewals_are_paced_by_the_time_that_it_is() {
 }
 
 #[test]
-#[ignore = "defect: what was missed before an image over a live book is said to be covered"]
 fn an_image_over_a_live_book_ends_the_evidence() {
     let mut story = Story::begin(Section::Deribit, "BTC-PERPETUAL", 400);
     story.hear(0, &deribit(None, 10, 0, 1));
@@ -122,7 +107,6 @@ fn an_image_over_a_live_book_ends_the_evidence() {
 }
 
 #[test]
-#[ignore = "defect: a seed of 400 levels for a stream of 50 claims levels that nobody keeps"]
 fn a_seed_claims_no_more_than_the_stream_keeps() {
     let mut story = Story::begin(Section::Okx, "BTC-USDT", 400);
     let channel = "books50-l2-tbt";
@@ -134,24 +118,4 @@ fn a_seed_claims_no_more_than_the_stream_keeps() {
     story.hear(200, &okx(channel, 12, 14, 200, r#"["9.99","2","0","1"]"#));
     let book = story.session.life(0).book.as_ref().expect("seeded");
     assert!(book.known().0 <= 50, "{} bids are said to be known", book.known().0);
-}
-
-/// The same by chance: seeds of `disasters` with everything judged.
-#[test]
-#[ignore = "defect: all of the above"]
-fn disasters_break_no_law_at_all() {
-    for seed in 1..=200 {
-        let plan = Plan::of(seed);
-        let reset = plan.faults.clone().with(Trouble::ResetWhileSeeding, 1.0);
-        for plan in [
-            Plan { known: Some(Known::RenewalsStorm), ..plan.clone() },
-            Plan { known: Some(Known::RenewalsClock), ..plan.clone() },
-            Plan { known: Some(Known::ImageEvidence), ..plan.clone() },
-            Plan { faults: reset, ..plan },
-        ] {
-            if let Err(failure) = run(&plan) {
-                panic!("seed {seed}: {failure:?}\n  {}", plan.faults.told());
-            }
-        }
-    }
 }
