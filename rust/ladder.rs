@@ -14,20 +14,20 @@ pub struct Level {
     pub quantity: i64,
 }
 
-/// A leaf that would grow beyond this is cut in two.
-const LEAF_MAX: usize = 128;
-/// How full leaves are when a whole side is built at once: room for what comes.
-const LEAF_BUILT: usize = 96;
-
+/// A leaf that would grow beyond `LEAF_MAX` is cut in two. `benches/ladders.rs` measures 32 to 256
+/// beside other ways to keep levels.
 #[derive(Clone, Debug, Default)]
-pub struct Ladder {
+pub struct Ladder<const LEAF_MAX: usize = 128> {
     /// The first key of each leaf, to find a leaf without touching it.
     firsts: Vec<i64>,
     leaves: Vec<Vec<Level>>,
     len: usize,
 }
 
-impl Ladder {
+impl<const LEAF_MAX: usize> Ladder<LEAF_MAX> {
+    /// How full leaves are when a whole side is built at once: room for what comes.
+    const LEAF_BUILT: usize = LEAF_MAX * 3 / 4;
+
     /// Replaces everything. Later duplicates of a key win; sizes of zero are left out.
     pub fn replace(&mut self, mut levels: Vec<Level>) {
         levels.retain(|level| level.quantity != 0);
@@ -36,7 +36,7 @@ impl Ladder {
         levels.dedup_by_key(|level| level.key);
         levels.reverse();
         self.len = levels.len();
-        self.leaves = levels.chunks(LEAF_BUILT).map(leaf).collect();
+        self.leaves = levels.chunks(Self::LEAF_BUILT).map(Self::leaf).collect();
         self.firsts = self.leaves.iter().map(|leaf| leaf[0].key).collect();
     }
 
@@ -89,7 +89,7 @@ impl Ladder {
     fn cut(&mut self, at: usize) {
         let upper = self.leaves[at].split_off(LEAF_MAX / 2);
         self.firsts.insert(at + 1, upper[0].key);
-        self.leaves.insert(at + 1, leaf(&upper));
+        self.leaves.insert(at + 1, Self::leaf(&upper));
     }
 
     #[inline]
@@ -170,13 +170,13 @@ impl Ladder {
         self.firsts = self.leaves.iter().map(|leaf| leaf[0].key).collect();
         fits
     }
-}
 
-/// A leaf with room to grow without moving.
-fn leaf(levels: &[Level]) -> Vec<Level> {
-    let mut leaf = Vec::with_capacity(LEAF_MAX + 1);
-    leaf.extend_from_slice(levels);
-    leaf
+    /// A leaf with room to grow without moving.
+    fn leaf(levels: &[Level]) -> Vec<Level> {
+        let mut leaf = Vec::with_capacity(LEAF_MAX + 1);
+        leaf.extend_from_slice(levels);
+        leaf
+    }
 }
 
 #[cfg(test)]
@@ -196,7 +196,7 @@ mod tests {
             depth in 1usize..400,
             key in -1i64..402,
         ) {
-            let mut ladder = Ladder::default();
+            let mut ladder: Ladder<16> = Ladder::default();
             ladder.replace(seed.iter().map(|&(key, quantity)| Level { key, quantity }).collect());
             let mut map = BTreeMap::new();
             // Zero sizes are left out before duplicates are settled.

@@ -96,7 +96,7 @@ impl Side {
 proptest! {
     #[test]
     fn a_ladder_is_a_map(acts in prop::collection::vec(act(), 1..300), probe in -501i64..502) {
-        let mut ladder = Ladder::default();
+        let mut ladder: Ladder = Ladder::default();
         let mut side = Side { price: 1, quantity: 1, ..Side::default() };
         for act in acts {
             side.apply(&mut ladder, act)?;
@@ -115,7 +115,7 @@ proptest! {
 
     #[test]
     fn a_ladder_that_cannot_be_widened_says_so(key in 1i64.., quantity in 1i64..) {
-        let mut ladder = Ladder::default();
+        let mut ladder: Ladder = Ladder::default();
         ladder.set(key, quantity);
         let fits = key.checked_mul(10).is_some() && quantity.checked_mul(100).is_some();
         prop_assert_eq!(ladder.rescale(10, 100), fits);
