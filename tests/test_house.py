@@ -210,6 +210,7 @@ THIRD_PARTY: dict[str, Rule] = {
     "nats": rule("collect.publish store.hot embedded.nats", "the narrow ends are two files"),
     "clickhouse_connect": rule("store embedded.clickhouse", "the tables have one owner"),
     "chdb": rule("store embedded.clickhouse", "one process owns an embedded engine's directory"),
+    "aiohttp_socks": rule("collect.rest", "by which proxy HTTP goes is known where HTTP is spoken"),
     "aiohttp": rule(
         "collect.rest embedded.clickhouse serve sim", "HTTP has one client and few servers"
     ),

@@ -122,7 +122,7 @@ async def collect(settings: Settings, options: Options) -> tuple[int, dict[str, 
             ledger = Ledger(publisher, settings.collector, run)
             publisher.tell = ledger.spooled
             rest = await stack.enter_async_context(
-                Rest(proxies=not (options.demo or options.replay))
+                Rest(recorded=bool(options.replay), bans=directory / "bans.json")
             )
             state = _Run(settings, options, run, ports, publisher, ledger, plugins, rest, stop)
             if server:
@@ -619,6 +619,8 @@ def _values(state: _Run) -> metrics.Values:
         "marketprism_spool_lost_total": {(): publisher.lost},
         "marketprism_conflated_total": {(): publisher.conflated + publisher.conflated_told},
         "marketprism_plugin_rows_total": state.plugins.counts(),
+        "marketprism_tls_unverified": {(): len(state.settings.unverified)},
+        **state.rest.values(),
         "marketprism_memory_usage_bytes": {(): psutil.Process().memory_info().rss},
     }
 

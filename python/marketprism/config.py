@@ -14,11 +14,20 @@ import re
 import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
-__all__ = ["ConfigError", "Settings", "load"]
+__all__ = ["ConfigError", "Proxy", "Settings", "Tls", "load", "proxy_url", "without_secrets"]
 
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*$")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -40,15 +49,67 @@ def _duration(value: object) -> object:
 Seconds = Annotated[float, BeforeValidator(_duration), Field(ge=0)]
 
 
+_SECRET = re.compile(r"((?:[\w.]+=)?(?:\w+://)?)\S*@")
+
+
+def without_secrets(text: str) -> str:
+    """The text with whatever stands before an ``@`` of a URL left out."""
+    return _SECRET.sub(r"\1***@", text)
+
+
+def proxy_url(value: str) -> str:
+    """The value, if it is a proxy's URL. Raises ``ValueError``, which does not repeat the value: it
+    may hold a password."""
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    known = parts.scheme in ("http", "socks5", "socks5h")
+    # A user without a password is understood by one library and refused by the other.
+    named = (parts.username is None) == (parts.password is None)
+    rest = parts.path.strip("/") or parts.query or parts.fragment
+    if not (known and parts.hostname and port and named) or rest:
+        raise ValueError(
+            "expected a proxy as http://, socks5:// (names are resolved here) or socks5h:// (by "
+            "the proxy), then [user:password@]host:port"
+        )
+    return value.rstrip("/")
+
+
+ProxyUrl = Annotated[str, AfterValidator(proxy_url)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Hosts(_Section):
-    """Where a venue listens when it is not where its documents say: a test or simulated host."""
+    """Where a venue listens when it is not where its documents say: a regional, test or simulated
+    host. Of several for ``rest`` the one that answers best is asked."""
 
     ws: str
-    rest: str
+    rest: str | Annotated[tuple[str, ...], Field(min_length=1, max_length=10)]
+
+
+class Proxy(_Section):
+    """By which proxy a venue is reached. ``enabled`` false: by none, whatever else is said. For
+    wss and https ``https_proxy`` comes first, then ``socks_proxy``, then ``http_proxy``; for ws and
+    http the first and the last change places. ``no_proxy`` are hosts and their domains."""
+
+    enabled: bool = True
+    http_proxy: ProxyUrl | None = Field(None, repr=False)
+    https_proxy: ProxyUrl | None = Field(None, repr=False)
+    socks_proxy: ProxyUrl | None = Field(None, repr=False)
+    no_proxy: tuple[str, ...] = ()
+
+
+class Tls(_Section):
+    """``ca_file``: certificates in PEM that are trusted beside the machine's own. ``verify`` false
+    lets anybody in between change what is collected; it is warned of and counted."""
+
+    verify: bool = True
+    ca_file: Path | None = None
 
 
 class Exchange(_Section):
@@ -58,6 +119,8 @@ class Exchange(_Section):
     symbols: tuple[str, ...] = ("BTC-USDT", "ETH-USDT")
     data_types: tuple[Literal["orderbook", "trade"], ...] = ("orderbook", "trade")
     hosts: Hosts | None = None
+    proxy: Proxy | None = None
+    tls: Tls | None = None
 
 
 class Snapshot(_Section):
@@ -161,6 +224,8 @@ class Settings(_Section):
         Exchange(exchange="binance_spot"),
         Exchange(exchange="binance_derivatives"),
     )
+    proxy: Proxy = Proxy()
+    tls: Tls = Tls()
     snapshot: Snapshot = Snapshot()
     nats: Nats = Nats()
     spool: Spool = Spool()
@@ -168,6 +233,11 @@ class Settings(_Section):
     store: Store = Store()
     sim: Sim = Sim()
     log: Log = Log()
+
+    @property
+    def unverified(self) -> tuple[str, ...]:
+        """The exchanges whose certificates are not checked."""
+        return tuple(e.exchange for e in self.exchanges if not (e.tls or self.tls).verify)
 
 
 def load(
@@ -197,7 +267,8 @@ def load(
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        found = "" if first["type"] == "extra_forbidden" else f", found {first['input']!r}"
+        shown = without_secrets(repr(first["input"]))
+        found = "" if first["type"] == "extra_forbidden" else f", found {shown}"
         what = "no such key" if first["type"] == "extra_forbidden" else first["msg"]
         raise ConfigError(f"{key} (from {source}, environment or --set): {what}{found}") from None
 

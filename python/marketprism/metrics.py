@@ -71,6 +71,30 @@ METRICS: dict[str, Metric] = {
         "is then ended; the log says why).",
         ("plugin", "outcome"),
     ),
+    "marketprism_rest_weight_used": Metric(
+        "Units of a venue's limit in use, by everybody on this IP as far as it is known. Near the "
+        "limit: ask for fewer symbols, or from another IP.",
+        ("limit",),
+    ),
+    "marketprism_rest_weight_limit": Metric("Units that the venue allows a window.", ("limit",)),
+    "marketprism_rest_waits_total": Metric(
+        "Questions that waited for room in a limit. Seeds wait often: too many symbols.",
+        ("priority",),
+    ),
+    "marketprism_rest_refusals_total": Metric(
+        "Questions without an answer: rate_limit (another program on the IP, or a ban), server, "
+        "connection, timeout (venue or network), final (the log or the ledger says why).",
+        ("host", "cause"),
+    ),
+    "marketprism_rest_breaker_open": Metric(
+        "1: not asked after failures in a row, 0.5: on trial, 0: asked. Stays at 1: the host is "
+        "down for us; name another in exchanges: hosts.",
+        ("host",),
+    ),
+    "marketprism_tls_unverified": Metric(
+        "Exchanges whose certificates are not checked. Above 0: remove tls.verify: false; "
+        "tls.ca_file can name who is to be trusted."
+    ),
     "marketprism_memory_usage_bytes": Metric("Resident memory of the collector."),
 }
 

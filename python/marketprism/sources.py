@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,8 +21,9 @@ from ._core import Instrument, Session, guess_instrument, instruments
 from .collect.feed import Feed
 from .collect.ledger import Ledger
 from .collect.publish import Publisher, PublishError
-from .collect.rest import Rest, RestError
-from .config import Exchange, Settings
+from .collect.rest import Priority, Rest, RestError
+from .collect.route import Route
+from .config import Exchange, Hosts, Settings
 from .directory import RunError
 from .venues import Connection
 
@@ -65,6 +67,8 @@ class Sources:
     async def live(self) -> list[Feed]:
         """Feeds for the exchanges of the settings. Raises ``RunError`` when there is nothing."""
         log.info("not covered yet, left out: %s", ", ".join(venues.NOT_YET))
+        for name in self.settings.unverified:
+            log.warning("%s: tls.verify is false: whoever is in between can change the data", name)
         feeds: list[Feed] = []
         for exchange in self.settings.exchanges:
             if self.demo and "exchanges" not in self.settings.model_fields_set:
@@ -76,19 +80,13 @@ class Sources:
 
     async def _exchange(self, wanted: Exchange) -> list[Feed]:
         venue = venues.venue_of(wanted.exchange)
+        route = self._route(wanted)
         by_section: dict[str, list[str]] = {}
         for symbol in wanted.symbols:
             by_section.setdefault(venue.section_for(wanted.exchange, symbol), []).append(symbol)
         feeds = []
         for section, symbols in by_section.items():
-
-            def via(url: str, hosts: Any = wanted.hosts) -> str:
-                if self.venue:
-                    return self._via(url)
-                base = hosts and (hosts.ws if url.startswith("ws") else hosts.rest)
-                return _hosted(url, base) if base else url
-
-            listed = await self._lists(wanted.exchange, section, venue.list_urls(section), via)
+            listed = await self._lists(wanted.exchange, section, venue.list_urls(section), route)
             by_symbol = {i.symbol: i for i in listed.instruments}
             found = []
             for symbol in symbols:
@@ -104,7 +102,7 @@ class Sources:
                     found.append(instrument)
             sockets = self.settings.sim.connections if self.demo else 1
             for connection in venue.connections(section, found, wanted.data_types, sockets):
-                feed = self._feed(connection, found, listed, via)
+                feed = self._feed(connection, found, listed, route)
                 feeds.append(await self._resumed(feed))
         return feeds
 
@@ -116,7 +114,8 @@ class Sources:
         exchange = venue.exchange_of(section)
         # What was recorded is asked for as it was; where nothing was, the refusal is told.
         asked = [u for u in recorded["asked"] if venue.is_list(u)] or venue.list_urls(section)
-        listed = await self._lists(exchange, section, asked, self._via)
+        route = Route(places=self._places)
+        listed = await self._lists(exchange, section, asked, route)
         by_native = {i.instrument_id: i for i in listed.instruments}
         found = [
             by_native.get(native) or _guessed(section, native)
@@ -128,16 +127,16 @@ class Sources:
         known = [i for i in found if i is not None]
         ids = tuple(i.instrument_id for i in known)
         connection = Connection(section, url, sent, ids, subscribed.book_ids)
-        return self._feed(connection, known, listed, self._via)
+        return self._feed(connection, known, listed, route)
 
     async def _lists(
-        self, exchange: str, section: str, urls: Iterable[str], via: Callable[[str], str]
+        self, exchange: str, section: str, urls: Iterable[str], route: Route
     ) -> _Listed:
         """The section's instruments; a list that cannot be had is one ledger row."""
         listed = _Listed()
         for url in urls:
             try:
-                body = await self.rest.get(via(url))
+                body = await self.rest.ask(url, Priority.SEED, route)
                 listed.instruments += instruments(section, body)
             except (RestError, ValueError) as error:
                 log.warning(
@@ -150,10 +149,29 @@ class Sources:
                 listed.bodies.append(_Body(url, body, time.time_ns()))
         return listed
 
-    def _via(self, url: str) -> str:
-        """The same question to the built-in venue: the host becomes the first path segment."""
-        rest = url.partition("://")[2]
-        return f"{self.venue['ws' if url.startswith('ws') else 'rest']}/{rest}"
+    def _route(self, wanted: Exchange) -> Route:
+        """The built-in venue is on loopback and never behind a proxy."""
+        if self.venue:
+            return Route(places=self._places)
+        settings = self.settings
+        levels = (wanted.proxy, settings.proxy) if wanted.proxy else (settings.proxy,)
+        return Route(
+            *levels,
+            tls=wanted.tls or settings.tls,
+            environment=True,
+            places=partial(self._places, hosts=wanted.hosts),
+        )
+
+    def _places(self, url: str, hosts: Hosts | None = None) -> tuple[str, ...]:
+        """Where a documented URL is asked. At the built-in venue the host becomes the first path
+        segment."""
+        socket = url.startswith("ws")
+        if self.venue:
+            return (f"{self.venue['ws' if socket else 'rest']}/{url.partition('://')[2]}",)
+        if hosts:
+            bases = hosts.ws if socket else hosts.rest
+            return tuple(_hosted(url, b) for b in ([bases] if isinstance(bases, str) else bases))
+        return (url,) if socket else venues.equal_urls(url)
 
     async def _resumed(self, feed: Feed) -> Feed:
         """A feed that knows what an earlier run published last, so that what was missed since is
@@ -180,7 +198,7 @@ class Sources:
         connection: Connection,
         found: list[Instrument],
         listed: _Listed,
-        via: Callable[[str], str],
+        route: Route,
     ) -> Feed:
         snapshot = self.settings.snapshot
         carried = [i for i in found if i.instrument_id in connection.instrument_ids]
@@ -199,8 +217,9 @@ class Sources:
             connection,
             session,
             carried,
-            url=via(connection.url),
-            seed_url=lambda i: via(venue.seed_url(i.section, i.instrument_id)),
+            url=route.places(connection.url)[0],
+            route=route,
+            seed_url=lambda i: venue.seed_url(i.section, i.instrument_id),
             lists=[(body.url, body.payload, body.ts_recv) for body in listed.bodies],
             publisher=self.publisher,
             ledger=self.ledger,

@@ -17,7 +17,6 @@ import time
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
@@ -28,7 +27,8 @@ from .._core import Batch, BookStatus, Instrument, Session
 from ..venues import Connection
 from .ledger import Ledger
 from .publish import Publisher
-from .rest import Rest, RestError
+from .rest import Priority, Rest, RestError
+from .route import Route
 
 __all__ = ["SERVED", "Feed"]
 
@@ -45,7 +45,6 @@ _TICK = 1.0
 # FEATURES S2-01, S2-02: 10 s to connect, 1 s to 30 s between tries, 60 s for a pong.
 _OPEN_TIMEOUT = 10.0
 _DELAY_FIRST, _DELAY_MAX, _DELAY_FACTOR = 1.0, 30.0, 2.0
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 _PING_INTERVAL, _PING_TIMEOUT, _CLOSE_TIMEOUT = 20.0, 60.0, 2.0
 
@@ -90,6 +89,7 @@ class Feed:
         instruments: list[Instrument],
         *,
         url: str,
+        route: Route,
         seed_url: Callable[[Instrument], str],
         lists: Sequence[tuple[str, bytes, int]] = (),
         publisher: Publisher,
@@ -107,6 +107,7 @@ class Feed:
         self.last_frame = 0
         self.reconnects = -1
         self.received: dict[str, int] = {}
+        self._route = route
         self._seed_url = seed_url
         self._lists = list(lists)
         self._publisher = publisher
@@ -154,8 +155,8 @@ class Feed:
                     self.url,
                     create_connection=partial(_Socket, take=self._hold),  # type: ignore[arg-type]
                     compression=None,
-                    # The built-in venue is never behind a proxy.
-                    proxy=None if urlsplit(self.url).hostname in _LOOPBACK else True,
+                    proxy=self._route.proxy(self.url),
+                    ssl=self._route.tls if self.url.startswith("wss:") else None,
                     max_size=_FRAME_BYTES_MAX,
                     max_queue=_QUEUE_FRAMES,
                     open_timeout=_OPEN_TIMEOUT,
@@ -277,7 +278,8 @@ class Feed:
     async def _seed(self, instrument: Instrument) -> None:
         """One attempt; the engine asks again when it is time."""
         try:
-            body = await self._rest.get(self._seed_url(instrument))
+            url = self._seed_url(instrument)
+            body = await self._rest.get(url, Priority.SEED, self._route)
         except RestError as error:
             log.info("%s: no seed: %s", instrument.symbol, error)
             await self._ledger.write(

@@ -1,76 +1,373 @@
-"""Questions over HTTP: one attempt each, bounded in time and size, and never before a venue's
-``Retry-After`` is over. Whether to ask again is decided by who asked.
+"""Questions over HTTP, within what a venue allows and never before it wants to be asked again.
 
-Not here: what a body means (the engine), and weight budgets.
+Who asks again: ``get`` is one attempt, for whoever asks again by himself (seeds: the engine, with a
+pacing of its own); ``ask`` tries as often as the cause of a failure is worth, for what nobody else
+repeats (lists of instruments). Neither asks a limit or a host again before its time is over.
+
+Not here: what a body means (the engine), what is left of a limit (``budget``), and by which proxy a
+host is reached (``route``).
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
+import json
+import logging
+import random
+import ssl
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, ProxyTimeoutError
 
-__all__ = ["Rest", "RestError"]
+from ..metrics import Values
+from ..venues import VENUES, Charge, venue_of_rest
+from .budget import Budget, Clock, Closed, Priority, SteadyClock
+from .route import Route
+
+__all__ = ["Cause", "Priority", "Rest", "RestError"]
+
+log = logging.getLogger(__name__)
 
 _TIMEOUT = aiohttp.ClientTimeout(total=20, connect=5)
 _BODY_MAX = 64 * 1024**2
-_CONNECTIONS_MAX = 16
-_PATIENCE_MAX = 3600.0  # the longest Retry-After that is believed
+_CONNECTIONS_MAX = 16  # by each proxy, and without one
+_BAN_MIN = 120.0  # seconds: the shortest ban of PROTOCOLS 6.1, where a 418 does not say how long
+# FEATURES S0-01: failures in a row that open the circuit, seconds until it is tried, trials.
+_FAILURES, _RECOVERY, _TRIALS = 5, 30.0, 3
+_REMEMBERED = 50  # answers of a host of which its error rate is taken
+_DELAY_MAX, _DELAY_FACTOR, _JITTER = 60.0, 2.0, 0.1  # FEATURES S0-03
+
+_TRANSPORT = (
+    aiohttp.ClientError,
+    asyncio.IncompleteReadError,
+    OSError,
+    ProxyConnectionError,
+    ProxyError,
+    ProxyTimeoutError,
+)
+_ADVICE = {
+    403: "the venue's firewall refuses this address: ask less, or name another host or a proxy "
+    "(exchanges: hosts, proxy)",
+    451: "the venue does not serve this region: name its regional host or a proxy (exchanges: "
+    "hosts, proxy)",
+}
+
+
+class Cause(StrEnum):
+    """Why there is no answer, as far as it decides on asking again."""
+
+    CONNECTION = "connection"
+    TIMEOUT = "timeout"
+    RATE_LIMIT = "rate_limit"
+    SERVER = "server"
+    FINAL = "final"  # it will be the same again
+
+
+# FEATURES S0-03: attempts, and seconds after the first.
+_POLICIES = {
+    Cause.CONNECTION: (5, 2.0),
+    Cause.RATE_LIMIT: (3, 5.0),
+    Cause.SERVER: (4, 1.0),
+    Cause.TIMEOUT: (3, 3.0),
+    Cause.FINAL: (1, 0.0),
+}
 
 
 class RestError(Exception):
-    """A question that was not answered. ``status`` is 0 where no HTTP answer came."""
+    """A question that was not answered. ``status`` is 0 where no HTTP answer came, ``left`` the
+    seconds before which asking again is of no use."""
 
-    def __init__(self, url: str, status: int, reason: str) -> None:
+    def __init__(
+        self, url: str, status: int, reason: str, cause: Cause = Cause.FINAL, left: float = 0.0
+    ) -> None:
         super().__init__(f"{url}: {reason}")
         self.status = status
         self.reason = reason
+        self.cause = cause
+        self.left = left
+
+
+class _Answer(NamedTuple):
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def date(self) -> float | None:
+        """The host's clock, in whole seconds."""
+        return _http_date(self.headers.get("Date", ""))
+
+    def retry_after(self) -> float | None:
+        """Seconds; None where nothing usable is said."""
+        said = self.headers.get("Retry-After", "").strip()
+        if said.isdecimal():
+            return float(said)
+        at, date = _http_date(said), self.date()
+        return None if at is None or date is None else max(0.0, at - date)
+
+
+def _http_date(text: str) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except ValueError:
+        return None
+
+
+@dataclass
+class _Host:
+    """One address of a venue, and its circuit breaker: how it has answered lately."""
+
+    name: str
+    closed_until: float = 0.0  # by its own Retry-After
+    open_until: float = 0.0  # by failures; after that it is on trial
+    failures: int = 0  # in a row
+    trials: int = 0  # under way
+    passed: int = 0
+    answers: deque[bool] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+
+    @property
+    def error_rate(self) -> float:
+        """The share of failures among the answers remembered."""
+        return self.answers.count(False) / len(self.answers) if self.answers else 0.0
+
+    def state(self, now: float) -> float:
+        """0 closed, 0.5 on trial, 1 open, as the metrics page says it."""
+        return 1.0 if now < self.open_until else 0.5 if self.open_until else 0.0
+
+    def wait(self, now: float) -> float:
+        """Seconds until it may be asked."""
+        until = max(self.closed_until, self.open_until)
+        if until <= now and self.open_until and self.trials >= _TRIALS:
+            return _TIMEOUT.total or 0.0
+        return max(0.0, until - now)
+
+    def ended(self, good: bool, now: float) -> None:
+        """Counts one answer, or that none came."""
+        self.answers.append(good)
+        self.failures = 0 if good else self.failures + 1
+        self.passed = self.passed + 1 if good else 0
+        if self.open_until and good and self.passed >= _TRIALS:
+            self.open_until = 0.0
+        elif not good and (self.open_until or self.failures >= _FAILURES):
+            self.open_until = now + _RECOVERY
 
 
 class Rest:
-    """One HTTP session and, per host, the time before which the venue will not be asked.
+    """What is shared by all who ask: sessions, each venue's budget, each host's health.
 
-    ``proxies``: those of the environment are used.
+    ``recorded``: the venue is a recording, which has no limits, and nothing more to say when it is
+    asked again. ``bans``: a file that keeps what a venue forbids beyond this run. ``clock`` and
+    ``draw`` (in [0, 1)) are for tests.
     """
 
-    def __init__(self, *, proxies: bool = True) -> None:
-        self._proxies = proxies
-        self._session: aiohttp.ClientSession | None = None
-        self._not_before: dict[str, float] = {}
+    def __init__(
+        self,
+        *,
+        recorded: bool = False,
+        bans: Path | None = None,
+        clock: Clock | None = None,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._recorded = recorded
+        self._bans_file = bans
+        self._clock = clock or SteadyClock()
+        self._draw = draw
+        self._bans: dict[str, float] = {}
+        self._budgets: dict[str, Budget] = {}
+        self._hosts: dict[str, _Host] = {}
+        self._sessions: dict[str | None, aiohttp.ClientSession] = {}  # by proxy
+        self._refused: Counter[tuple[str, ...]] = Counter()
 
     async def __aenter__(self) -> Rest:
-        connector = aiohttp.TCPConnector(limit=_CONNECTIONS_MAX)
-        self._session = aiohttp.ClientSession(
-            timeout=_TIMEOUT, connector=connector, trust_env=self._proxies
-        )
+        self._bans = _read_bans(self._bans_file) if self._bans_file else {}
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._session:
-            await self._session.close()
+        for session in self._sessions.values():
+            await session.close()
 
-    async def get(self, url: str) -> bytes:
-        """The body of a 200. Raises ``RestError`` for everything else."""
-        assert self._session is not None, "used outside of its context"
-        host = urlsplit(url).netloc
-        wait = self._not_before.get(host, 0.0) - time.monotonic()
-        if wait > 0:
-            raise RestError(url, 429, f"asked to wait, {wait:.0f} s left")
+    async def ask(self, url: str, priority: Priority, route: Route) -> bytes:
+        """The body of the answer to a documented URL, by as many attempts as the cause of each
+        failure is worth, further and further apart. Raises the last ``RestError``."""
+        failed: Counter[Cause] = Counter()
+        while True:
+            try:
+                return await self.get(url, priority, route)
+            except RestError as error:
+                failed[error.cause] += 1
+                attempts, base = _POLICIES[error.cause]
+                if failed[error.cause] >= attempts or error.left > _DELAY_MAX or self._recorded:
+                    raise
+                delay = base * _DELAY_FACTOR ** (failed[error.cause] - 1)
+                delay = min(delay * (1 + _JITTER * (2 * self._draw() - 1)), _DELAY_MAX)
+                delay = max(delay, error.left)
+            await self._clock.sleep(delay)
+
+    async def get(self, url: str, priority: Priority, route: Route) -> bytes:
+        """The body of the answer to a documented URL, by one attempt, once the venue's limits have
+        room for it. Raises ``RestError``."""
+        if self._recorded:
+            return await self._attempt(url, route, Budget(self._clock), ())
+        venue = venue_of_rest(url)
+        budget = self._budgets.setdefault(venue, Budget(self._clock, self._bans))
+        charges: tuple[Charge, ...] = VENUES[venue].charges(url)
         try:
-            async with self._session.get(url) as response:
+            async with budget.reserve(charges, priority):
+                return await self._attempt(url, route, budget, charges)
+        except Closed as error:
+            raise RestError(url, 429, str(error), Cause.FINAL, error.left) from None
+
+    def values(self) -> Values:
+        """What the metrics page shows of it."""
+        now = self._clock.now()
+        usage = [each for budget in self._budgets.values() for each in budget.usage().items()]
+        waits: Counter[tuple[str, ...]] = Counter()
+        for budget in self._budgets.values():
+            for priority, n in budget.waits.items():
+                waits[(priority.name.lower(),)] += n
+        return {
+            "marketprism_rest_weight_used": {(name,): used for name, (used, _) in usage},
+            "marketprism_rest_weight_limit": {(name,): limit for name, (_, limit) in usage},
+            "marketprism_rest_waits_total": waits,
+            "marketprism_rest_refusals_total": self._refused,
+            "marketprism_rest_breaker_open": {
+                (host.name,): host.state(now) for host in self._hosts.values()
+            },
+        }
+
+    async def _attempt(
+        self, url: str, route: Route, budget: Budget, charges: tuple[Charge, ...]
+    ) -> bytes:
+        host, place = self._choose(url, route)
+        on_trial = host.open_until > 0
+        host.trials += on_trial
+        error: RestError | None = None
+        try:
+            sent = self._clock.now()
+            answer = await self._exchange(place, route)
+            date = answer.date()
+            for charge in charges:
+                used = answer.headers.get(charge.header, "")
+                if used.isdecimal() and date is not None:
+                    budget.tell(charge, int(used), date, sent)
+            error = self._judge(url, answer, host, budget, charges)
+        except RestError as failure:
+            error = failure
+        finally:
+            host.trials -= on_trial
+        if error is None:
+            host.ended(True, self._clock.now())
+            return answer.body
+        self._refused[host.name, error.cause.value] += 1
+        # What the venue says of us, or of the question, is no failure of the host.
+        bad = error.status in (0, *_ADVICE) or error.cause is Cause.SERVER
+        host.ended(not bad, self._clock.now())
+        raise error
+
+    def _choose(self, url: str, route: Route) -> tuple[_Host, str]:
+        """Of the hosts that may be asked now the one with the lowest error rate."""
+        now = self._clock.now()
+        documented = urlsplit(url).netloc
+        found = []
+        for place in route.places(url):
+            at = urlsplit(place).netloc
+            name = documented if at == documented else f"{documented} at {at}"
+            found.append((self._hosts.setdefault(name, _Host(name)), place))
+        ready = [each for each in found if not each[0].wait(now)]
+        if not ready:
+            left = min(host.wait(now) for host, _ in found)
+            names = ", ".join(host.name for host, _ in found)
+            reason = (
+                f"no host may be asked ({names}): each failed or asked to wait, {left:.0f} s left"
+            )
+            raise RestError(url, 0, reason, Cause.SERVER, left)
+        return min(ready, key=lambda each: each[0].error_rate)
+
+    def _judge(
+        self, url: str, answer: _Answer, host: _Host, budget: Budget, charges: tuple[Charge, ...]
+    ) -> RestError | None:
+        """Why it is no answer, with what follows for limit or host; None where it is one."""
+        status, after = answer.status, answer.retry_after()
+        refusal = "" if self._recorded else VENUES[venue_of_rest(url)].refusal(answer.body)
+        if status == 200 and not refusal:
+            return None
+        said = answer.body[:200].decode(errors="replace")
+        reason = f"HTTP {status}: {_ADVICE.get(status) or said}"
+        if status in (418, 429) or refusal == "rate_limit":
+            left = _BAN_MIN if after is None and status == 418 else after
+            budget.close(charges, left)
+            self._keep_bans(budget)
+            return RestError(url, status, reason, Cause.RATE_LIMIT, left or 0.0)
+        if status == 503 and after is not None:
+            host.closed_until = self._clock.now() + after
+            return RestError(url, status, reason, Cause.SERVER, after)
+        cause = Cause.SERVER if status >= 500 or refusal else Cause.FINAL
+        return RestError(url, status, reason, cause)
+
+    async def _exchange(self, place: str, route: Route) -> _Answer:
+        """Question and answer on the wire. Raises ``RestError`` where none comes."""
+        proxy = route.proxy(place)
+        try:
+            async with self._session(proxy).get(place, ssl=route.tls) as response:
                 body = await response.content.read(_BODY_MAX + 1)
                 # `read(n)` gives what has arrived; an answer may come in many pieces.
                 while not response.content.at_eof() and len(body) <= _BODY_MAX:
                     body += await response.content.read(_BODY_MAX + 1 - len(body))
-                status, retry_after = response.status, response.headers.get("Retry-After", "")
-        except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
-            raise RestError(url, 0, str(error) or type(error).__name__) from error
+                answer = _Answer(response.status, response.headers.copy(), body)
+        except (ssl.SSLCertVerificationError, aiohttp.ClientConnectorCertificateError) as error:
+            reason = f"its certificate is not trusted ({error}); tls.ca_file can name who signed it"
+            raise RestError(place, 0, reason) from error
+        except TimeoutError as error:
+            raise RestError(place, 0, "no answer in time", Cause.TIMEOUT) from error
+        except _TRANSPORT as error:
+            by = "" if proxy is None else f" by the proxy {urlsplit(proxy).hostname}"
+            reason = f"{str(error) or type(error).__name__}{by}"
+            raise RestError(place, 0, reason, Cause.CONNECTION) from error
         if len(body) > _BODY_MAX:
-            raise RestError(url, status, f"more than {_BODY_MAX} bytes")
-        if status == 200:
-            return body
-        if status in (418, 429, 503) and retry_after.isdigit():
-            self._not_before[host] = time.monotonic() + min(float(retry_after), _PATIENCE_MAX)
-        raise RestError(url, status, f"HTTP {status}: {body[:200].decode(errors='replace')}")
+            raise RestError(place, answer.status, f"more than {_BODY_MAX} bytes")
+        return answer
+
+    def _session(self, proxy: str | None) -> aiohttp.ClientSession:
+        if proxy not in self._sessions:
+            connector: aiohttp.TCPConnector
+            if proxy is None:
+                connector = aiohttp.TCPConnector(limit=_CONNECTIONS_MAX)
+            else:
+                # The library knows one SOCKS 5; who resolves names is said apart.
+                connector = ProxyConnector.from_url(
+                    proxy.replace("socks5h://", "socks5://", 1),
+                    rdns=not proxy.startswith("socks5://"),
+                    limit=_CONNECTIONS_MAX,
+                )
+            self._sessions[proxy] = aiohttp.ClientSession(timeout=_TIMEOUT, connector=connector)
+        return self._sessions[proxy]
+
+    def _keep_bans(self, budget: Budget) -> None:
+        now = self._clock.now()
+        self._bans = {at: n for at, n in self._bans.items() if n > now} | budget.closed()
+        if self._bans_file:
+            try:
+                draft = self._bans_file.with_suffix(".tmp")
+                draft.write_text(json.dumps(self._bans), encoding="utf-8")
+                draft.replace(self._bans_file)
+            except OSError as error:
+                log.warning("%s: what a venue forbids is not kept: %s", self._bans_file, error)
+
+
+def _read_bans(path: Path) -> dict[str, float]:
+    """Limits and the seconds since 1970 before which they are closed."""
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        return {str(name): float(until) for name, until in said.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        log.warning("%s: what a venue forbade an earlier run is not known: %s", path, error)
+        return {}

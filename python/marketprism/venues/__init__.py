@@ -1,8 +1,8 @@
 """How to ask each venue: hosts, paths, subscriptions, seeds. What was answered is the engine's.
 
 One module a venue, the same functions in each: ``list_urls``, ``is_list``, ``seed_url``,
-``subscribed``, and ``connections`` where it is collected live. A new venue is one module and one
-line in ``VENUES``.
+``charges``, ``refusal``, ``subscribed``, and ``connections`` where it is collected live. A new
+venue is one module and one line in ``VENUES``.
 """
 
 from __future__ import annotations
@@ -13,8 +13,21 @@ from urllib.parse import urlsplit
 
 from . import binance, deribit, okx
 from .connection import Connection, Subscribed
+from .limit import Charge, Limit, Refusal
 
-__all__ = ["NOT_YET", "VENUES", "Connection", "Subscribed", "section_of_host", "venue_of"]
+__all__ = [
+    "NOT_YET",
+    "VENUES",
+    "Charge",
+    "Connection",
+    "Limit",
+    "Refusal",
+    "Subscribed",
+    "equal_urls",
+    "section_of_host",
+    "venue_of",
+    "venue_of_rest",
+]
 
 VENUES: dict[str, ModuleType] = {"binance": binance, "okx": okx, "deribit": deribit}
 
@@ -43,6 +56,25 @@ def section_of_host(url: str) -> tuple[ModuleType, str]:
         if host in venue.HOSTS:
             return venue, venue.HOSTS[host]
     raise UnknownHost(host)
+
+
+def venue_of_rest(url: str) -> str:
+    """The name of the venue whose REST API this documented URL asks. Raises ``UnknownHost``."""
+    host = urlsplit(url).hostname or url
+    for name, venue in VENUES.items():
+        if any(host in hosts for hosts in venue.REST_HOSTS):
+            return name
+    raise UnknownHost(host)
+
+
+def equal_urls(url: str) -> tuple[str, ...]:
+    """The same question to each of the venue's hosts that answer alike, the documented one first.
+    Raises ``UnknownHost``."""
+    parts = urlsplit(url)
+    for hosts in VENUES[venue_of_rest(url)].REST_HOSTS:
+        if parts.hostname in hosts:
+            return tuple(parts._replace(netloc=host).geturl() for host in hosts)
+    raise UnknownHost(parts.hostname or url)
 
 
 def venue_of(exchange: str) -> ModuleType:

@@ -3,27 +3,32 @@
 Hosts and stream routes: PROTOCOLS 1.1–1.4. Since 2026-04-23 USD-M sockets are split: a stream on
 the wrong route is accepted and never delivered, so the route is chosen here, by kind.
 
-Not here: sockets, budgets, and the meaning of any answer.
+Not here: sockets, what is left of a limit, and the meaning of any answer.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import orjson
 
 from .connection import Connection, Subscribed
+from .limit import Charge, Limit, Refusal
 
 __all__ = [
     "HOSTS",
+    "LIMITS",
+    "REST_HOSTS",
+    "charges",
     "connections",
     "exchange_of",
     "is_list",
     "list_urls",
     "native",
+    "refusal",
     "rest_host",
     "section_for",
     "seed_url",
@@ -48,6 +53,20 @@ _REST = {
     "binance_usdm": ("https://fapi.binance.com", "/fapi/v1"),
     "binance_coinm": ("https://dapi.binance.com", "/dapi/v1"),
 }
+# Hosts that answer alike: the documented one, then those that may stand in for it.
+REST_HOSTS = (
+    (
+        "api.binance.com",
+        "api-gcp.binance.com",
+        "api1.binance.com",
+        "api2.binance.com",
+        "api3.binance.com",
+        "api4.binance.com",
+        "data-api.binance.vision",
+    ),
+    ("fapi.binance.com",),
+    ("dapi.binance.com",),
+)
 _LIST = "/exchangeInfo"
 _EXCHANGE = {
     "binance_spot": "binance_spot",
@@ -61,6 +80,61 @@ _STREAMS_MAX = 200
 # One granularity a symbol: spot gives each match, futures give aggregates (CONTRACT 3).
 _TRADE_STREAM = {"binance_spot": "trade", "binance_usdm": "aggTrade", "binance_coinm": "aggTrade"}
 _ROUTES = {"depth": "/public", "aggTrade": "/market", "trade": "/public"}
+
+# What one IP may ask (PROTOCOLS 6.1). Spot's 300,000 raw requests in five minutes never bind: each
+# weighs 1 at least. Windows of five minutes have no documented beginning.
+_SPOT = Limit("binance_spot_weight", 6000, 60.0, "fixed")
+_FUTURES = Limit("binance_futures_weight", 2400, 60.0, "fixed")
+_STATISTICS = Limit("binance_futures_data", 1000, 300.0, "sliding")
+_FUNDING = Limit("binance_funding", 500, 300.0, "sliding")
+LIMITS = (_SPOT, _FUTURES, _STATISTICS, _FUNDING)
+_USED = "X-MBX-USED-WEIGHT-1M"
+# Weights by path (PROTOCOLS 6.2), fapi and dapi alike: a number, or by `limit` (up to, weight).
+_Weight = int | tuple[tuple[int, int], ...]
+_KLINES = ((99, 1), (499, 2), (1000, 5), (1500, 10))
+_WEIGHTS: dict[str, dict[str, _Weight]] = {
+    "/api/v3": {
+        "/depth": ((100, 5), (500, 25), (1000, 50), (5000, 250)),
+        "/trades": 25,
+        "/historicalTrades": 25,
+        "/aggTrades": 4,
+        "/klines": 2,
+        "/exchangeInfo": 20,
+        "/ticker/24hr": 2,
+        "/ticker/bookTicker": 2,
+        "/time": 1,
+    },
+    "/fapi/v1": {
+        "/depth": ((50, 2), (100, 5), (500, 10), (1000, 20)),
+        "/trades": 5,
+        "/historicalTrades": 200,
+        "/aggTrades": 20,
+        "/klines": _KLINES,
+        "/continuousKlines": _KLINES,
+        "/exchangeInfo": 1,
+        "/openInterest": 1,
+        "/premiumIndex": 1,
+        "/ticker/24hr": 1,
+        "/ticker/bookTicker": 2,
+        "/time": 1,
+    },
+}
+_WEIGHTS["/dapi/v1"] = _WEIGHTS["/fapi/v1"]
+# Without a symbol the question is about all of them.
+_WEIGHTS_ALL = {
+    "/api/v3/ticker/24hr": 80,
+    "/api/v3/ticker/bookTicker": 4,
+    "/fapi/v1/ticker/24hr": 40,
+    "/fapi/v1/ticker/bookTicker": 5,
+    "/fapi/v1/premiumIndex": 10,
+}
+_LIMIT_LEFT_OUT = {"/api/v3/depth": 100}
+_LIMIT_ELSE = 500
+# A path that is not listed: as the dearest ordinary one, until the header has said better.
+_WEIGHT_UNKNOWN = 50
+# Where the header is documented as inaccurate.
+_MISTOLD = ("/fapi/v1/ticker/bookTicker", "/fapi/v2/ticker/price")
+_FUNDING_PATHS = ("/fundingRate", "/fundingInfo")
 
 _EXPIRY = re.compile(r"^(?P<pair>.+)-(?P<date>\d{6})$")
 
@@ -113,6 +187,38 @@ def seed_url(section: str, instrument_id: str) -> str:
     """Where a book's seed is had, at the section's greatest depth."""
     base = "".join(_REST[section])
     return f"{base}/depth?symbol={instrument_id}&limit={_SEED_LIMIT[section]}"
+
+
+def charges(url: str) -> tuple[Charge, ...]:
+    """What a question takes of which limit (PROTOCOLS 6.1, 6.2). What weighs nothing has a limit of
+    its own, and still waits while the IP is banned."""
+    parts = urlsplit(url)
+    path, query = parts.path, dict(parse_qsl(parts.query))
+    if path.startswith("/futures/data/"):
+        return Charge(_STATISTICS, 1), Charge(_FUTURES, 0, header=_USED)
+    api = "/".join(path.split("/")[:3])
+    if api == "/api/v3":
+        return (Charge(_SPOT, _weight(api, path, query), header=_USED),)
+    if path.removeprefix(api) in _FUNDING_PATHS:
+        return Charge(_FUNDING, 1), Charge(_FUTURES, 0, header=_USED)
+    header = "" if path in _MISTOLD else _USED
+    return (Charge(_FUTURES, _weight(api, path, query), header=header),)
+
+
+def _weight(api: str, path: str, query: Mapping[str, str]) -> int:
+    listed = _WEIGHTS.get(api, {}).get(path.removeprefix(api), _WEIGHT_UNKNOWN)
+    if not query.keys() & {"symbol", "pair"}:
+        listed = _WEIGHTS_ALL.get(path.replace("/dapi/", "/fapi/"), listed)
+    if isinstance(listed, int):
+        return listed
+    asked = query.get("limit", "")
+    limit = int(asked) if asked.isdecimal() else _LIMIT_LEFT_OUT.get(path, _LIMIT_ELSE)
+    return next((weight for most, weight in listed if limit <= most), listed[-1][1])
+
+
+def refusal(body: bytes) -> Refusal:
+    """Why a body with the status of an answer is none: never here, the status says it."""
+    return ""
 
 
 def connections(
