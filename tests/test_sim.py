@@ -21,6 +21,7 @@ from marketprism.config import Settings, Sim
 from marketprism.sim import binance, recorded
 from marketprism.sim.market import Section
 from marketprism.sim.venue import PortError, run_sim
+from marketprism.sim.weights import Weights
 from test_market import NaiveBook, market
 
 RECORDINGS = Path(__file__).resolve().parents[1].parent / "shared" / "recordings"
@@ -301,8 +302,33 @@ def test_the_weight_of_a_minute_runs_out() -> None:
                     break
             assert status == 429
             assert 0 < int(headers["Retry-After"]) <= 60
+            # Who goes on all the same is banned, on every path of the section.
+            while status == 429:
+                status, body, headers = await sim.get(
+                    "/api.binance.com/api/v3/depth?symbol=BTCUSDT&limit=5000"
+                )
+            assert status == 418
+            assert 60 < int(headers["Retry-After"]) <= 120
+            assert json.loads(body)["code"] == -1003
+            assert (await sim.get("/api1.binance.com/api/v3/time"))[0] == 418
+            assert (await sim.get("/fapi.binance.com/fapi/v1/time"))[0] == 200
 
     run(body)
+
+
+def test_a_minutes_weight_is_the_venues_and_bans_grow() -> None:
+    weights = Weights(100)
+    now = 1_700_000_040.0  # a whole minute
+    assert weights.weigh(100, now + 59.5) == (200, 100, 0)
+    assert weights.weigh(1, now + 59.5) == (429, 101, 1)
+    assert weights.weigh(60, now + 60) == (200, 60, 0)
+    for wait in (120, 240):
+        statuses = [weights.weigh(60, now + 61).status for _ in range(30)]
+        assert statuses.count(429) == 20
+        assert weights.weigh(60, now + 61) == (418, weights.weigh(0, now + 61).used, wait)
+        assert weights.weigh(1, now + 60.5 + wait).status == 418
+        now += wait + 60
+        assert weights.weigh(1, now + 61).status == 200
 
 
 def test_a_restarted_venue_goes_on_with_its_ids() -> None:

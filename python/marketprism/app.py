@@ -36,7 +36,7 @@ from .collect.plugins import Plugins
 from .collect.publish import Publisher, PublishError
 from .collect.rest import Rest
 from .collect.spool import Spool, SpoolError
-from .config import Settings
+from .config import Settings, without_secrets
 from .directory import HOST, RunError, choose_ports, free_port, left_behind, locked
 from .embedded import nats as embedded_nats
 from .embedded.child import Child, ChildError
@@ -155,7 +155,8 @@ async def _go(
     state.tables_before = await _count_tables(state)
     source = await _start_venue(state, stack)
     _write_run(state, nats_url)
-    await state.ledger.write("started", detail=" ".join(sys.argv[1:]) or None)
+    words = without_secrets(" ".join(sys.argv[1:]))
+    await state.ledger.write("started", detail=words or None)
     wanted = Sources(
         settings,
         demo=state.options.demo,
@@ -164,7 +165,7 @@ async def _go(
         ledger=state.ledger,
         rest=state.rest,
     )
-    state.feeds = await (wanted.recorded() if state.options.replay else wanted.live())
+    state.feeds = await _feeds(state, wanted)
     try:
         page = await serve_health(
             settings.listen, state.ports["health"], "collector", lambda: _checks(state)
@@ -184,6 +185,19 @@ async def _go(
         await _run_feeds(state, frames)
     status = await _finish(state)
     return status, await _summary(state, time.monotonic() - began, source)
+
+
+async def _feeds(state: _Run, wanted: Sources) -> list[Feed]:
+    """What is listened to; nothing where somebody asks to stop while a venue is still asked."""
+    asking = asyncio.create_task(wanted.recorded() if state.options.replay else wanted.live())
+    stopped = asyncio.create_task(state.stop.wait())
+    await asyncio.wait([asking, stopped], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if asking.done():
+        return asking.result()
+    asking.cancel()
+    await asyncio.wait([asking])
+    return []
 
 
 def _write_run(state: _Run, nats_url: str) -> None:

@@ -167,7 +167,10 @@ class Sources:
         segment."""
         socket = url.startswith("ws")
         if self.venue:
-            return (f"{self.venue['ws' if socket else 'rest']}/{url.partition('://')[2]}",)
+            base = self.venue["ws" if socket else "rest"]
+            # A recording answers as one host: what was asked of it was asked of one.
+            equal = venues.equal_urls(url) if self.demo and not socket else (url,)
+            return tuple(f"{base}/{each.partition('://')[2]}" for each in equal)
         if hosts:
             bases = hosts.ws if socket else hosts.rest
             return tuple(_hosted(url, b) for b in ([bases] if isinstance(bases, str) else bases))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
@@ -20,6 +21,7 @@ __all__ = ["Route"]
 
 _SECURE = ("https", "wss")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_CONTEXTS_MAX = 16  # to read the machine's certificates takes a moment, so it is done once
 _IN_ENVIRONMENT = ("http", "https", "ws", "wss", "socks", "all")
 
 
@@ -76,6 +78,7 @@ def _from_environment() -> Mapping[str, str]:
     return found
 
 
+@lru_cache(_CONTEXTS_MAX)
 def _context(tls: Tls) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if tls.ca_file:

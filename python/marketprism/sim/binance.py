@@ -34,6 +34,7 @@ from websockets.protocol import State
 from .faults import Edge, Fault, Play
 from .ledger import Seed, SimLedger
 from .market import Event, Market, Section
+from .weights import Verdict, Weights
 from .wire import evict, reset, split_target, text_frame, write
 
 __all__ = ["SyntheticVenue"]
@@ -56,6 +57,10 @@ _WS_HOSTS: dict[str, Section] = {
 }
 _REST_HOSTS: dict[str, tuple[Section, str]] = {
     "api.binance.com": ("binance_spot", "/api/v3/"),
+    **{
+        f"{name}.binance.com": ("binance_spot", "/api/v3/")
+        for name in ("api-gcp", "api1", "api2", "api3", "api4")
+    },
     "data-api.binance.vision": ("binance_spot", "/api/v3/"),
     "fapi.binance.com": ("binance_usdm", "/fapi/v1/"),
 }
@@ -150,7 +155,7 @@ class SyntheticVenue:
         self._taps: list[list[_Tap]] = [[] for _ in market.channels]
         age = time.time_ns() - market.start
         self._behind = age if age > _CATCH_UP_NS else 0  # ns of the venue's clock
-        self._weights: dict[tuple[Section, int], int] = {}
+        self._weights = {at: Weights(habit.weight_per_minute) for at, habit in _HABITS.items()}
 
     def about(self) -> dict[str, object]:
         """What the announcement of readiness says of this venue."""
@@ -434,10 +439,15 @@ class SyntheticVenue:
             limit, weight = _limit(section, request.query.get("limit"))
             if limit is None:
                 return _error(-1130, "Data sent for parameter 'limit' is not valid.")
-        headers, wait = self._weigh(section, weight)
-        if wait:
-            headers["Retry-After"] = str(wait)
-            return _error(-1003, "Too many requests; current limit is used up.", 429, headers)
+        verdict = self._weigh(section, weight)
+        headers = {"X-MBX-USED-WEIGHT-1M": str(verdict.used)}
+        if verdict.status != 200:
+            headers["Retry-After"] = str(verdict.wait)
+            said = "Too many requests; current limit is used up."
+            if verdict.status == 418:
+                until = round(time.time() + verdict.wait) * 1000
+                said = f"Way too many requests; IP banned until {until}."
+            return _error(-1003, said, verdict.status, headers)
         if limit is not None:
             body = self._depth(section, symbol, limit)
         elif name == "exchangeInfo":
@@ -448,16 +458,12 @@ class SyntheticVenue:
             await asyncio.sleep(slow.seconds)  # the answer is as old as the question
         return web.Response(body=body, content_type="application/json", headers=headers)
 
-    def _weigh(self, section: Section, weight: int) -> tuple[dict[str, str], int]:
-        """Count a request; the headers that say so, and the seconds to wait where it is refused."""
-        minute, second = divmod(time.time_ns() // 1_000_000_000, 60)
-        used = self._weights.get((section, minute), 0) + weight
-        self._weights = {at: n for at, n in self._weights.items() if at[1] == minute}
-        self._weights[section, minute] = used
-        wait = 60 - second if used > _HABITS[section].weight_per_minute else 0
+    def _weigh(self, section: Section, weight: int) -> Verdict:
+        """Count a request; a fault may close the venue for a while."""
+        closed = 0
         if self._play and (fault := self._play.on("rate_limited", section)):
-            wait = max(wait, self._play.left(fault, self._market.now))
-        return {"X-MBX-USED-WEIGHT-1M": str(used)}, wait
+            closed = self._play.left(fault, self._market.now)
+        return self._weights[section].weigh(weight, time.time(), closed)
 
     def _depth(self, section: Section, symbol: str, limit: int) -> bytes:
         """A depth snapshot: of now, or of some time ago while that is the fault."""
