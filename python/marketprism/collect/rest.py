@@ -274,11 +274,10 @@ class Rest:
     def _choose(self, url: str, route: Route) -> tuple[_Host, str]:
         """Of the hosts that may be asked now the one with the lowest error rate."""
         now = self._clock.now()
-        documented = urlsplit(url).netloc
+        documented = f"https://{urlsplit(url).netloc}"
         found = []
         for place in route.places(url):
-            at = urlsplit(place).netloc
-            name = documented if at == documented else f"{documented} at {at}"
+            name = place.removesuffix(url.removeprefix(documented)).removeprefix("https://")
             found.append((self._hosts.setdefault(name, _Host(name)), place))
         ready = [each for each in found if not each[0].wait(now)]
         if not ready:
