@@ -224,6 +224,21 @@ def test_a_minute_begins_by_the_venues_clock() -> None:
     run(body)
 
 
+def test_what_may_have_arrived_in_the_next_minute_counts_there_too() -> None:
+    async def body() -> None:
+        # Answered within a second of the minute's end, and the venue's clock is not known better.
+        questions = Questions(FIXED, FakeClock(START + 39.5))
+        questions.ask("at the end", 90, SEED)
+        await settled()
+        questions.ask("next", 50, SEED)
+        await questions.clock.run(59)
+        assert questions.granted == ["at the end"]
+        await questions.clock.run(3)
+        assert questions.granted == ["at the end", "next"]
+
+    run(body)
+
+
 # --- who is first -------------------------------------------------------------------------------
 
 
@@ -390,6 +405,8 @@ def test_a_ban_refuses_at_once_those_who_wait_and_those_who_come() -> None:
         questions.ask("waits", 1, SEED)
         await settled()
         questions.budget.close([Charge(FIXED, 0)], 120)
+        with pytest.raises(Closed, match="120 s left"):
+            await questions.tasks[0]
         questions.ask("comes", 0, SEED)
         done = await asyncio.gather(*questions.tasks, return_exceptions=True)
         assert [type(each) for each in done] == [Closed, Closed]
@@ -403,6 +420,9 @@ def test_a_ban_refuses_at_once_those_who_wait_and_those_who_come() -> None:
         await questions.clock.run(120)
         async with again.reserve([Charge(FIXED, 1)], SEED):
             assert again.closed() == {}
+        # No venue bans for longer than three days, so nothing longer is believed.
+        again.close([Charge(FIXED, 1)], 1e9)
+        assert again.closed() == {"fixed": questions.clock.now() + 3 * 86400}
 
     run(body)
 
@@ -438,11 +458,11 @@ def test_busy_windows_leave_room_and_calm_ones_take_it_back() -> None:
         budget = Budget(clock)
         lasting: list[asyncio.Task[Any]] = []
 
-        async def granted_in_a_minute(wanted: int) -> int:
+        async def granted_in_a_minute(wanted: int, priority: Priority = SEED) -> int:
             questions = Questions(FIXED, clock)
             questions.budget = budget
             for n in range(wanted):
-                questions.ask(f"{n}", 1, SEED)
+                questions.ask(f"{n}", 1, priority)
             await clock.run(1)
             count = len(questions.granted)
             await questions.end()
@@ -458,6 +478,8 @@ def test_busy_windows_leave_room_and_calm_ones_take_it_back() -> None:
         assert busy[4:] == [75, 75]
         calm = [await granted_in_a_minute(10) for _ in range(6)]
         assert calm == [10] * 6
+        # All of it and no more: what is kept for seeds is kept after calm windows too.
+        assert await granted_in_a_minute(200, POLL) == 67 + 10
         assert await granted_in_a_minute(200) == 100
 
     run(body)

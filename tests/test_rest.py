@@ -312,6 +312,7 @@ def test_five_failures_open_the_circuit_and_three_answers_close_it() -> None:
             assert counted(rest, "breaker_open") == 0.5
             host.said = [FINE]
             for _ in range(3):
+                assert counted(rest, "breaker_open") == 0.5
                 assert await rest.get(SPOT, SEED, route) == b"fine"
             assert counted(rest, "breaker_open") == 0
             host.said = [BROKEN]
