@@ -152,6 +152,22 @@ def test_a_ban_longer_than_patience_is_told_and_not_waited_for() -> None:
     run(body)
 
 
+@pytest.mark.parametrize(("status", "free"), [(429, True), (418, False)])
+def test_a_limit_of_its_own_closes_alone_and_a_ban_closes_all(status: int, free: bool) -> None:
+    async def body() -> None:
+        clock, host = FakeClock(), Answers((status, {"Retry-After": "100"}, b"no"), FINE)
+        statistics = "https://fapi.binance.com/futures/data/openInterestHist?symbol=BTCUSDT"
+        async with serving(host), Rest(clock=clock) as rest:
+            await refused(rest.get(statistics, Priority.POLL, to(host)))
+            assert (await refused(rest.get(statistics, Priority.POLL, to(host)))).left == 100
+            if free:
+                assert await rest.get(FAPI, SEED, to(host)) == b"fine"
+            else:
+                assert (await refused(rest.get(FAPI, SEED, to(host)))).left == 100
+
+    run(body)
+
+
 @pytest.mark.parametrize(
     ("url", "said", "seconds"),
     [

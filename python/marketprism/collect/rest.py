@@ -4,8 +4,8 @@ Who asks again: ``get`` is one attempt, for whoever asks again by himself (seeds
 pacing of its own); ``ask`` tries as often as the cause of a failure is worth, for what nobody else
 repeats (lists of instruments). Neither asks a limit or a host again before its time is over.
 
-Not here: what a body means (the engine), what is left of a limit (``budget``), and by which proxy a
-host is reached (``route``).
+Not here: what a body means (the engine), what is left of a limit (``budget``), how a host has done
+(``host``) and by which proxy it is reached (``route``).
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ import json
 import logging
 import random
 import ssl
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from pathlib import Path
@@ -30,6 +29,7 @@ from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, Prox
 from ..metrics import Values
 from ..venues import VENUES, Charge, venue_of_rest
 from .budget import Budget, Clock, Closed, Priority, SteadyClock
+from .host import Host
 from .route import Route
 
 __all__ = ["Cause", "Priority", "Rest", "RestError"]
@@ -40,9 +40,6 @@ _TIMEOUT = aiohttp.ClientTimeout(total=20, connect=5)
 _BODY_MAX = 64 * 1024**2
 _CONNECTIONS_MAX = 16  # by each proxy, and without one
 _BAN_MIN = 120.0  # seconds: the shortest ban of PROTOCOLS 6.1, where a 418 does not say how long
-# FEATURES S0-01: failures in a row that open the circuit, seconds until it is tried, trials.
-_FAILURES, _RECOVERY, _TRIALS = 5, 30.0, 3
-_REMEMBERED = 50  # answers of a host of which its error rate is taken
 _DELAY_MAX, _DELAY_FACTOR, _JITTER = 60.0, 2.0, 0.1  # FEATURES S0-03
 
 _TRANSPORT = (
@@ -120,45 +117,6 @@ def _http_date(text: str) -> float | None:
         return None
 
 
-@dataclass
-class _Host:
-    """One address of a venue, and its circuit breaker: how it has answered lately."""
-
-    name: str
-    closed_until: float = 0.0  # by its own Retry-After
-    open_until: float = 0.0  # by failures; after that it is on trial
-    failures: int = 0  # in a row
-    trials: int = 0  # under way
-    passed: int = 0
-    answers: deque[bool] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
-
-    @property
-    def error_rate(self) -> float:
-        """The share of failures among the answers remembered."""
-        return self.answers.count(False) / len(self.answers) if self.answers else 0.0
-
-    def state(self, now: float) -> float:
-        """0 closed, 0.5 on trial, 1 open, as the metrics page says it."""
-        return 1.0 if now < self.open_until else 0.5 if self.open_until else 0.0
-
-    def wait(self, now: float) -> float:
-        """Seconds until it may be asked."""
-        until = max(self.closed_until, self.open_until)
-        if until <= now and self.open_until and self.trials >= _TRIALS:
-            return _TIMEOUT.total or 0.0
-        return max(0.0, until - now)
-
-    def ended(self, good: bool, now: float) -> None:
-        """Counts one answer, or that none came."""
-        self.answers.append(good)
-        self.failures = 0 if good else self.failures + 1
-        self.passed = self.passed + 1 if good else 0
-        if self.open_until and good and self.passed >= _TRIALS:
-            self.open_until = 0.0
-        elif not good and (self.open_until or self.failures >= _FAILURES):
-            self.open_until = now + _RECOVERY
-
-
 class Rest:
     """What is shared by all who ask: sessions, each venue's budget, each host's health.
 
@@ -181,7 +139,7 @@ class Rest:
         self._draw = draw
         self._bans: dict[str, float] = {}
         self._budgets: dict[str, Budget] = {}
-        self._hosts: dict[str, _Host] = {}
+        self._hosts: dict[str, Host] = {}
         self._sessions: dict[str | None, aiohttp.ClientSession] = {}  # by proxy
         self._refused: Counter[tuple[str, ...]] = Counter()
 
@@ -271,14 +229,14 @@ class Rest:
         host.ended(not bad, self._clock.now())
         raise error
 
-    def _choose(self, url: str, route: Route) -> tuple[_Host, str]:
+    def _choose(self, url: str, route: Route) -> tuple[Host, str]:
         """Of the hosts that may be asked now the one with the lowest error rate."""
         now = self._clock.now()
         documented = f"https://{urlsplit(url).netloc}"
         found = []
         for place in route.places(url):
             name = place.removesuffix(url.removeprefix(documented)).removeprefix("https://")
-            found.append((self._hosts.setdefault(name, _Host(name)), place))
+            found.append((self._hosts.setdefault(name, Host(name)), place))
         ready = [each for each in found if not each[0].wait(now)]
         if not ready:
             left = min(host.wait(now) for host, _ in found)
@@ -290,7 +248,7 @@ class Rest:
         return min(ready, key=lambda each: each[0].error_rate)
 
     def _judge(
-        self, url: str, answer: _Answer, host: _Host, budget: Budget, charges: tuple[Charge, ...]
+        self, url: str, answer: _Answer, host: Host, budget: Budget, charges: tuple[Charge, ...]
     ) -> RestError | None:
         """Why it is no answer, with what follows for limit or host; None where it is one."""
         status, after = answer.status, answer.retry_after()
@@ -301,7 +259,8 @@ class Rest:
         reason = f"HTTP {status}: {_ADVICE.get(status) or said}"
         if status in (418, 429) or refusal == "rate_limit":
             left = _BAN_MIN if after is None and status == 418 else after
-            budget.close(charges, left)
+            # A ban is of the IP; else a limit that the question did not burden has room.
+            budget.close([c for c in charges if c.cost or status == 418], left)
             self._keep_bans(budget)
             return RestError(url, status, reason, Cause.RATE_LIMIT, left or 0.0)
         if status == 503 and after is not None:
