@@ -218,6 +218,32 @@ def test_told_to_stop_it_stores_what_it_received(tmp_path: Path, number: signal.
     assert result["stored"]["trades"] == result["received"]["trade"] > 0
 
 
+def test_told_to_stop_while_a_venue_does_not_answer_it_ends(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        base = f"127.0.0.1:{silent.getsockname()[1]}"
+        hosts = {"ws": f"ws://{base}", "rest": f"http://{base}"}
+        config = tmp_path / "c.yaml"
+        config.write_text(
+            json.dumps({"exchanges": [{"exchange": "binance_spot", "hosts": hosts}]}),
+            encoding="utf-8",
+        )
+        words = ("collect", "--config", config, "--ports", "auto", "--data-dir", tmp_path / "data")
+        run = subprocess.Popen(
+            command(*words, "--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        try:
+            silent.settimeout(60)
+            asked, _ = silent.accept()
+            run.terminate()
+            # Attempts and their time limits would take more than a minute.
+            out, err = run.communicate(timeout=30)
+            asked.close()
+        finally:
+            run.kill()
+    result = summary(subprocess.CompletedProcess([], run.returncode, out, err))
+    assert result["received"] == {}
+
+
 def test_told_to_stop_while_nats_hangs_it_ends_and_counts_what_is_pending(tmp_path: Path) -> None:
     run = subprocess.Popen(
         command(

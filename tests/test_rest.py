@@ -25,6 +25,7 @@ from marketprism.collect import rest as module
 from marketprism.collect.rest import Cause, Priority, Rest, RestError
 from marketprism.collect.route import Route
 from marketprism.config import ConfigError, Settings, Tls
+from marketprism.metrics import METRICS, page
 from test_budget import FakeClock, run, settled
 from test_faults import schedule
 from test_sim_ledger import running
@@ -236,6 +237,9 @@ def test_the_built_in_venue_never_has_to_refuse(tmp_path: Path) -> None:
             assert counted(rest, "weight_limit", "binance_spot_weight") == 6000
             assert 5750 <= counted(rest, "weight_used", "binance_spot_weight") <= 6000
             assert counted(rest, "waits_total", "seed") == 37
+            assert rest.values().keys() <= METRICS.keys()
+            shown = 'marketprism_rest_weight_limit{limit="binance_spot_weight"} 6000.0'
+            assert shown in page(rest.values)()
             # Futures have a limit of their own.
             assert await rest.get(FAPI, Priority.AUDIT, route)
             for task in asking:
@@ -496,6 +500,11 @@ def test_a_certificate_is_trusted_where_the_settings_say_so(certificate: Path) -
             assert host.asked == 0
             for tls in (Tls(ca_file=certificate), Tls(verify=False)):
                 assert await rest.get(SPOT, SEED, to(host, tls=tls)) == b"fine"
+            # Who signed it is trusted, for the names that it names.
+            elsewhere = host.url.replace("127.0.0.1", "localhost")
+            route = to(elsewhere, tls=Tls(ca_file=certificate))
+            assert "certificate" in str(await refused(rest.get(SPOT, SEED, route)))
+            assert host.asked == 2
 
     run(body)
 
