@@ -18,15 +18,27 @@ use crate::decimal::{plain, Decimal};
 
 /// Deeper than anything that a venue sends.
 const NESTING_MAX: usize = 64;
-/// The library descends a call a level, which this many levels cannot exhaust: a message that is
-/// not longer needs no look.
-const NESTING_SAFE: usize = 4096;
+/// The library descends a call a level; so many exhaust the stack of no thread. A message with no
+/// more brackets needs no look at how they lie.
+const BRACKETS_SAFE: usize = 512;
+
+/// Ids and times beyond this are no venue's: one more than any of them is a number still.
+const INTEGER_MAX: u64 = i64::MAX as u64;
+
+/// Whether an id or a time may be this.
+#[inline]
+pub fn is_counted(value: u64) -> bool {
+    value <= INTEGER_MAX
+}
 
 /// A message as text. The reader hands its parts out as texts before it has seen the end, so what is
 /// no UTF-8 is refused first, and so is what is nested deeper than any venue sends.
 #[inline]
 pub fn text(bytes: &[u8]) -> Result<&str, Box<str>> {
-    if bytes.len() > NESTING_SAFE && nesting(bytes) > NESTING_MAX {
+    if bytes.len() > BRACKETS_SAFE
+        && brackets(bytes) > BRACKETS_SAFE
+        && nesting(bytes) > NESTING_MAX
+    {
         return Err(format!("nested deeper than {NESTING_MAX} levels").into());
     }
     std::str::from_utf8(bytes).map_err(|_| "not UTF-8".into())
@@ -91,6 +103,14 @@ pub fn first_line(error: &sonic_rs::Error) -> Box<str> {
     error.to_string().lines().next().unwrap_or_default().into()
 }
 
+/// How many brackets are opened, those of texts too.
+fn brackets(bytes: &[u8]) -> usize {
+    // `[` and `{` differ in this bit. Sums of bytes are what processors add up many at a time.
+    let opens = |byte: &u8| u8::from(byte | 0x20 == b'{');
+    let parts = bytes.chunks(usize::from(u8::MAX));
+    parts.map(|part| usize::from(part.iter().map(opens).sum::<u8>())).sum()
+}
+
 /// How deep the brackets outside of texts go.
 fn nesting(bytes: &[u8]) -> usize {
     let (mut depth, mut deepest, mut text) = (0usize, 0, false);
@@ -117,7 +137,7 @@ pub enum Scalar<'f> {
     Text(Cow<'f, str>),
     Uint(u64),
     Negative(i64),
-    /// A number that is no integer of 64 bits.
+    /// A number that is no integer of 63 bits.
     Number(Cow<'f, str>),
     Bool(bool),
     Null,
@@ -137,8 +157,8 @@ pub fn scalar(raw: Cow<'_, str>) -> Scalar<'_> {
             Err(_) => Scalar::Other,
         },
         [b'0'..=b'9', ..] => match raw.parse() {
-            Ok(value) => Scalar::Uint(value),
-            Err(_) => Scalar::Number(raw),
+            Ok(value) if is_counted(value) => Scalar::Uint(value),
+            _ => Scalar::Number(raw),
         },
         [b'-', ..] => match raw.parse() {
             Ok(value) => Scalar::Negative(value),
@@ -223,7 +243,7 @@ impl<'f> Quick<'f> {
     #[inline]
     fn integer(&mut self) -> Option<u64> {
         /// So many digits always fit.
-        const DIGITS_MAX: usize = 19;
+        const DIGITS_MAX: usize = 18;
         let length = self.rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         let (digits, after) = self.rest.split_at(length);
         let plain = length <= DIGITS_MAX && (length == 1 || digits[0] != b'0');
@@ -321,7 +341,10 @@ pub fn maybe_integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
         Scalar::Text(text) if text.is_empty() => Ok(None),
         Scalar::Text(text) => match text.parse::<i128>() {
             Ok(value) if value < 0 => Ok(None),
-            Ok(value) => u64::try_from(value).map(Some).map_err(|_| wrong()),
+            Ok(value) => match u64::try_from(value) {
+                Ok(value) if is_counted(value) => Ok(Some(value)),
+                _ => Err(wrong()),
+            },
             Err(_) => Err(wrong()),
         },
         _ => Err(wrong()),

@@ -247,6 +247,9 @@ impl<'f> Fields<'f> {
         if self.symbol.is_empty() {
             return Err("a depthUpdate needs s".into());
         }
+        if first > last {
+            return Err(format!("a depthUpdate goes from U {first} back to u {last}").into());
+        }
         let update = match levels_shown(&self.stream) {
             Some(count) => self.image(last, count, levels)?,
             None => Update::Delta(DeltaHead {

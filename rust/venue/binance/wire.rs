@@ -11,7 +11,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::Deserialize;
 
 use sonic_rs::LazyValue;
@@ -139,10 +139,12 @@ impl<'de> Visitor<'de> for FieldsSeed<'_, 'de> {
             let value: LazyValue = map.next_value()?;
             match key {
                 Key::Bids => match json::levels(&value, &mut levels.bids)? {
+                    Ok(()) if fields.bids => return Err(twice("b")),
                     Ok(()) => fields.bids = true,
                     Err(_) => fields.put(Name::BidPrice, scalar(value.as_raw_cow())),
                 },
                 Key::Asks => match json::levels(&value, &mut levels.asks)? {
+                    Ok(()) if fields.asks => return Err(twice("a")),
                     Ok(()) => fields.asks = true,
                     Err(_) => fields.put(Name::AskPrice, scalar(value.as_raw_cow())),
                 },
@@ -154,6 +156,12 @@ impl<'de> Visitor<'de> for FieldsSeed<'_, 'de> {
         }
         Ok(())
     }
+}
+
+/// The levels of two lists would run into one another.
+#[cold]
+fn twice<E: Error>(name: &str) -> E {
+    E::custom(format!("the levels of {name} came twice"))
 }
 
 #[derive(Clone, Copy)]
@@ -252,11 +260,11 @@ fn members<'f>(
                 fields.wrapped = true;
                 members(json, fields, levels, true)?;
             }
-            Key::Bids if json.at_list() => {
+            Key::Bids if json.at_list() && !fields.bids => {
                 json.levels(&mut levels.bids)?;
                 fields.bids = true;
             }
-            Key::Asks if json.at_list() => {
+            Key::Asks if json.at_list() && !fields.asks => {
                 json.levels(&mut levels.asks)?;
                 fields.asks = true;
             }

@@ -41,12 +41,14 @@ const CLOSES: &str = "64008";
 /// levels are a sign of life; a smaller `seqId` after the right `prevSeqId` is a new count after
 /// maintenance. The first delta after a REST image has `prevSeqId <= image < seqId`.
 ///
-/// Ids step irregularly, so `seqId` alone proves nothing.
+/// Ids step irregularly, so `seqId` alone proves nothing. A book that has an id is not gone on with
+/// by a delta that has none: nothing says that it follows.
 pub fn continuity(cursor: Cursor, delta: DeltaHead) -> Continuity {
-    if !delta.numbered || !cursor.numbered {
+    if !cursor.numbered {
         return Continuity::Apply;
     }
     match delta.previous {
+        _ if !delta.numbered => Continuity::Gap { expected: cursor.last },
         Some(previous) if previous == cursor.last && delta.last < previous => Continuity::Restart,
         Some(previous) if previous == cursor.last => Continuity::Apply,
         _ if delta.last <= cursor.last => Continuity::Skip,

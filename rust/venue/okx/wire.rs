@@ -516,7 +516,9 @@ impl<'f> Member<'f> {
         let digits = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')).unwrap_or(&raw);
         // `parse` alone would take a sign.
         match digits.parse() {
-            Ok(value) if digits.as_bytes()[0].is_ascii_digit() => Ok(Some(value)),
+            Ok(value) if digits.as_bytes()[0].is_ascii_digit() && json::is_counted(value) => {
+                Ok(Some(value))
+            }
             _ => Err(self.wrong("an integer that is not negative")),
         }
     }

@@ -1,0 +1,6 @@
+//! `tests/hostile/book.rs` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    hostile::book::run(input);
+});

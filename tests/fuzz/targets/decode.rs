@@ -1,0 +1,4 @@
+//! `tests/hostile/decode.rs` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| hostile::decode::run(input));
