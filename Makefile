@@ -7,7 +7,8 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test chaos chaos-short wheel bench constraints clean needs-rust needs-lints
+.PHONY: help run test chaos chaos-short wheel bench bench-short instructions constraints clean \
+	needs-rust needs-lints
 MAKEFLAGS += --no-print-directory
 
 VENV := .venv
@@ -51,9 +52,20 @@ chaos: $(VENV)/.test $(VENV)/.package ## the same 299 times each, and power cuts
 wheel: $(VENV)/.run ## one abi3 wheel for CPython 3.11 and newer, in dist
 	$(BIN)/maturin build --release --locked --out dist
 
-bench: $(VENV)/.bench $(VENV)/.package ## figures, ours and peers', of the engine and the path
+# Peers are named in pyproject.toml; benches/compare.py says how they are measured.
+COMPARE = $(BIN)/python benches/compare.py --nautilus-python $(VENV)/nautilus/bin/python
+
+bench: $(VENV)/.bench $(VENV)/nautilus $(VENV)/.package ## figures, ours and peers', of engine and path
 	cargo bench --locked --bench engine
+	$(COMPARE)
 	$(BIN)/python -m pytest benches -o python_files='bench_*.py' --timeout 0 $(ARGS)
+
+bench-short: $(VENV)/.bench $(VENV)/nautilus $(VENV)/.package ## engine and peers (minutes); floors hold
+	@$(COMPARE) --short $(ARGS)
+
+# WRITE=1 writes the counts anew: after a change that is worth it, or with another compiler.
+instructions: needs-rust ## instructions an operation (valgrind); at most 5 % above the committed ones
+	@$(or $(wildcard $(BIN)/python),$(python)) benches/instructions.py $(if $(WRITE),--write)
 
 clean: ## remove what the commands above made
 	rm -rf $(VENV) target dist
@@ -91,6 +103,14 @@ $(VENV)/.bench: constraints/bench.txt $(VENV)/.test
 	@$(PINNED) -r constraints/bench.txt >&2
 	@touch $@
 
+# A peer that does not install is named in the table as absent; it holds up nothing.
+$(VENV)/nautilus: constraints/nautilus.txt | $(BIN)/python
+	@echo 'installing NautilusTrader into an environment of its own, $@' >&2
+	@rm -rf $@ && $(BIN)/python -m venv $@ >&2
+	@$@/bin/python -m pip --disable-pip-version-check --quiet install --no-compile \
+		--require-hashes -r $< >&2 || { rm -rf $@; mkdir $@; }
+	@touch $@
+
 $(VENV)/.package: $(VENV)/.run $(SOURCES)
 	@echo 'building MarketPrism (the Rust engine takes about a minute the first time)' >&2
 	@MATURIN_PEP517_ARGS=--locked $(PIP) install --no-deps --no-build-isolation . >&2
@@ -107,9 +127,10 @@ constraints: $(VENV)/pip-tools ## after pyproject.toml changed: versions and has
 	$(COMPILE) --extra embedded --extra test -o constraints/test.txt
 	$(COMPILE) --extra embedded -c constraints/test.txt -o constraints/run.txt
 	$(COMPILE) --extra embedded --extra bench -c constraints/test.txt -o constraints/bench.txt
+	$(COMPILE) --extra nautilus -o constraints/nautilus.txt
 	@sed -i -e 's/^\(backports-zstd==[^ ]*\) \\/\1 ; python_version < "3.14" \\/' \
 		-e '1i # Written by `make constraints`: exact versions and their hashes; not edited by hand.' \
-		$(foreach n,build run test bench,constraints/$(n).txt)
+		$(foreach n,build run test bench nautilus,constraints/$(n).txt)
 
 $(VENV)/pip-tools: | $(BIN)/python
 	@$(BIN)/python -m venv $@ && $@/bin/python -m pip --quiet install 'pip-tools>=7.5,<8'

@@ -1,324 +1,268 @@
-"""Ours beside cryptofeed 2.4.1 on the frames of one recorded Binance session, in one run.
+"""Ours beside every peer on the same streams, in one run, as tables; every floor is checked.
 
-    python benches/compare.py --recording ../shared/recordings/NAME.journal.gz
+    make bench-short                                  (minutes; status 1 when a floor is missed)
+    python benches/compare.py [--short] [--json FILE]
 
-Both sides get the same depth and trade frames from memory, seeded with the same recorded images,
-round after round in turn, each round anew. What is measured is CPU time, with the garbage collector
-off. The books that both end with must be equal, level by level, or the program ends with status 1.
+Sides of a table take turns, round by round. A figure is the median of the rounds, ``ours`` the
+median of the rounds' ratios: 7x says that ours did seven in the time of one. All sides run in this
+process but two: the engine without Python (`benches/stream.rs`), and NautilusTrader, which needs an
+environment of its own (``--nautilus-python``). Both are asked in turn like the rest, and their CPU
+time is their own.
 
-- Ours: ``Session.receive`` in batches of 256 frames, and every row's bytes: one row a trade, and
-  images of 400 levels a side once a second of venue time.
-- cryptofeed: ``message_handler`` of its own exchange class, frame by frame as its connection does,
-  with callbacks that count. It makes no bytes and reads no book; it sorts a side only when read.
+Before anything is timed, every book is played to its end and compared with the generator's own, and
+every row with ours. A peer that is not installed is named, and so is a floor that needs it.
 
-The peer runs in a process of its own, so ``--peer-python`` may name an interpreter of another
-virtual environment; the default is this one (extra ``bench``). The network is never touched.
+Absolute floors are of another machine. Every table has ``orjson.loads`` of the diffs as well: what
+is said to be `at reference` is our figure times how much slower that is here than there (414 MB/s).
 
-cryptofeed: "This product includes software developed by Bryant Moscon
-(http://www.bryantmoscon.com/)". It is not distributed with this program.
+``--json`` writes every round of every side.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import gc
-import gzip
+import datetime
 import json
-import logging
-import statistics
-import subprocess
+import os
+import platform
 import sys
-import time
-from collections import Counter
-from decimal import Decimal
+import tempfile
+from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs, urlsplit
 
-BATCH = 256
-UNBOUNDED = 1_000_000
-GOAL, FLOOR = 12.0, 6.0
+import psutil
 
-SECTIONS = {
-    "stream.binance.com": "binance_spot",
-    "fstream.binance.com": "binance_usdm",
-    "dstream.binance.com": "binance_coinm",
-}
-SCENARIOS = {
-    "depth": "depth frames alone",
-    "depth+trade": "as recorded; cryptofeed reads a `trade` frame and drops it (it knows aggTrade)",
-    "depth+aggTrade": "each trade rewritten as an aggTrade of itself, so that both make a trade",
-}
+import footprint
+import native
+import peers
+import recorded
+import rows
+import streams
+import tables
+from tables import Run, Table
 
-
-class Tape(NamedTuple):
-    """The frames of one scenario, and an image for each book."""
-
-    section: str
-    seeds: dict[str, bytes]
-    frames: list[bytes]
-    times: list[int]
+ROOT = Path(__file__).resolve().parents[1]
+RECORDING = ROOT.parent / "shared" / "recordings" / "binance_usdm_btcusdt_20240808.journal.gz"
+MIB = 1 << 20
+MISSED = 0.2
 
 
-class Round(NamedTuple):
-    """What one side did with a tape: seconds of CPU, counts, and its final books."""
+class Floor(NamedTuple):
+    """A figure that may not be missed by more than 20 %. ``most``: it is a bound from above."""
 
-    cpu: float
-    counts: dict[str, int]
-    books: dict[str, Any]
+    what: str
+    found: float | None
+    floor: float
+    goal: float
+    unit: str
+    most: bool = False
 
+    @property
+    def verdict(self) -> str:
+        if self.found is None:
+            return "not measured"
+        good = self.found <= self.floor if self.most else self.found >= self.floor
+        if good:
+            reached = self.found <= self.goal if self.most else self.found >= self.goal
+            return "goal" if reached else "floor held"
+        return "MISSED" if self.missed else "below, within 20 %"
 
-def tape(path: Path, scenario: str) -> Tape:
-    """Reads a journal. Instruments are those that it has images of."""
-    section, seeds = "", {}
-    frames, times = [], []
-    with gzip.open(path) as file:
-        for line in file:
-            ts, kind, where, payload = line.rstrip(b"\n").split(b"\t", 3)
-            if kind == b"open":
-                section = SECTIONS[urlsplit(where.decode()).hostname or ""]
-            elif kind == b"rest" and b"/depth" in where:
-                query = parse_qs(urlsplit(where.decode()).query)
-                seeds.setdefault(query["symbol"][0], payload)
-            elif kind == b"ws":
-                frame = _wanted(payload, scenario)
-                if frame:
-                    frames.append(frame)
-                    times.append(int(ts))
-    return Tape(section, seeds, frames, times)
+    @property
+    def missed(self) -> bool:
+        if self.found is None:
+            return False
+        if self.most:
+            return self.found > self.floor * (1 + MISSED)
+        return self.found < self.floor * (1 - MISSED)
 
-
-def _wanted(payload: bytes, scenario: str) -> bytes | None:
-    kind = json.loads(payload)["data"].get("e")
-    if kind == "depthUpdate":
-        return payload
-    if scenario == "depth" or kind not in ("trade", "aggTrade"):
-        return None
-    if scenario == "depth+trade" or kind == "aggTrade":
-        return payload
-    frame = json.loads(payload)
-    data = frame["data"]
-    trade_id = data.pop("t")
-    frame["stream"] = frame["stream"].replace("@trade", "@aggTrade")
-    frame["data"] = data | {"e": "aggTrade", "a": trade_id, "f": trade_id, "l": trade_id}
-    return json.dumps(frame, separators=(",", ":")).encode()
-
-
-# --- ours ---------------------------------------------------------------------------------------
-
-
-def ours(played: Tape, depth_max: int = 5000) -> Round:
-    """One round of the engine."""
-    from marketprism import Session, guess_instrument
-
-    by_id = {name: guess_instrument(played.section, name) for name in played.seeds}
-    session = Session(played.section, list(by_id.values()), depth_max=depth_max)
-    session.open(0)
-    for name, body in played.seeds.items():
-        session.seed(by_id[name], body, 1)
-    batches = [
-        (played.frames[at : at + BATCH], played.times[at : at + BATCH])
-        for at in range(0, len(played.frames), BATCH)
-    ]
-    counts: Counter[str] = Counter()
-    rows = size = 0
-    began = time.process_time()
-    for frames, times in batches:
-        for message in session.receive(frames, times).messages:
-            rows += 1
-            size += len(message.payload)
-    cpu = time.process_time() - began
-    counts.update(session.counts(), rows=rows, row_bytes=size)
-    books = {name: session.top(by_id[name], UNBOUNDED) for name in by_id}
-    return Round(cpu, counts, books)
-
-
-# --- cryptofeed ---------------------------------------------------------------------------------
-
-
-def peer(played: Tape) -> Round:
-    """One round of cryptofeed."""
-    from cryptofeed.defines import L2_BOOK, TRADES
-    from cryptofeed.exchanges import Binance, BinanceDelivery, BinanceFutures
-    from cryptofeed.symbols import Symbols
-
-    kinds = {"spot": Binance, "usdm": BinanceFutures, "coinm": BinanceDelivery}
-    kind = kinds[played.section.removeprefix("binance_")]
-    # Its symbol list comes from the network; the names of ours are enough.
-    Symbols.set(kind.id, {name: name for name in played.seeds}, {})
-    counts: Counter[str] = Counter()
-    books: dict[str, Any] = {}
-
-    async def on_book(book: Any, _: float) -> None:
-        counts["books"] += 1
-        books[book.symbol] = book
-
-    async def on_trade(_: Any, __: float) -> None:
-        counts["trades"] += 1
-
-    async def body(url: str) -> str:
-        return played.seeds[parse_qs(urlsplit(url).query)["symbol"][0]].decode()
-
-    feed = kind(
-        config={"log": {"disabled": True}},
-        symbols=list(played.seeds),
-        channels=[L2_BOOK, TRADES],
-        callbacks={L2_BOOK: on_book, TRADES: on_trade},
-    )
-    feed.http_conn.read = body
-    frames = [
-        (frame.decode(), at / 1e9) for frame, at in zip(played.frames, played.times, strict=True)
-    ]
-
-    async def run() -> float:
-        for name in played.seeds:
-            await feed._snapshot(name)
-        handler = feed.message_handler
-        began = time.process_time()
-        for frame, at in frames:
-            await handler(frame, None, at)
-        return time.process_time() - began
-
-    cpu = asyncio.run(run())
-    levels = {
-        name: [
-            [(str(price), str(size)) for price, size in side.to_list()]
-            for side in (book.book.bids, book.book.asks)
-        ]
-        for name, book in books.items()
-    }
-    return Round(cpu, counts, levels)
-
-
-def serve_peer(path: Path) -> None:
-    """The peer's process: a scenario a line on stdin, a round as JSON a line on stdout."""
-    logging.disable(logging.CRITICAL)
-    tapes: dict[str, Tape] = {}
-    for line in sys.stdin:
-        scenario = line.strip()
-        if scenario not in tapes:
-            tapes[scenario] = tape(path, scenario)
-        print(json.dumps(_quiet(peer, tapes[scenario])._asdict()), flush=True)
-
-
-def _quiet(side: Any, played: Tape) -> Round:
-    gc.collect()
-    gc.disable()
-    try:
-        result: Round = side(played)
-    finally:
-        gc.enable()
-    return result
-
-
-# --- both ---------------------------------------------------------------------------------------
-
-
-def same_books(mine: dict[str, Any], theirs: dict[str, Any]) -> bool:
-    """Every level of every book, best first, as numbers."""
-
-    def numbers(books: dict[str, Any]) -> dict[str, Any]:
-        return {
-            name: [[(Decimal(p), Decimal(q)) for p, q in side] for side in sides]
-            for name, sides in books.items()
-        }
-
-    return numbers(mine) == numbers(theirs)
-
-
-def compare(path: Path, peer_python: str, rounds: int) -> dict[str, Any]:
-    """All scenarios. Raises ``SystemExit`` if the peer cannot run or a final book differs."""
-    words = [peer_python, __file__, "--recording", str(path), "--serve-peer"]
-    result: dict[str, Any] = {"recording": path.name, "rounds": rounds, "scenarios": {}}
-    with subprocess.Popen(
-        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdin
-        assert process.stdout
-
-        def ask(scenario: str) -> Round:
-            assert process.stdin
-            assert process.stdout
-            process.stdin.write(scenario + "\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-            if not line:
-                raise SystemExit("the peer ended; is cryptofeed 2.4.1 installed (--peer-python)?")
-            return Round(**json.loads(line))
-
-        for scenario in SCENARIOS:
-            played = tape(path, scenario)
-            # The first round warms up and is judged: no bound on levels, so all must be equal.
-            mine, theirs = _quiet(lambda t: ours(t, UNBOUNDED), played), ask(scenario)
-            if not same_books(mine.books, theirs.books):
-                raise SystemExit(f"{scenario}: the final books differ")
-            times = []
-            for _ in range(rounds):
-                mine = _quiet(ours, played)
-                times.append((mine.cpu, ask(scenario).cpu))
-            result["scenarios"][scenario] = _figures(played, times, mine, theirs)
-    return result
-
-
-def _figures(
-    played: Tape, times: list[tuple[float, float]], mine: Round, theirs: Round
-) -> dict[str, Any]:
-    frames = len(played.frames)
-    our_cpu = statistics.median(cpu for cpu, _ in times)
-    peer_cpu = statistics.median(cpu for _, cpu in times)
-    return {
-        "frames": frames,
-        "bytes": sum(map(len, played.frames)),
-        "levels": {name: [len(side) for side in sides] for name, sides in theirs.books.items()},
-        "ours": {"us_per_frame": our_cpu / frames * 1e6, "counts": dict(mine.counts)},
-        "peer": {"us_per_frame": peer_cpu / frames * 1e6, "counts": dict(theirs.counts)},
-        "ratio": statistics.median(peer / own for own, peer in times),
-        "ratio_range": [min(p / o for o, p in times), max(p / o for o, p in times)],
-    }
-
-
-def table(result: dict[str, Any]) -> str:
-    """A few lines for eyes."""
-    lines = [
-        f"{result['recording']}, {result['rounds']} rounds in turn, CPU time, medians",
-        f"{'frames':<16}{'count':>8}{'ours us':>9}{'peer us':>9}{'ratio':>8}  {'range':<13}what",
-    ]
-    for name, found in result["scenarios"].items():
-        low, high = found["ratio_range"]
-        lines.append(
-            f"{name:<16}{found['frames']:>8}{found['ours']['us_per_frame']:>9.2f}"
-            f"{found['peer']['us_per_frame']:>9.2f}{found['ratio']:>7.1f}x  "
-            f"{f'{low:.1f}-{high:.1f}':<13}{SCENARIOS[name]}"
+    def line(self) -> str:
+        found = "-" if self.found is None else f"{self.found:,.4g}"
+        return (
+            f"| {self.what} | {found} {self.unit} | {'<=' if self.most else '>='} "
+            f"{self.floor:,g} | {self.goal:,g} | {self.verdict} |"
         )
-        lines.append(f"{'':<16}  ours: {found['ours']['counts']}")
-        lines.append(f"{'':<16}  cryptofeed 2.4.1: {found['peer']['counts']}")
-    lines.append(
-        f"All final books are equal. Goal {GOAL:g}x, floor {FLOOR:g}x on the frames as recorded."
+
+
+# --- the floors ---------------------------------------------------------------------------------
+
+
+def _ratio(table: Table, name: str, ours: str | None = None) -> float | None:
+    """None where the peer is absent."""
+    return table.ratio(name, ours) if name in table.seconds else None
+
+
+def book_floors(run: Run, best: Table, apply: Table) -> list[Floor]:
+    """Of one book, the best read after every diff; and what the binding costs."""
+    changes = run.stream.changes / len(run.stream.frames)
+    million = best.at_reference(tables.OURS, run.bytes_a_diff) * changes / 1e6
+    rust = _ratio(apply, tables.SESSION, tables.FROM_RUST_SESSION)
+    loop, floats = peers.CryptofeedLoop.name, peers.SortedFloats.name
+    return [
+        Floor("level changes a second at reference, best read", million, 7, 20, "M"),
+        Floor("the same beside cryptofeed's loop", _ratio(best, loop), 50, 90, "x"),
+        Floor("the same beside sortedcontainers, floats", _ratio(best, floats), 4, 7, "x"),
+        Floor(
+            "speed on the messy stream, of that on the plain one",
+            1 / best.ratio(tables.MESSY),
+            0.7,
+            1.0,
+            "x",
+        ),
+        Floor("256 diffs a call from Python, of Rust's own", rust, 1.05, 1.0, "x", most=True),
+    ]
+
+
+def other_floors(run: Run, image: Table, trade: Table, okx: Table, checksum: Table) -> list[Floor]:
+    """Of images, trades and checksums."""
+    size = run.bytes_a_diff
+    rivals = [image.ratio(kind.name) for kind in tables.OTHERS if kind.name in image.seconds]
+    images = image.at_reference(tables.IMAGE, size)
+    trades = trade.at_reference(tables.SESSION, size) / 1e6
+    one = 1e6 / checksum.at_reference(tables.CHECKSUM, size)
+    loop = peers.CryptofeedLoop.name
+    return [
+        Floor("images of 400 levels a side a second at reference", images, 40_000, 80_000, ""),
+        Floor("the same beside the best peer", min(rivals, default=None), 1.6, 3, "x"),
+        Floor("trades to rows a second at reference", trades, 1.7, 3, "M"),
+        Floor("the same beside msgspec", _ratio(trade, rows.MSGSPEC), 1.5, 3, "x"),
+        Floor(
+            "OKX, checksums verified, beside cryptofeed's loop",
+            _ratio(okx, loop),
+            15,
+            30,
+            "x",
+        ),
+        Floor("a checksum at reference", one, 1.5, 1.5, "us", most=True),
+    ]
+
+
+def memory_floors(books: dict[str, float], grown: float) -> list[Floor]:
+    """Of memory, in units that no machine changes."""
+    book = books[peers.Ours.name] / 1e6
+    return [
+        Floor("memory of a book of 5,000 levels a side", book, 0.3, 0.3, "MB", most=True),
+        Floor("growth over a million frames", grown / MIB, 4, 4, "MiB", most=True),
+    ]
+
+
+def recorded_floors(found: dict[str, Any]) -> list[Floor]:
+    """Of the recorded session, beside cryptofeed's own handler."""
+    floor, goal = recorded.FLOOR, recorded.GOAL
+    return [
+        Floor(f"recorded {name}, beside cryptofeed's handler", one["ratio"], floor, goal, "x")
+        for name, one in found["scenarios"].items()
+    ]
+
+
+# --- the report ---------------------------------------------------------------------------------
+
+
+def machine() -> str:
+    """What a figure needs beside it: date, processor, cores, memory, versions."""
+    model = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    today = datetime.datetime.now(datetime.UTC).date()
+    memory = psutil.virtual_memory().total / (1 << 30)
+    return (
+        f"{today}, {model}, {os.cpu_count()} cores, {memory:.0f} GiB, "
+        f"{platform.system()}, Python {platform.python_version()}"
     )
-    return "\n".join(lines)
 
 
-def main() -> None:
+def memory_lines(found: dict[str, float], missing: list[str]) -> list[str]:
+    """The table of memory as Markdown."""
+    ours = found[peers.Ours.name]
+    made = ["| memory of a book of 5,000 levels a side | MB | ours |", "| --- | ---: | ---: |"]
+    made += [f"| {name} | {size / 1e6:.2f} | {size / ours:.2f}x |" for name, size in found.items()]
+    return [*made, *(f"| {line} | | |" for line in missing), ""]
+
+
+def floor_lines(floors: list[Floor]) -> list[str]:
+    """The table of floors as Markdown."""
+    head = ["| figure | found | floor | goal | |", "| --- | ---: | ---: | ---: | --- |"]
+    return [*head, *(floor.line() for floor in floors), ""]
+
+
+def generated(run: Run, directory: Path) -> tuple[list[Table], list[Floor]]:
+    """Every table on generated streams. The engine without Python reads them from a directory."""
+    messy = streams.messy(run.stream)
+    okx = streams.okx(run.size.diffs)
+    trades = streams.trades(run.size.trades)
+    for name, stream in (("depth", run.stream), ("messy", messy), ("okx", okx)):
+        streams.store(directory / f"{name}.frames", [stream.seed, *stream.frames])
+    streams.store(directory / "trade.frames", [run.stream.seed, *trades])
+    peers.judged(peers.Ours, messy)
+    best, apply = tables.book_table(run, messy), tables.apply_table(run)
+    image, trade = tables.image_table(run), tables.trade_table(run, trades)
+    books, alone = tables.okx_table(run, okx), tables.checksum_table(run, okx)
+    floors = [*book_floors(run, best, apply), *other_floors(run, image, trade, books, alone)]
+    return [best, apply, image, trade, books, alone], floors
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Everything; the status is 1 when a floor is missed."""
+    size = tables.SHORT if options.short else tables.FULL
+    nautilus = options.nautilus_python if os.path.exists(options.nautilus_python) else None
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        program = native.built()
+        engine = stack.enter_context(native.Native(program, directory)) if program else None
+        here = tables.Here(streams.depth(size.diffs))
+        there = stack.enter_context(tables.There(nautilus, size.diffs)) if nautilus else here
+        places = {k: there if k is peers.Nautilus else here for k in tables.OTHERS}
+        run = Run(size, here.stream, engine, places)
+        run.judge()
+        made, floors = generated(run, directory)
+    books, grown = footprint.book_figures(nautilus), footprint.growth_figure()
+    floors += memory_floors(books, grown)
+    lines = [f"{machine()}; `{' '.join(['python', *sys.argv])}`", "", versions(run), ""]
+    for table in made:
+        lines += table.lines()
+    lines += memory_lines(books, run.missing())
+    session = None
+    if options.recording.exists() and peers.CryptofeedLoop not in run.absent:
+        session = recorded.compare(options.recording, sys.executable, size.rounds)
+        lines += ["```", recorded.table(session), "```", ""]
+        floors += recorded_floors(session)
+    else:
+        lines += [f"Not measured: {options.recording.name} or cryptofeed is not at hand.", ""]
+    if engine is None:
+        lines += ["Not measured: the engine without Python (no cargo).", ""]
+    print("\n".join([*lines, *floor_lines(floors)]))
+    if options.json:
+        rounds = {table.title: table.seconds for table in made}
+        found = {"rounds": rounds, "memory": books, "growth": grown, "recorded": session}
+        options.json.write_text(json.dumps(found), encoding="utf-8")
+    missed = [floor.what for floor in floors if floor.missed]
+    if missed:
+        print(f"missed by more than {MISSED:.0%}: {'; '.join(missed)}", file=sys.stderr)
+    return int(bool(missed))
+
+
+def versions(run: Run) -> str:
+    """What was compared."""
+    known = {kind.packages[0]: number for kind, number in run.versions.items()}
+    for name in ("marketprism", "orjson", "msgspec"):
+        if not peers.missing((name,)):
+            known[name] = version(name)
+    return ", ".join(f"{name} {number}" for name, number in sorted(known.items()))
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--recording", type=Path, required=True)
+    parser.add_argument("--short", action="store_true", help="fewer rounds and shorter streams")
     parser.add_argument(
-        "--peer-python", default=sys.executable, help="an interpreter with the peer"
+        "--nautilus-python", default=sys.executable, help="an interpreter that has NautilusTrader"
     )
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--floor", type=float, help="end with status 1 if a ratio is below this")
-    parser.add_argument("--serve-peer", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.serve_peer:
-        serve_peer(options.recording)
-        return
-    result = compare(options.recording, options.peer_python, options.rounds)
-    print(table(result))
-    print(json.dumps(result))
-    lowest = min(found["ratio"] for found in result["scenarios"].values())
-    if options.floor and lowest < options.floor:
-        raise SystemExit(f"a ratio of {lowest:.1f} is below the floor of {options.floor:g}")
+    parser.add_argument("--recording", type=Path, default=RECORDING)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    return compare(parser.parse_args())
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
