@@ -53,19 +53,21 @@ wheel: $(VENV)/.run ## one abi3 wheel for CPython 3.11 and newer, in dist
 	$(BIN)/maturin build --release --locked --out dist
 
 # Peers are named in pyproject.toml; benches/compare.py says how they are measured.
-COMPARE = $(BIN)/python benches/compare.py --nautilus-python $(VENV)/nautilus/bin/python
+COMPARE = $(BIN)/python benches/compare.py --peers-python $(VENV)/peers/bin/python
+INSTRUCTIONS = $(BIN)/python benches/instructions.py
 
-bench: $(VENV)/.bench $(VENV)/nautilus $(VENV)/.package ## figures, ours and peers', of engine and path
+# ARGS chooses among the benchmarks of the path.
+bench: $(VENV)/.bench $(VENV)/peers $(VENV)/.package ## figures, ours and peers', of engine and path
 	cargo bench --locked --bench engine
-	$(COMPARE)
+	$(if $(ARGS),,$(COMPARE))
 	$(BIN)/python -m pytest benches -o python_files='bench_*.py' --timeout 0 $(ARGS)
 
-bench-short: $(VENV)/.bench $(VENV)/nautilus $(VENV)/.package ## engine and peers (minutes); floors hold
-	@$(COMPARE) --short $(ARGS)
+bench-short: $(VENV)/.bench $(VENV)/peers $(VENV)/.package ## engine and peers, floors (minutes)
+	@status=0; $(COMPARE) --short || status=1; $(INSTRUCTIONS) || status=1; exit $$status
 
 # WRITE=1 writes the counts anew: after a change that is worth it, or with another compiler.
-instructions: needs-rust ## instructions an operation (valgrind); at most 5 % above the committed ones
-	@$(or $(wildcard $(BIN)/python),$(python)) benches/instructions.py $(if $(WRITE),--write)
+instructions: | $(BIN)/python ## instructions an operation (valgrind), at most 5 % above the last
+	@$(INSTRUCTIONS) $(if $(WRITE),--write)
 
 clean: ## remove what the commands above made
 	rm -rf $(VENV) target dist
@@ -104,8 +106,8 @@ $(VENV)/.bench: constraints/bench.txt $(VENV)/.test
 	@touch $@
 
 # A peer that does not install is named in the table as absent; it holds up nothing.
-$(VENV)/nautilus: constraints/nautilus.txt | $(BIN)/python
-	@echo 'installing NautilusTrader into an environment of its own, $@' >&2
+$(VENV)/peers: constraints/peers.txt | $(BIN)/python
+	@echo 'installing peers that need an environment of their own into $@' >&2
 	@rm -rf $@ && $(BIN)/python -m venv $@ >&2
 	@$@/bin/python -m pip --disable-pip-version-check --quiet install --no-compile \
 		--require-hashes -r $< >&2 || { rm -rf $@; mkdir $@; }
@@ -127,10 +129,10 @@ constraints: $(VENV)/pip-tools ## after pyproject.toml changed: versions and has
 	$(COMPILE) --extra embedded --extra test -o constraints/test.txt
 	$(COMPILE) --extra embedded -c constraints/test.txt -o constraints/run.txt
 	$(COMPILE) --extra embedded --extra bench -c constraints/test.txt -o constraints/bench.txt
-	$(COMPILE) --extra nautilus -o constraints/nautilus.txt
+	$(COMPILE) --extra peers -o constraints/peers.txt
 	@sed -i -e 's/^\(backports-zstd==[^ ]*\) \\/\1 ; python_version < "3.14" \\/' \
 		-e '1i # Written by `make constraints`: exact versions and their hashes; not edited by hand.' \
-		$(foreach n,build run test bench nautilus,constraints/$(n).txt)
+		$(foreach n,build run test bench peers,constraints/$(n).txt)
 
 $(VENV)/pip-tools: | $(BIN)/python
 	@$(BIN)/python -m venv $@ && $@/bin/python -m pip --quiet install 'pip-tools>=7.5,<8'

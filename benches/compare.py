@@ -5,9 +5,9 @@
 
 Sides of a table take turns, round by round. A figure is the median of the rounds, ``ours`` the
 median of the rounds' ratios: 7x says that ours did seven in the time of one. All sides run in this
-process but two: the engine without Python (`benches/stream.rs`), and NautilusTrader, which needs an
-environment of its own (``--nautilus-python``). Both are asked in turn like the rest, and their CPU
-time is their own.
+process but three: the engine without Python (`benches/stream.rs`), and ccxt and NautilusTrader,
+which need an environment of their own (``--peers-python``). They are asked in turn like the rest,
+and their CPU time is their own.
 
 Before anything is timed, every book is played to its end and compared with the generator's own, and
 every row with ours. A peer that is not installed is named, and so is a floor that needs it.
@@ -207,18 +207,18 @@ def generated(run: Run, directory: Path) -> tuple[list[Table], list[Floor]]:
 def compare(options: argparse.Namespace) -> int:
     """Everything; the status is 1 when a floor is missed."""
     size = tables.SHORT if options.short else tables.FULL
-    nautilus = options.nautilus_python if os.path.exists(options.nautilus_python) else None
+    python = options.peers_python if os.path.exists(options.peers_python) else sys.executable
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         program = native.built()
         engine = stack.enter_context(native.Native(program, directory)) if program else None
         here = tables.Here(streams.depth(size.diffs))
-        there = stack.enter_context(tables.There(nautilus, size.diffs)) if nautilus else here
-        places = {k: there if k is peers.Nautilus else here for k in tables.OTHERS}
+        there = stack.enter_context(tables.There(python, size.diffs))
+        places = {k: there if k in peers.APART else here for k in tables.OTHERS}
         run = Run(size, here.stream, engine, places)
         run.judge()
         made, floors = generated(run, directory)
-    books, grown = footprint.book_figures(nautilus), footprint.growth_figure()
+    books, grown = footprint.book_figures(python), footprint.growth_figure()
     floors += memory_floors(books, grown)
     lines = [f"{machine()}; `{' '.join(['python', *sys.argv])}`", "", versions(run), ""]
     for table in made:
@@ -257,7 +257,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--short", action="store_true", help="fewer rounds and shorter streams")
     parser.add_argument(
-        "--nautilus-python", default=sys.executable, help="an interpreter that has NautilusTrader"
+        "--peers-python",
+        default=sys.executable,
+        help="an interpreter that has ccxt, NautilusTrader",
     )
     parser.add_argument("--recording", type=Path, default=RECORDING)
     parser.add_argument("--json", type=Path, metavar="FILE")

@@ -75,16 +75,15 @@ def growth() -> float:
     return float(psutil.Process().memory_info().rss - before)
 
 
-def book_figures(nautilus: str | None) -> dict[str, float]:
-    """Bytes a book of 5,000 levels a side; ``nautilus`` is the interpreter that has that peer."""
+def book_figures(apart: str) -> dict[str, float]:
+    """Bytes a book of 5,000 levels a side; ``apart`` is the interpreter of peers that need one."""
     found = {}
     for kind in peers.BOOKS_BY_NAME.values():
-        python = nautilus if kind is peers.Nautilus else sys.executable
-        if python:
-            words = [peers.__file__, str(peers.BOOK_DIFFS), kind.__name__, "memory"]
-            said = _said(python, words)
-            if not said.startswith("absent"):
-                found[kind.name] = float(said)
+        python = apart if kind in peers.APART else sys.executable
+        words = [peers.__file__, str(peers.BOOK_DIFFS), kind.__name__, "memory"]
+        said = _said(python, words)
+        if not said.startswith("absent"):
+            found[kind.name] = float(said)
     found[SESSION] = float(_said(sys.executable, [__file__, "session"]))
     return found
 

@@ -358,6 +358,8 @@ BOOKS_BY_NAME: dict[str, type[Peer]] = {
         Nautilus,
     )
 }
+# These run in an environment, and so in a process, of their own.
+APART = (Ccxt, Nautilus)
 
 
 # --- what is measured ---------------------------------------------------------------------------

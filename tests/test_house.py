@@ -584,7 +584,7 @@ def test_the_installed_package_is_this_tree() -> None:
         ("run", ["embedded"]),
         ("test", ["embedded", "test"]),
         ("bench", ["embedded", "bench"]),
-        ("nautilus", ["nautilus"]),
+        ("peers", ["peers"]),
         ("build", None),
     ],
 )
