@@ -20,6 +20,9 @@ pub const POW10: [i64; 19] = {
     table
 };
 
+/// So many digits always fit into 63 bits.
+pub const COUNTED_MAX: usize = 18;
+
 /// The most fraction digits a level may have.
 pub const SCALE_MAX: u8 = 18;
 
@@ -282,6 +285,31 @@ pub fn shifted(plain: &str, by: i16) -> Option<String> {
     };
     let dot = if fraction.is_empty() { "" } else { "." };
     Some(format!("{sign}{whole}{dot}{fraction}"))
+}
+
+/// The unsigned integer that `text` begins with, and how many digits it has: at most
+/// [`COUNTED_MAX`], which always fit. `None` where it is longer, or none.
+#[inline]
+pub fn counted(text: &[u8]) -> Option<(u64, usize)> {
+    let (mut number, mut at) = (0u64, 0);
+    while let Some((digits, count @ 1..)) = eight(text, at) {
+        if at + count > COUNTED_MAX {
+            return None;
+        }
+        number = number * POW10[count] as u64 + value(digits, count);
+        at += count;
+        if count < 8 {
+            return Some((number, at));
+        }
+    }
+    while let Some(digit) = digit(text, at) {
+        if at == COUNTED_MAX {
+            return None;
+        }
+        number = number * 10 + digit;
+        at += 1;
+    }
+    (at > 0).then_some((number, at))
 }
 
 /// The eight bytes from `at` as digits, the first one lowest, and how many of them are digits.
@@ -656,6 +684,17 @@ mod tests {
                 Decimal::scan(text.as_bytes()),
                 Decimal::scan_digits(text.as_bytes())
             );
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn counting_is_parsing(digits in "[0-9]{0,20}", rest in "([^0-9].{0,10})?") {
+            let wanted = match digits.len() {
+                1..=COUNTED_MAX => Some((digits.parse().unwrap(), digits.len())),
+                _ => None,
+            };
+            proptest::prop_assert_eq!(counted(format!("{digits}{rest}").as_bytes()), wanted);
         }
     }
 

@@ -14,7 +14,7 @@ use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
 use serde::Deserialize;
 use sonic_rs::LazyValue;
 
-use crate::decimal::{plain, Decimal};
+use crate::decimal::{counted, plain, Decimal};
 
 /// Deeper than anything that a venue sends.
 const NESTING_MAX: usize = 64;
@@ -171,9 +171,9 @@ pub fn scalar(raw: Cow<'_, str>) -> Scalar<'_> {
     }
 }
 
-/// A reader of JSON in the shape that venues send: objects without blanks, texts of ASCII without
-/// escapes, plain integers. Whatever looks different is `None`, and is for the library to read; what
-/// is read here is what the library would have read.
+/// A reader of JSON in the shapes that venues send: members in any order, blanks, escapes, plain
+/// integers. Whatever looks different (nested values, floats) is `None`, and is for the library to
+/// read; what is read here is what the library would have read.
 pub struct Quick<'f> {
     rest: &'f [u8],
 }
@@ -186,14 +186,15 @@ impl<'f> Quick<'f> {
 
     /// Whether nothing is left.
     #[inline]
-    pub fn is_over(&self) -> bool {
+    pub fn is_over(&mut self) -> bool {
+        self.rest = unblank(self.rest);
         self.rest.is_empty()
     }
 
     /// Takes one byte, if it is the next.
     #[inline]
     pub fn take(&mut self, byte: u8) -> bool {
-        match self.rest.split_first() {
+        match unblank(self.rest).split_first() {
             Some((&next, after)) if next == byte => {
                 self.rest = after;
                 true
@@ -204,25 +205,52 @@ impl<'f> Quick<'f> {
 
     /// A member's name and its colon.
     #[inline]
-    pub fn name(&mut self) -> Option<&'f [u8]> {
-        let name = self.text()?;
+    pub fn name(&mut self) -> Option<Cow<'f, [u8]>> {
+        let name = self.bytes()?;
         self.take(b':').then_some(name)
     }
 
+    /// What is in quotes. Without escapes the bytes are ASCII, with them UTF-8.
     #[inline]
-    fn text(&mut self) -> Option<&'f [u8]> {
-        let rest = self.rest.strip_prefix(b"\"")?;
-        let plain = |byte: &u8| (0x20..0x80).contains(byte) && !matches!(byte, b'"' | b'\\');
-        let length = rest.iter().position(|byte| !plain(byte))?;
-        self.rest = rest[length..].strip_prefix(b"\"")?;
-        Some(&rest[..length])
+    fn bytes(&mut self) -> Option<Cow<'f, [u8]>> {
+        let whole = unblank(self.rest);
+        let rest = whole.strip_prefix(b"\"")?;
+        let (text, after) = rest.split_at(plain_length(rest));
+        match after.strip_prefix(b"\"") {
+            Some(after) => {
+                self.rest = after;
+                Some(Cow::Borrowed(text))
+            }
+            None => self.spelled(whole).map(|text| Cow::Owned(text.into_bytes())),
+        }
+    }
+
+    #[inline]
+    fn text(&mut self) -> Option<Cow<'f, str>> {
+        match self.bytes()? {
+            Cow::Borrowed(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
+            Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
+        }
+    }
+
+    /// A text with escapes, or of more than ASCII: the library says what it is.
+    #[cold]
+    fn spelled(&mut self, whole: &'f [u8]) -> Option<String> {
+        let mut at = 1;
+        while *whole.get(at)? != b'"' {
+            at += if whole[at] == b'\\' { 2 } else { 1 };
+        }
+        let (raw, after) = whole.split_at(at + 1);
+        self.rest = after;
+        sonic_rs::from_str(std::str::from_utf8(raw).ok()?).ok()
     }
 
     /// A text, an unsigned integer, a truth value or null.
     #[inline]
     pub fn scalar(&mut self) -> Option<Scalar<'f>> {
+        self.rest = unblank(self.rest);
         match self.rest.first()? {
-            b'"' => std::str::from_utf8(self.text()?).ok().map(|t| Scalar::Text(Cow::Borrowed(t))),
+            b'"' => self.text().map(Scalar::Text),
             b'0'..=b'9' => self.integer().map(Scalar::Uint),
             _ => {
                 for (word, value) in [
@@ -242,29 +270,27 @@ impl<'f> Quick<'f> {
 
     #[inline]
     fn integer(&mut self) -> Option<u64> {
-        /// So many digits always fit.
-        const DIGITS_MAX: usize = 18;
-        let length = self.rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let (digits, after) = self.rest.split_at(length);
-        let plain = length <= DIGITS_MAX && (length == 1 || digits[0] != b'0');
+        let (number, length) = counted(self.rest)?;
+        let after = &self.rest[length..];
+        let plain = length == 1 || self.rest[0] != b'0';
         if !plain || matches!(after.first()?, b'.' | b'e' | b'E') {
             return None;
         }
         self.rest = after;
-        Some(digits.iter().fold(0, |value, byte| value * 10 + u64::from(byte - b'0')))
+        Some(number)
     }
 
     /// `[["price","size"],…]`
     #[inline]
     pub fn levels(&mut self, out: &mut Vec<(Decimal, Decimal)>) -> Option<()> {
-        self.rest = some_levels(self.rest, out)?;
+        self.rest = some_levels(unblank(self.rest), out)?;
         Some(())
     }
 
     /// Whether a list is next.
     #[inline]
     pub fn at_list(&self) -> bool {
-        self.rest.first() == Some(&b'[')
+        unblank(self.rest).first() == Some(&b'[')
     }
 }
 
@@ -385,13 +411,16 @@ fn plain_levels(raw: &[u8], out: &mut Vec<(Decimal, Decimal)>) -> Option<()> {
 #[inline]
 fn some_levels<'f>(raw: &'f [u8], out: &mut Vec<(Decimal, Decimal)>) -> Option<&'f [u8]> {
     let mut rest = raw.strip_prefix(b"[")?;
-    if let Some(after) = rest.strip_prefix(b"]") {
+    if let Some(after) = tokens(rest, b"]") {
         return Some(after);
     }
     loop {
-        rest = rest.strip_prefix(b"[\"")?;
+        rest = tokens(rest, b"[\"")?;
         let (price, length) = Decimal::scan(rest)?;
-        rest = rest[length..].strip_prefix(b"\",\"")?;
+        rest = match rest[length..].strip_prefix(b"\",\"") {
+            Some(after) => after,
+            None => tokens(rest[length..].strip_prefix(b"\"")?, b",\"")?,
+        };
         let (quantity, length) = Decimal::scan(rest)?;
         rest = &rest[length..];
         rest = match rest.strip_prefix(b"\"]") {
@@ -399,7 +428,7 @@ fn some_levels<'f>(raw: &'f [u8], out: &mut Vec<(Decimal, Decimal)>) -> Option<&
             None => without_orders(rest)?,
         };
         out.push((price, quantity));
-        match rest.split_first()? {
+        match unblank(rest).split_first()? {
             (b',', after) => rest = after,
             (b']', after) => return Some(after),
             _ => return None,
@@ -411,11 +440,59 @@ fn some_levels<'f>(raw: &'f [u8], out: &mut Vec<(Decimal, Decimal)>) -> Option<&
 #[inline]
 fn without_orders(rest: &[u8]) -> Option<&[u8]> {
     let mut rest = rest.strip_prefix(b"\"")?;
-    while let Some(more) = rest.strip_prefix(b",\"") {
+    while let Some(more) = tokens(rest, b",\"") {
         let digits = more.iter().take_while(|byte| byte.is_ascii_digit()).count();
         rest = more[digits..].strip_prefix(b"\"")?;
     }
-    rest.strip_prefix(b"]")
+    tokens(rest, b"]")
+}
+
+/// What stands behind these tokens of one byte each, with or without blanks before them. Not for a
+/// quote that ends a text.
+#[inline]
+fn tokens<'f>(raw: &'f [u8], tokens: &[u8]) -> Option<&'f [u8]> {
+    match raw.strip_prefix(tokens) {
+        Some(after) => Some(after),
+        None => blanked(raw, tokens),
+    }
+}
+
+#[inline]
+fn blanked<'f>(raw: &'f [u8], tokens: &[u8]) -> Option<&'f [u8]> {
+    tokens.iter().try_fold(raw, |raw, token| unblank(raw).strip_prefix(std::slice::from_ref(token)))
+}
+
+/// How many bytes go by before a quote, a backslash, or what is not printable ASCII; eight at once.
+#[inline]
+fn plain_length(bytes: &[u8]) -> usize {
+    const EACH: u64 = u64::MAX / 0xFF;
+    let mut at = 0;
+    while let Some(eight) = bytes[at..].first_chunk() {
+        let word = u64::from_le_bytes(*eight);
+        // Of a byte that is less than `bound` the highest bit is set; only bytes behind it can be
+        // told wrong.
+        let less = |word: u64, bound: u64| word.wrapping_sub(EACH * bound) & !word;
+        let equal = |byte: u8| less(word ^ (EACH * u64::from(byte)), 1);
+        let stops = (equal(b'"') | equal(b'\\') | less(word, 0x20) | word) & (EACH * 0x80);
+        if stops != 0 {
+            return at + stops.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    let plain = |byte: &&u8| (0x20..0x80).contains(*byte) && !matches!(byte, b'"' | b'\\');
+    at + bytes[at..].iter().take_while(plain).count()
+}
+
+/// Without the blanks at the beginning.
+#[inline]
+fn unblank(raw: &[u8]) -> &[u8] {
+    match raw.first() {
+        Some(byte) if *byte <= b' ' => {
+            let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+            &raw[raw.iter().take_while(|byte| blank(byte)).count()..]
+        }
+        _ => raw,
+    }
 }
 
 struct LevelPair(Decimal, Decimal);
@@ -499,6 +576,16 @@ mod tests {
             r#"{"price":[1]}"#,
         ] {
             assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn eight_bytes_at_once_are_one_after_the_other(bytes: Vec<u8>, text in "[ -~]{0,40}") {
+            let bytes = [text.as_bytes(), &bytes].concat();
+            let plain = |byte: &&u8| matches!(byte, 0x20..0x80) && !b"\"\\".contains(byte);
+            let wanted = bytes.iter().take_while(plain).count();
+            proptest::prop_assert_eq!(plain_length(&bytes), wanted);
         }
     }
 

@@ -238,7 +238,7 @@ impl Key {
     }
 }
 
-/// The shape that the venue sends, in one pass over the bytes. `None` for any other: what was read
+/// The shapes that the venue sends, in one pass over the bytes. `None` for any other: what was read
 /// until then is not to be used.
 #[inline]
 fn read_quickly<'f>(bytes: &'f [u8], fields: &mut Fields<'f>, levels: &mut Levels) -> Option<()> {
@@ -255,7 +255,7 @@ fn members<'f>(
 ) -> Option<()> {
     json.take(b'{').then_some(())?;
     loop {
-        match Key::of(json.name()?) {
+        match Key::of(&json.name()?) {
             Key::Data if !inner => {
                 fields.wrapped = true;
                 members(json, fields, levels, true)?;
