@@ -100,17 +100,17 @@ def book_floors(run: Run, best: Table, apply: Table) -> list[Floor]:
     rust = _ratio(apply, tables.SESSION, tables.FROM_RUST_SESSION)
     loop, floats = peers.CryptofeedLoop.name, peers.SortedFloats.name
     return [
-        Floor("level changes a second at reference, best read", million, 7, 20, "M"),
+        Floor("level changes a second at reference, best read", million, 7, 14, "M"),
         Floor("the same beside cryptofeed's loop", _ratio(best, loop), 50, 90, "x"),
         Floor("the same beside sortedcontainers, floats", _ratio(best, floats), 4, 7, "x"),
         Floor(
             "speed on the messy stream, of that on the plain one",
             1 / best.ratio(tables.MESSY),
             0.7,
-            1.0,
+            0.7,
             "x",
         ),
-        Floor("256 diffs a call from Python, of Rust's own", rust, 1.05, 1.0, "x", most=True),
+        Floor("256 diffs a call from Python, of Rust's own", rust, 1.05, 1.05, "x", most=True),
     ]
 
 
@@ -124,9 +124,9 @@ def other_floors(run: Run, image: Table, trade: Table, okx: Table, checksum: Tab
     loop = peers.CryptofeedLoop.name
     return [
         Floor("images of 400 levels a side a second at reference", images, 40_000, 80_000, ""),
-        Floor("the same beside the best peer", min(rivals, default=None), 1.6, 3, "x"),
+        Floor("the same beside the best peer", min(rivals, default=None), 1.6, 3.2, "x"),
         Floor("trades to rows a second at reference", trades, 1.7, 3, "M"),
-        Floor("the same beside msgspec", _ratio(trade, rows.MSGSPEC), 1.5, 3, "x"),
+        Floor("the same beside msgspec", _ratio(trade, rows.MSGSPEC), 1.5, 2.65, "x"),
         Floor(
             "OKX, checksums verified, beside cryptofeed's loop",
             _ratio(okx, loop),
