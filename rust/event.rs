@@ -25,6 +25,11 @@ impl Levels {
         self.bids.clear();
         self.asks.clear();
     }
+
+    /// Gives the room back that a whole book took: a delta needs a hundredth of it.
+    pub fn shrink(&mut self) {
+        *self = Levels::default();
+    }
 }
 
 /// What a venue says of its own book to check ours by.

@@ -146,6 +146,7 @@ impl SingleBook {
                 }
             }
         }
+        levels.shrink();
         self.levels = levels;
         begun.and(verdict)
     }

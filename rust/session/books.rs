@@ -408,6 +408,7 @@ impl Session {
                 self.begin(at, image, ts_recv, &mut levels, out);
             }
         }
+        levels.shrink();
         self.levels = levels;
     }
 
