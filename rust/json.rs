@@ -137,7 +137,7 @@ pub enum Scalar<'f> {
     Text(Cow<'f, str>),
     Uint(u64),
     Negative(i64),
-    /// A number that is no integer of 63 bits.
+    /// A number that is no integer of 64 bits.
     Number(Cow<'f, str>),
     Bool(bool),
     Null,
@@ -157,8 +157,8 @@ pub fn scalar(raw: Cow<'_, str>) -> Scalar<'_> {
             Err(_) => Scalar::Other,
         },
         [b'0'..=b'9', ..] => match raw.parse() {
-            Ok(value) if is_counted(value) => Scalar::Uint(value),
-            _ => Scalar::Number(raw),
+            Ok(value) => Scalar::Uint(value),
+            Err(_) => Scalar::Number(raw),
         },
         [b'-', ..] => match raw.parse() {
             Ok(value) => Scalar::Negative(value),
@@ -362,7 +362,7 @@ pub fn maybe_integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     let value = LazyValue::deserialize(deserializer)?;
     let wrong = || D::Error::custom(format!("{} is not an integer", value.as_raw_str()));
     match scalar(value.as_raw_cow()) {
-        Scalar::Uint(value) => Ok(Some(value)),
+        Scalar::Uint(value) if is_counted(value) => Ok(Some(value)),
         Scalar::Null | Scalar::Negative(_) => Ok(None),
         Scalar::Text(text) if text.is_empty() => Ok(None),
         Scalar::Text(text) => match text.parse::<i128>() {
@@ -573,6 +573,8 @@ mod tests {
             r#"{"price":1,"mark":"∞"}"#,
             r#"{"price":1,"count":"x"}"#,
             r#"{"price":1,"count":18446744073709551616}"#,
+            r#"{"price":1,"count":9223372036854775808}"#,
+            r#"{"price":1,"count":"9223372036854775808"}"#,
             r#"{"price":[1]}"#,
         ] {
             assert!(read(wrong).is_err(), "{wrong}");
@@ -586,6 +588,13 @@ mod tests {
             let plain = |byte: &&u8| matches!(byte, 0x20..0x80) && !b"\"\\".contains(byte);
             let wanted = bytes.iter().take_while(plain).count();
             proptest::prop_assert_eq!(plain_length(&bytes), wanted);
+        }
+    }
+
+    #[test]
+    fn brackets_are_counted_in_messages_of_any_length() {
+        for (text, many) in [("", 0), ("[{]}", 2), ("\"[;}", 1)] {
+            assert_eq!(brackets(text.repeat(1_000).as_bytes()), many * 1_000, "{text}");
         }
     }
 

@@ -397,9 +397,10 @@ impl Run {
             1 => id.saturating_sub(by),
             2 => u64::MAX - by,
             3 => i64::MAX as u64 + by,
-            // Of Deribit, a change behind 0 is a book's first: it is whole.
-            _ => by.max(1),
+            _ => by,
         };
+        // Of Deribit, a change behind 0 is a book's first: it is whole.
+        let other = other.max(1);
         self.renumbered = other != id;
         [&frame[..digits], other.to_string().as_bytes(), &frame[whole.end..]].concat()
     }

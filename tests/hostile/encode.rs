@@ -135,7 +135,7 @@ fn instruments(door: &Door, said: Option<&Said<'_>>, length: usize) -> Vec<Instr
             multiplier: Decimal::parse(MULTIPLIERS[length % MULTIPLIERS.len()])
                 .expect("multipliers are decimals"),
             currency: "USD".into(),
-            inverse: length.is_multiple_of(2),
+            inverse: length % 2 == 0,
         });
         Some(Instrument { contract, ..one })
     });

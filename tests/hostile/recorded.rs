@@ -121,8 +121,8 @@ struct Play {
 
 impl Play {
     fn new(section: Section, natives: &[Box<str>]) -> Play {
-        let named = |native: &Box<str>| venue::guess(section, native).expect("it was guessed");
-        let instruments = natives.iter().map(named).collect();
+        let named = |native: &str| venue::guess(section, native).expect("it was guessed");
+        let instruments = natives.iter().map(|native| named(native)).collect();
         let options = Options { wanted: Kinds::of(&Kind::ALL), ..Options::default() };
         let session = Session::new(section, instruments, natives, "one", options);
         Play { natives: natives.to_vec(), session, told: Told::new() }

@@ -54,6 +54,7 @@ pub fn decode<'f>(
     levels.clear();
     let mut fields = Fields::default();
     read(frame, &mut fields, levels)?;
+    fields.countable()?;
     if fields.array {
         return entries(section, frame, &fields, levels);
     }
@@ -69,6 +70,7 @@ pub fn decode_seed(body: &[u8], levels: &mut Levels) -> Result<ImageHead, Box<st
     levels.clear();
     let mut fields = Fields::default();
     read(body, &mut fields, levels)?;
+    fields.countable()?;
     match fields.last_update_id {
         Some(last) if fields.depth() => Ok(ImageHead {
             last,
@@ -105,6 +107,7 @@ fn entries<'f>(
     gather(list.iter().map(raw), true, |part| {
         let mut fields = Fields::default();
         read(part.as_bytes(), &mut fields, levels)?;
+        fields.countable()?;
         fields.stream = outer.stream.clone();
         match fields.array || fields.bids || fields.asks {
             true => Err("an entry of a list is an event without levels".into()),
@@ -151,6 +154,25 @@ fn raw<'f>(value: &LazyValue<'f>) -> Result<&'f str, Box<str>> {
 }
 
 impl<'f> Fields<'f> {
+    /// Ids are counted on from: one beyond 63 bits is none.
+    #[inline]
+    fn countable(&self) -> Result<(), Box<str>> {
+        let ids = [
+            self.first,
+            self.last,
+            self.previous,
+            self.last_update_id,
+            self.trade,
+            self.aggregate,
+            self.from,
+            self.to,
+        ];
+        match ids.into_iter().flatten().find(|id| !json::is_counted(*id)) {
+            Some(id) => Err(format!("{id} is no id: it has more than 63 bits").into()),
+            None => Ok(()),
+        }
+    }
+
     fn finish(
         mut self,
         section: Section,
@@ -685,6 +707,10 @@ mod tests {
             "42",
             r#"{"e":"trade"}"#,
             r#"{"e":"depthUpdate","s":"X","U":1,"u":2}"#,
+            r#"{"e":"depthUpdate","s":"X","U":3,"u":2,"b":[],"a":[]}"#,
+            r#"{"e":"depthUpdate","s":"X","U":1,"u":2,"b":[],"a":[],"b":[]}"#,
+            r#"{"e":"depthUpdate","s":"X","U":1,"u":2,"b":[],"a":[], "asks":[]}"#,
+            r#"{"e":"depthUpdate","s":"X","U":1,"u":9223372036854775808,"b":[],"a":[]}"#,
             r#"{"e":"depthUpdate","s":"X","U":1,"u":2,"b":[["NaN","1"]],"a":[]}"#,
             r#"{"e":"depthUpdate","s":"X","U":1,"u":2,"b":[["1"]],"a":[]}"#,
             r#"{"e":"depthUpdate","s":"X","U":1,"u":2,"b":[["1","-1"]],"a":[]}"#,

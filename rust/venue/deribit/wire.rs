@@ -335,9 +335,9 @@ fn named<'f, E: Error>(name: &str, value: &LazyValue<'f>) -> Result<Cow<'f, str>
 #[inline]
 fn counted<E: Error>(name: &str, value: &LazyValue<'_>) -> Result<Option<u64>, E> {
     match scalar(value.as_raw_cow()) {
-        Scalar::Uint(value) => Ok(Some(value)),
+        Scalar::Uint(value) if json::is_counted(value) => Ok(Some(value)),
         Scalar::Null => Ok(None),
-        _ => Err(wrong(name, &format!("{} is not an unsigned integer", shown(value)))),
+        _ => Err(wrong(name, &format!("{} is not an integer of 63 bits", shown(value)))),
     }
 }
 

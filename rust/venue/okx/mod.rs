@@ -333,8 +333,10 @@ mod tests {
     fn without_numbers_every_update_follows() {
         let unnumbered = DeltaHead::default();
         let at = |numbered| Cursor { last: 9, numbered, fresh: false };
-        assert_eq!(continuity(at(true), unnumbered), Continuity::Apply);
+        assert_eq!(continuity(at(false), unnumbered), Continuity::Apply);
         assert_eq!(continuity(at(false), delta(5, 7)), Continuity::Apply);
+        // It would hide whatever was lost before it.
+        assert_eq!(continuity(at(true), unnumbered), Continuity::Gap { expected: 9 });
     }
 
     const UPDATE: &str = r#"{"arg":{"channel":"books","instId":"BTC-USDT"},"action":"update",
