@@ -116,8 +116,9 @@ def ours(played: Tape, depth_max: int = 5000) -> Round:
     by_id = {name: guess_instrument(played.section, name) for name in played.seeds}
     session = Session(played.section, list(by_id.values()), depth_max=depth_max)
     session.open(0)
+    # An image that was recorded later than the first frames is no image of an earlier count.
     for name, body in played.seeds.items():
-        session.seed(by_id[name], body, 1)
+        session.seed(by_id[name], body, played.times[-1])
     batches = [
         (played.frames[at : at + BATCH], played.times[at : at + BATCH])
         for at in range(0, len(played.frames), BATCH)

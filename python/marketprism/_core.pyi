@@ -219,7 +219,9 @@ class Session:
     def receive(self, frames: Sequence[bytes], ts_recv: Sequence[int]) -> Batch:
         """Frames in the order of arrival, with the time each left the socket."""
     def seed(self, instrument: Instrument, body: bytes, ts_recv: int) -> Batch:
-        """A depth snapshot body, asked for or not."""
+        """A depth snapshot body, asked for or not. ``ts_recv`` is of the clock that stamps frames:
+        a seed said to contain what the venue made seconds after it is of an earlier count of ids,
+        and is not used."""
     def answer(self, url: str, body: bytes, ts_recv: int) -> Batch:
         """Any REST body and the URL that was asked for it: a depth snapshot, missed trades (their
         rows are flagged ``healed``), polled values, bars, instrument lists. A body that cannot be

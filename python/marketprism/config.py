@@ -115,7 +115,14 @@ class Tls(_Section):
 class Exchange(_Section):
     """One section of a venue and what to take from it."""
 
-    exchange: Literal["binance_spot", "binance_derivatives"]
+    exchange: Literal[
+        "binance_spot",
+        "binance_derivatives",
+        "okx_spot",
+        "okx_derivatives",
+        "deribit_derivatives",
+        "deribit_spot",
+    ]
     symbols: tuple[str, ...] = ("BTC-USDT", "ETH-USDT")
     data_types: tuple[Literal["orderbook", "trade"], ...] = ("orderbook", "trade")
     hosts: Hosts | None = None

@@ -66,7 +66,6 @@ class Sources:
 
     async def live(self) -> list[Feed]:
         """Feeds for the exchanges of the settings. Raises ``RunError`` when there is nothing."""
-        log.info("not covered yet, left out: %s", ", ".join(venues.NOT_YET))
         for name in self.settings.unverified:
             log.warning("%s: tls.verify is false: whoever is in between can change the data", name)
         feeds: list[Feed] = []
@@ -86,13 +85,15 @@ class Sources:
             by_section.setdefault(venue.section_for(wanted.exchange, symbol), []).append(symbol)
         feeds = []
         for section, symbols in by_section.items():
-            listed = await self._lists(wanted.exchange, section, venue.list_urls(section), route)
-            by_symbol = {i.symbol: i for i in listed.instruments}
+            urls = venue.list_urls(section, wanted.exchange)
+            listed = await self._lists(wanted.exchange, section, urls, route)
+            by_symbol = {i.symbol: i for i in listed.instruments if i.exchange == wanted.exchange}
             found = []
             for symbol in symbols:
                 instrument = by_symbol.get(symbol)
-                if instrument is None and not by_symbol:
-                    instrument = _guessed(section, venue.native(section, symbol))
+                if instrument is None and not listed.instruments:
+                    spelled = venue.native(wanted.exchange, symbol)
+                    instrument = _guessed(section, spelled) if spelled else None
                 if instrument is None:
                     log.error("%s does not list %s; it is left out", wanted.exchange, symbol)
                     await self.ledger.write(
@@ -187,7 +188,8 @@ class Sources:
                 except PublishError as error:
                     log.warning("%s: what was published last is not known: %s", instrument, error)
             trade, book = found.get("trade"), found.get("orderbook")
-            named = trade[0][0] if trade else ""
+            # Deribit counts trades by another number than that in their names.
+            named = trade[0][0] if trade and trade[0][1:].isdigit() else ""
             feed.session.resume(
                 instrument,
                 trade=(int(trade[0][1:]), trade[1]) if trade and named == "t" else None,
@@ -223,6 +225,8 @@ class Sources:
             url=route.places(connection.url)[0],
             route=route,
             seed_url=lambda i: venue.seed_url(i.section, i.instrument_id),
+            answer=venue.answer,
+            resubscribe=venue.resubscribe,
             lists=[(body.url, body.payload, body.ts_recv) for body in listed.bodies],
             publisher=self.publisher,
             ledger=self.ledger,

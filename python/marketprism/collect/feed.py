@@ -2,8 +2,11 @@
 
 Frames are stamped as they leave the socket and handed over in batches of what has arrived, with no
 timer in between: under load the batches grow by themselves. What the engine asks for comes back as
-requests: seeds are fetched here, one at a time a book. Nothing is dropped on the way: while the
-publisher's window is full the socket is not read.
+requests: seeds are fetched here, one at a time a book, and channels are subscribed again. Nothing
+is dropped on the way: while the publisher's window is full the socket is not read.
+
+What was subscribed is answered channel by channel; one that is refused, or not answered, is a row
+of the ledger and costs no other. A socket that is open and says nothing is closed.
 
 Not here: what frames mean, whether a seed is asked again, and where to connect.
 """
@@ -14,6 +17,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from functools import partial
 from typing import Any
@@ -24,7 +28,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import Event
 
 from .._core import Batch, BookStatus, Instrument, Session
-from ..venues import Connection
+from ..venues import Answer, Channel, Connection
 from .ledger import Ledger
 from .publish import Publisher
 from .rest import Priority, Rest, RestError
@@ -45,6 +49,14 @@ _TICK = 1.0
 # FEATURES S2-01, S2-02: 10 s to connect, 1 s to 30 s between tries, 60 s for a pong.
 _OPEN_TIMEOUT = 10.0
 _DELAY_FIRST, _DELAY_MAX, _DELAY_FACTOR = 1.0, 30.0, 2.0
+# FEATURES S2-01: a socket that says nothing for so long is closed; where that brings nothing
+# either, the market may be quiet, and twice as long is waited the next time.
+_SILENT_FIRST, _SILENT_MAX = 60.0, 960.0
+_ANSWERED_WITHIN = 10.0
+_SPOKEN_APART = (
+    0.25  # seconds between two messages of ours: venues allow 5 a second (PROTOCOLS 1.1)
+)
+_HOUR = 3600.0
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 _PING_INTERVAL, _PING_TIMEOUT, _CLOSE_TIMEOUT = 20.0, 60.0, 2.0
 
@@ -91,6 +103,8 @@ class Feed:
         url: str,
         route: Route,
         seed_url: Callable[[Instrument], str],
+        answer: Callable[[bytes, Connection], Answer | None],
+        resubscribe: Callable[[Connection, str], Sequence[bytes]],
         lists: Sequence[tuple[str, bytes, int]] = (),
         publisher: Publisher,
         ledger: Ledger,
@@ -109,6 +123,16 @@ class Feed:
         self.received: dict[str, int] = {}
         self._route = route
         self._seed_url = seed_url
+        self._answer = answer
+        self._resubscribe = resubscribe
+        # Channels whose answer is awaited, by name.
+        self._unanswered: dict[str, Channel] = {}
+        self._opened = 0.0
+        self._heard = 0.0
+        self._silence = _SILENT_FIRST
+        self._spoken: deque[float] = deque(maxlen=max(connection.requests_an_hour, 1))
+        self._speaking = asyncio.Lock()
+        self._sayings: set[asyncio.Task[None]] = set()
         self._lists = list(lists)
         self._publisher = publisher
         self._ledger = ledger
@@ -137,7 +161,7 @@ class Feed:
                     if self.served or self._stopping:
                         return
         finally:
-            for task in self._seeding.values():
+            for task in (*self._seeding.values(), *self._sayings):
                 task.cancel()
 
     async def stop(self) -> None:
@@ -160,7 +184,8 @@ class Feed:
                     max_size=_FRAME_BYTES_MAX,
                     max_queue=_QUEUE_FRAMES,
                     open_timeout=_OPEN_TIMEOUT,
-                    ping_interval=_PING_INTERVAL,
+                    # Where a venue does not answer pings, `_watch` keeps the socket.
+                    ping_interval=None if self.connection.keep_alive else _PING_INTERVAL,
                     ping_timeout=_PING_TIMEOUT,
                     close_timeout=_CLOSE_TIMEOUT,
                 ) as socket:
@@ -188,17 +213,22 @@ class Feed:
         await self._use(self.session.open(time.time_ns()))
         while self._lists:
             await self._use(self.session.answer(*self._lists.pop(0)))
+        self._opened = self._heard = time.monotonic()
+        self._spoken.clear()
+        self._unanswered = {channel.name: channel for channel in self.connection.channels}
         reader = asyncio.create_task(self._read(socket))
         ticker = asyncio.create_task(self._tick())
         try:
             with contextlib.suppress(ConnectionClosed):
                 for payload in self.connection.sent:
-                    await socket.send(payload, text=True)
+                    await self._speak(socket, payload)
             await self._work(reader)
         finally:
             self.connected = False
             ticker.cancel()
             reader.cancel()
+        if not self._stopping:
+            await self._give_up("the connection ended before the venue answered")
         async with self._order:
             await self._use(self.session.close())
         received = socket.protocol.close_rcvd
@@ -215,7 +245,84 @@ class Feed:
             "disconnected", exchange=self.exchange, cause=cause, count=self.frames
         )
 
+    async def _speak(self, socket: ClientConnection, payload: bytes) -> None:
+        """One message of ours, no sooner after the last one than venues allow. A socket on which
+        the hour's messages are spent is closed: the next one has its own."""
+        async with self._speaking:
+            now = time.monotonic()
+            spent = self.connection.requests_an_hour and len(self._spoken) == self._spoken.maxlen
+            if spent and now - self._spoken[0] < _HOUR:
+                log.info("%s: %d requests within an hour", self.url, len(self._spoken))
+                await socket.close()
+                return
+            await asyncio.sleep(self._spoken[-1] + _SPOKEN_APART - now if self._spoken else 0)
+            self._spoken.append(time.monotonic())
+            await socket.send(payload, text=True)
+
+    def _say(self, *payloads: bytes) -> None:
+        """Sends in this order, without keeping anybody waiting."""
+
+        async def say() -> None:
+            with contextlib.suppress(ConnectionClosed):
+                for payload in payloads:
+                    if self._socket:
+                        await self._speak(self._socket, payload)
+
+        task = asyncio.create_task(say())
+        self._sayings.add(task)
+        task.add_done_callback(self._sayings.discard)
+
+    async def _answered(self, frame: bytes) -> None:
+        """What the venue says of channels. A refusal that names none is of nobody in particular."""
+        answer = self._answer(frame, self.connection)
+        if answer is None:
+            return
+        taken = [name for name in answer.taken if self._unanswered.pop(name, None)]
+        if taken:
+            await self._ledger.write(
+                "subscribed", exchange=self.exchange, detail=self.url, count=len(taken)
+            )
+        for name, reason in answer.refused:
+            channel = self._unanswered.pop(name, None)
+            await self._refused(channel, reason if channel else f"{name} {reason}".strip())
+
+    async def _refused(self, channel: Channel | None, reason: str) -> None:
+        ids = {i.instrument_id: i for i in self.instruments}
+        instrument = ids.get(channel.instrument_id) if channel else None
+        detail = f"{channel.name}: {reason}" if channel else reason
+        log.error("%s: not subscribed: %s", self.url, detail)
+        await self._ledger.write(
+            "refused",
+            exchange=self.exchange,
+            instrument=instrument,
+            data_type=channel.data_type if channel else None,
+            cause="subscribe",
+            detail=detail,
+        )
+
+    async def _give_up(self, reason: str) -> None:
+        for name in list(self._unanswered):
+            await self._refused(self._unanswered.pop(name), reason)
+
+    async def _watch(self, socket: ClientConnection) -> None:
+        """Once a second: answers that did not come, and a socket that says nothing."""
+        now = time.monotonic()
+        if self._unanswered and now - self._opened >= _ANSWERED_WITHIN:
+            await self._give_up(f"no answer within {_ANSWERED_WITHIN:.0f} s")
+        silent = now - self._heard
+        keep = self.connection.keep_alive
+        if keep and silent >= keep.dead_after:
+            log.warning("%s: nothing heard for %.0f s, no sign of life", self.url, silent)
+            await socket.close()
+        elif keep and silent >= keep.after and not self._sayings:
+            self._say(keep.message)
+        elif not keep and silent >= self._silence:
+            log.warning("%s: open, and silent for %.0f s", self.url, silent)
+            self._silence = min(self._silence * 2, _SILENT_MAX)
+            await socket.close()
+
     def _hold(self, frame: bytes) -> None:
+        self._heard = time.monotonic()
         self._held.append(frame)
         self._times.append(time.time_ns())
         self._arrived.set()
@@ -241,6 +348,11 @@ class Feed:
                     self._socket.transport.resume_reading()
                 self.frames += len(frames)
                 self.last_frame = times[-1]
+                if self._unanswered:
+                    for frame in frames:
+                        await self._answered(frame)
+                else:
+                    self._silence = _SILENT_FIRST
                 async with self._order:
                     await self._use(self.session.receive(frames, times))
             if reader.done():
@@ -249,14 +361,20 @@ class Feed:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(_TICK)
+            if self._socket and self.connection.channels:
+                await self._watch(self._socket)
             async with self._order:
                 await self._use(self.session.tick(time.time_ns()))
 
     async def _use(self, batch: Batch) -> None:
         for request in batch.requests:
-            # Subscribing again and healing are not done yet: what is missing stands in the ledger.
+            # Healing is not done yet: what is missing stands in the ledger.
             if request.kind == "seed" and request.instrument is not None:
                 self._ask_seed(request.instrument)
+            elif request.kind == "resubscribe" and request.instrument is not None:
+                self._say(*self._resubscribe(self.connection, request.instrument.instrument_id))
+            elif request.kind == "answer" and self.connection.proof:
+                self._say(self.connection.proof)
             elif request.kind == "reconnect" and self._socket:
                 log.info("%s: the venue asks to reconnect: %s", self.url, request.reason)
                 await self._socket.close()

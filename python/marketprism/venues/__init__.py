@@ -1,8 +1,8 @@
 """How to ask each venue: hosts, paths, subscriptions, seeds. What was answered is the engine's.
 
-One module a venue, the same functions in each: ``list_urls``, ``is_list``, ``seed_url``,
-``charges``, ``refusal``, ``subscribed``, and ``connections`` where it is collected live. A new
-venue is one module and one line in ``VENUES``.
+One module a venue, the same functions in each: ``section_for``, ``native``, ``list_urls``,
+``is_list``, ``seed_url``, ``connections``, ``answer``, ``resubscribe``, ``subscribed``,
+``charges``, ``refusal``. A new venue is one module and one line in ``VENUES``.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from types import ModuleType
 from urllib.parse import urlsplit
 
 from . import binance, deribit, okx
-from .connection import Connection, Subscribed
+from .connection import Answer, Channel, Connection, KeepAlive, Subscribed
 from .limit import Charge, Limit, Refusal
 
 __all__ = [
-    "NOT_YET",
     "VENUES",
+    "Answer",
+    "Channel",
     "Charge",
     "Connection",
+    "KeepAlive",
     "Limit",
     "Refusal",
     "Subscribed",
@@ -30,10 +32,6 @@ __all__ = [
 ]
 
 VENUES: dict[str, ModuleType] = {"binance": binance, "okx": okx, "deribit": deribit}
-
-# Understood and replayed, but not yet connected to. Named to the user, so that nobody takes silence
-# for coverage.
-NOT_YET = ("okx", "deribit")
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,14 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import orjson
 
-from .connection import Connection, Subscribed
+from .connection import Answer, Channel, Connection, Subscribed, packed
 from .limit import Charge, Limit, Refusal
 
 __all__ = [
     "HOSTS",
     "LIMITS",
     "REST_HOSTS",
+    "answer",
     "charges",
     "connections",
     "exchange_of",
@@ -30,6 +31,7 @@ __all__ = [
     "native",
     "refusal",
     "rest_host",
+    "resubscribe",
     "section_for",
     "seed_url",
     "subscribed",
@@ -159,8 +161,10 @@ def exchange_of(section: str) -> str:
     return _EXCHANGE[section]
 
 
-def native(section: str, symbol: str) -> str:
-    """The venue's spelling of ours, when its list cannot be had: ``BTC-USDT`` -> ``BTCUSDT``."""
+def native(exchange: str, symbol: str) -> str | None:
+    """The venue's spelling of ours, when its list cannot be had: ``BTC-USDT`` -> ``BTCUSDT``. None
+    where it does not follow from the symbol."""
+    section = section_for(exchange, symbol)
     match = _EXPIRY.match(symbol)
     pair = (match["pair"] if match else symbol).replace("-", "")
     if match:
@@ -173,8 +177,8 @@ def rest_host(section: str) -> str:
     return _REST[section][0]
 
 
-def list_urls(section: str) -> tuple[str, ...]:
-    """Where the section lists its instruments."""
+def list_urls(section: str, exchange: str = "") -> tuple[str, ...]:
+    """Where the section lists its instruments; of an exchange, where those of it are listed."""
     return ("".join(_REST[section]) + _LIST,)
 
 
@@ -226,32 +230,50 @@ def connections(
 ) -> list[Connection]:
     """The sockets that carry these data types of these instruments, packed by route: at least
     ``sockets`` a route, where it has so many streams."""
-    kinds = [k for t in data_types for k in {"orderbook": ["depth"], "trade": ["trade"]}[t]]
-    routes: dict[str, list[tuple[str, str]]] = {}
-    for kind in kinds:
-        if kind == "trade":
-            kind = _TRADE_STREAM[section]
+    routes: dict[str, list[Channel]] = {}
+    for data_type in data_types:
+        kind = "depth" if data_type == "orderbook" else _TRADE_STREAM[section]
         suffix = "depth@100ms" if kind == "depth" else kind
         # Spot and COIN-M have one route for everything.
         route = _ROUTES[kind] if section == "binance_usdm" else ""
-        streams = routes.setdefault(route, [])
-        streams += [(i.instrument_id, f"{i.instrument_id.lower()}@{suffix}") for i in instruments]
-    made = []
-    for route, streams in routes.items():
-        count = max(-(-len(streams) // _STREAMS_MAX), min(sockets, len(streams)))
-        for n in range(count):
-            packed = streams[len(streams) * n // count : len(streams) * (n + 1) // count]
-            books = [i for i, stream in packed if "@depth" in stream]
-            made.append(
-                Connection(
-                    section=section,
-                    url=f"{_WS[section]}{route}/stream",
-                    sent=(_subscribe([stream for _, stream in packed]),),
-                    instrument_ids=tuple(dict.fromkeys(i for i, _ in packed)),
-                    book_ids=tuple(dict.fromkeys(books)),
-                )
-            )
-    return made
+        routes.setdefault(route, []).extend(
+            Channel(f"{i.instrument_id.lower()}@{suffix}", i.instrument_id, data_type)
+            for i in instruments
+        )
+    return [
+        Connection(
+            section=section,
+            url=f"{_WS[section]}{route}/stream",
+            sent=(_subscribe([channel.name for channel in some]),),
+            instrument_ids=tuple(dict.fromkeys(c.instrument_id for c in some)),
+            book_ids=tuple(c.instrument_id for c in some if c.data_type == "orderbook"),
+            channels=some,
+        )
+        for route, channels in routes.items()
+        for some in packed(channels, _STREAMS_MAX, sockets)
+    ]
+
+
+def answer(frame: bytes, connection: Connection) -> Answer | None:
+    """What a frame says of the subscription; None where it is about something else. The venue
+    answers a request as a whole, and a stream of nothing like a stream of something (PROTOCOLS
+    1.2): what never comes is found by its silence."""
+    if (
+        b'"result"' not in frame[:32]
+        and b'"error"' not in frame[:32]
+        and b'"code"' not in frame[:32]
+    ):
+        return None
+    said = orjson.loads(frame)
+    if "result" in said:
+        return Answer(taken=tuple(channel.name for channel in connection.channels))
+    error = said.get("error", said)
+    return Answer(refused=(("", f"{error.get('code')} {error.get('msg')}"),))
+
+
+def resubscribe(connection: Connection, instrument_id: str) -> tuple[bytes, ...]:
+    """Nothing: a book of Binance is had again by REST."""
+    return ()
 
 
 def _subscribe(streams: list[str]) -> bytes:

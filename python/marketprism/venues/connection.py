@@ -1,21 +1,64 @@
-"""What every venue's module speaks of: a socket to open, and a recorded one read back."""
+"""What every venue's module speaks of: a socket to open, what is asked on it, what the venue says
+of that, and a recorded socket read back.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-__all__ = ["Connection", "Subscribed"]
+__all__ = ["Answer", "Channel", "Connection", "KeepAlive", "Subscribed", "packed"]
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One thing that a socket subscribes to. ``name`` is the venue's, as its answers repeat it."""
+
+    name: str
+    instrument_id: str
+    data_type: str
+
+
+@dataclass(frozen=True)
+class KeepAlive:
+    """How a socket is kept open where the venue does not answer WebSocket pings, in seconds:
+    ``message`` goes out when nothing was heard for ``after``; a socket on which nothing was heard
+    for ``dead_after`` is dead."""
+
+    after: float
+    dead_after: float
+    message: bytes
 
 
 @dataclass(frozen=True)
 class Connection:
-    """One socket to open: where, what to send first, and what it will carry."""
+    """One socket to open: where, what to send first, and what it will carry.
+
+    ``channels`` are answered one by one (``answer``); a recorded connection has none.
+    ``keep_alive`` is None where WebSocket pings do it. ``proof`` answers the venue's question for a
+    sign of life.
+    ``requests_an_hour`` may be sent at most, 0 where there is no such limit.
+    """
 
     section: str
     url: str
     sent: tuple[bytes, ...]
     instrument_ids: tuple[str, ...]
     book_ids: tuple[str, ...]
+    channels: tuple[Channel, ...] = ()
+    keep_alive: KeepAlive | None = None
+    proof: bytes = b""
+    requests_an_hour: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a frame says of channels: names that stand, and names that do not, with the reason. An
+    empty name is that of a refusal that names nothing."""
+
+    taken: tuple[str, ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -29,3 +72,11 @@ class Subscribed:
     instrument_ids: tuple[str, ...]
     book_ids: tuple[str, ...]
     broad: bool = False
+
+
+def packed(channels: Sequence[Channel], most: int, sockets: int = 1) -> list[tuple[Channel, ...]]:
+    """The channels of each socket: at most ``most`` each, over at least ``sockets`` where there are
+    so many, evenly."""
+    count = max(-(-len(channels) // most), min(sockets, len(channels)))
+    bounds = [len(channels) * n // count for n in range(count + 1)] if count else []
+    return [tuple(channels[a:b]) for a, b in pairwise(bounds)]

@@ -8,30 +8,37 @@ Not here: sockets, what is left of a limit, and the meaning of any answer.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import orjson
 
-from .connection import Subscribed
+from .connection import Answer, Channel, Connection, KeepAlive, Subscribed, packed
 from .limit import Charge, Limit, Refusal
 
 __all__ = [
     "HOSTS",
     "LIMITS",
     "REST_HOSTS",
+    "answer",
     "charges",
+    "connections",
     "exchange_of",
     "is_list",
     "list_urls",
+    "native",
     "refusal",
     "rest_host",
+    "resubscribe",
+    "section_for",
     "seed_url",
     "subscribed",
 ]
 
 # Recorded and live hosts, by section.
 HOSTS = {"www.deribit.com": "deribit", "streams.deribit.com": "deribit"}
+_WS = "wss://www.deribit.com/ws/api/v2"
 _REST = "https://www.deribit.com"
 _API = "/api/v2/public"
 REST_HOSTS = (("www.deribit.com",),)
@@ -44,6 +51,12 @@ _COST = 500
 _TOO_MANY = re.compile(rb'"code"\s*:\s*10028\b')
 _CODE_WITHIN = 512  # bytes of a body that may hold its code: refusals are short
 _SEED_DEPTH = 10_000
+# Channels a socket: no limit is documented (PROTOCOLS 1.1).
+_CHANNELS_MAX = 200
+# Every 100 ms is the best that is had without a key (PROTOCOLS 1.6).
+_CHANNELS = {"orderbook": "book.{}.100ms", "trade": "trades.{}.100ms"}
+_HEARTBEAT = 30  # seconds between the venue's signs of life
+_HEARTBEAT_ID, _SUBSCRIBE_ID, _TEST_ID, _AGAIN_ID = 1, 2, 3, 4
 # Channels of one instrument or index: its name is what follows.
 _NAMED = (
     "book",
@@ -58,6 +71,39 @@ _NAMED = (
 _KINDS = ("any", "future", "future_combo", "option", "option_combo", "spot")
 
 
+class _Instrument(Protocol):
+    @property
+    def instrument_id(self) -> str: ...
+
+
+def _call(number: int, method: str, **params: object) -> bytes:
+    return orjson.dumps(
+        {"jsonrpc": "2.0", "id": number, "method": f"public/{method}", "params": params}
+    )
+
+
+_PROOF = _call(_TEST_ID, "test")
+# The venue speaks at least every 30 s; asked for a word when it has not for half as long again.
+_KEEP_ALIVE = KeepAlive(after=45.0, dead_after=60.0, message=_PROOF)
+
+
+def section_for(exchange: str, symbol: str) -> str:
+    """Always ``deribit``: one host for everything."""
+    return "deribit"
+
+
+def native(exchange: str, symbol: str) -> str | None:
+    """The venue's spelling of ours, when its list cannot be had: ``BTC-USD`` is ``BTC-PERPETUAL``,
+    ``BTC-USDC`` is ``BTC_USDC-PERPETUAL``, or in spot ``BTC_USDC``. Contracts that end are listed
+    or unknown: their names hold dates."""
+    base, _, quote = symbol.partition("-")
+    if not quote or "-" in quote:
+        return None
+    if exchange == "deribit_spot":
+        return f"{base}_{quote}"
+    return f"{base}-PERPETUAL" if quote == "USD" else f"{base}_{quote}-PERPETUAL"
+
+
 def exchange_of(section: str) -> str:
     """The exchange token for rows about the connection."""
     return f"{section}_derivatives"
@@ -68,8 +114,8 @@ def rest_host(section: str) -> str:
     return _REST
 
 
-def list_urls(section: str) -> tuple[str, ...]:
-    """Where the venue lists its instruments."""
+def list_urls(section: str, exchange: str = "") -> tuple[str, ...]:
+    """Where the venue lists its instruments, those of every exchange together."""
     return (f"{_REST}{_API}/get_instruments?currency=any&expired=false",)
 
 
@@ -91,6 +137,55 @@ def charges(url: str) -> tuple[Charge, ...]:
 def refusal(body: bytes) -> Refusal:
     """Why a body is no answer: code 10028 says that the credits are spent."""
     return "rate_limit" if _TOO_MANY.search(body, 0, _CODE_WITHIN) else ""
+
+
+def connections(
+    section: str, instruments: Sequence[_Instrument], data_types: Iterable[str], sockets: int = 1
+) -> list[Connection]:
+    """The sockets that carry these data types of these instruments, at least ``sockets``."""
+    channels = [
+        Channel(_CHANNELS[data_type].format(i.instrument_id), i.instrument_id, data_type)
+        for data_type in data_types
+        for i in instruments
+    ]
+    return [
+        Connection(
+            section=section,
+            url=_WS,
+            sent=(
+                _call(_HEARTBEAT_ID, "set_heartbeat", interval=_HEARTBEAT),
+                _call(_SUBSCRIBE_ID, "subscribe", channels=[channel.name for channel in some]),
+            ),
+            instrument_ids=tuple(dict.fromkeys(c.instrument_id for c in some)),
+            book_ids=tuple(c.instrument_id for c in some if c.data_type == "orderbook"),
+            channels=some,
+            keep_alive=_KEEP_ALIVE,
+            proof=_PROOF,
+        )
+        for some in packed(channels, _CHANNELS_MAX, sockets)
+    ]
+
+
+def answer(frame: bytes, connection: Connection) -> Answer | None:
+    """What a frame says of the subscription; None where it is about something else. The result
+    lists what was taken: what it leaves out was refused without a word (PROTOCOLS 1.6)."""
+    if b'"method"' in frame[:64]:
+        return None
+    said = orjson.loads(frame)
+    if said.get("id") != _SUBSCRIBE_ID:
+        return None
+    if "error" in said:
+        error = said["error"]
+        return Answer(refused=(("", f"{error.get('code')} {error.get('message')}"),))
+    taken = tuple(said["result"])
+    left_out = (c.name for c in connection.channels if c.name not in taken)
+    return Answer(taken, tuple((name, "left out of the venue's answer") for name in left_out))
+
+
+def resubscribe(connection: Connection, instrument_id: str) -> tuple[bytes, ...]:
+    """Leaves a book and asks for it again: the venue then sends an image."""
+    channels = [_CHANNELS["orderbook"].format(instrument_id)]
+    return tuple(_call(_AGAIN_ID, o, channels=channels) for o in ("unsubscribe", "subscribe"))
 
 
 def subscribed(url: str, sent: Iterable[bytes]) -> Subscribed:

@@ -1,7 +1,8 @@
 """How to ask OKX: every kind of instrument on one host, channels on two sockets.
 
 Hosts and channels: PROTOCOLS 1.5, 2.3, 5.2. Books of OKX begin with an image on the stream; a REST
-seed is for the day that it is left out.
+seed is for the day that it is left out. Each channel is answered by itself, so one that is refused
+costs no other. WebSocket pings are not promised an answer: a text ``ping`` keeps the socket.
 
 Not here: sockets, what is left of a limit, and the meaning of any answer.
 """
@@ -9,24 +10,30 @@ Not here: sockets, what is left of a limit, and the meaning of any answer.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 
-from .connection import Subscribed
+from .connection import Answer, Channel, Connection, KeepAlive, Subscribed, packed
 from .limit import Charge, Limit, Refusal
 
 __all__ = [
     "HOSTS",
     "LIMITS",
     "REST_HOSTS",
+    "answer",
     "charges",
+    "connections",
     "exchange_of",
     "is_list",
     "list_urls",
+    "native",
     "refusal",
     "rest_host",
+    "resubscribe",
+    "section_for",
     "seed_url",
     "subscribed",
 ]
@@ -40,6 +47,7 @@ HOSTS = {
     # The name until 2022.
     "ws.okex.com": "okx",
 }
+_WS = "wss://ws.okx.com:8443/ws/v5"
 _REST = "https://www.okx.com"
 # Hosts that answer alike: the older name, then that of the documents. Regional hosts list other
 # instruments and stand in for nobody.
@@ -53,7 +61,21 @@ _LISTS = (
     "instType=OPTION&instFamily=BTC-USD",
     "instType=OPTION&instFamily=ETH-USD",
 )
+_SPOT = _LISTS[:1]
 _SEED_LIMIT = 400
+# Channel and socket of each data type; `trades-all` has each match (CONTRACT 3).
+_CHANNELS = {"orderbook": ("books", "public"), "trade": ("trades-all", "business")}
+# Fewer than 30 deep books a socket are advised, and 64 KB of channels a request allowed: PROTOCOLS
+# 1.1. A channel takes up to 80 bytes.
+_CHANNELS_MAX = {"public": 25, "business": 500}
+# Closed after 30 s without a push (PROTOCOLS 1.5); asked 5 s sooner, given up 10 s after it.
+_KEEP_ALIVE = KeepAlive(after=25.0, dead_after=35.0, message=b"ping")
+_REQUESTS_AN_HOUR = 480
+
+
+class _Instrument(Protocol):
+    @property
+    def instrument_id(self) -> str: ...
 
 
 def _limit(path: str, size: int) -> Limit:
@@ -102,9 +124,22 @@ def rest_host(section: str) -> str:
     return _REST
 
 
-def list_urls(section: str) -> tuple[str, ...]:
-    """Where the venue lists its instruments, kind by kind."""
-    return tuple(f"{_REST}{_LIST}?{query}" for query in _LISTS)
+def section_for(exchange: str, symbol: str) -> str:
+    """Always ``okx``: one host for everything."""
+    return "okx"
+
+
+def native(exchange: str, symbol: str) -> str | None:
+    """The venue's spelling of ours, when its list cannot be had: ``BTC-USDT`` is itself in spot and
+    ``BTC-USDT-SWAP`` among derivatives; dated contracts and options are themselves."""
+    perpetual = exchange == "okx_derivatives" and symbol.count("-") == 1
+    return f"{symbol}-SWAP" if perpetual else symbol
+
+
+def list_urls(section: str, exchange: str = "") -> tuple[str, ...]:
+    """Where the venue lists its instruments, kind by kind; of an exchange, its kinds."""
+    lists = {"": _LISTS, "okx_spot": _SPOT, "okx_derivatives": _LISTS[1:]}[exchange]
+    return tuple(f"{_REST}{_LIST}?{query}" for query in lists)
 
 
 def is_list(url: str) -> bool:
@@ -135,6 +170,70 @@ def refusal(body: bytes) -> Refusal:
     if found is None:
         return ""
     return "rate_limit" if found[1] == b"50011" else "server"
+
+
+def connections(
+    section: str, instruments: Sequence[_Instrument], data_types: Iterable[str], sockets: int = 1
+) -> list[Connection]:
+    """The sockets that carry these data types of these instruments: at least ``sockets`` for each
+    data type, where it has so many channels."""
+    made = []
+    for data_type in data_types:
+        name, socket = _CHANNELS[data_type]
+        channels = [
+            Channel(f"{name}:{i.instrument_id}", i.instrument_id, data_type) for i in instruments
+        ]
+        for some in packed(channels, _CHANNELS_MAX[socket], sockets):
+            ids = tuple(channel.instrument_id for channel in some)
+            made.append(
+                Connection(
+                    section=section,
+                    url=f"{_WS}/{socket}",
+                    sent=(_request("subscribe", name, ids),),
+                    instrument_ids=ids,
+                    book_ids=ids if data_type == "orderbook" else (),
+                    channels=some,
+                    keep_alive=_KEEP_ALIVE,
+                    requests_an_hour=_REQUESTS_AN_HOUR,
+                )
+            )
+    return made
+
+
+def _request(operation: str, channel: str, ids: Iterable[str]) -> bytes:
+    arguments = [{"channel": channel, "instId": instrument_id} for instrument_id in ids]
+    return orjson.dumps({"op": operation, "args": arguments})
+
+
+def answer(frame: bytes, connection: Connection) -> Answer | None:
+    """What a frame says of a subscription; None where it is about something else. An error names
+    its channel in its text at best (PROTOCOLS 1.5)."""
+    if b'"event"' not in frame[:64]:
+        return None
+    said = orjson.loads(frame)
+    match said["event"]:
+        case "subscribe":
+            argument = said["arg"]
+            return Answer(taken=(f"{argument['channel']}:{argument['instId']}",))
+        case "error":
+            text = str(said.get("msg", ""))
+            named = [c for c in connection.channels if _names(text, c)]
+            reason = f"{said.get('code')} {text}"
+            return Answer(refused=tuple((c.name, reason) for c in named) or (("", reason),))
+    return None
+
+
+def _names(text: str, channel: Channel) -> bool:
+    """Whether an error's text is about this channel."""
+    kind = channel.name.partition(":")[0]
+    words = re.split(r"[^A-Za-z0-9_-]+", text)
+    return channel.instrument_id in words and kind in words
+
+
+def resubscribe(connection: Connection, instrument_id: str) -> tuple[bytes, ...]:
+    """Leaves a book and asks for it again: the venue then sends an image."""
+    channel = _CHANNELS["orderbook"][0]
+    return tuple(_request(o, channel, [instrument_id]) for o in ("unsubscribe", "subscribe"))
 
 
 def subscribed(url: str, sent: Iterable[bytes]) -> Subscribed:
