@@ -1,0 +1,177 @@
+"""What is asked of a venue, and what its answers say of each channel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+
+import orjson
+import pytest
+
+from marketprism.venues import VENUES, Answer, Connection
+
+BINANCE, OKX, DERIBIT = VENUES["binance"], VENUES["okx"], VENUES["deribit"]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """As much of an instrument as a venue is asked about."""
+
+    section: str
+    instrument_id: str
+
+
+def okx(count: int, data_types: tuple[str, ...] = ("orderbook", "trade")) -> list[Connection]:
+    listed = [Listed("okx", f"C{n}-USDT") for n in range(count)]
+    return list(OKX.connections("okx", listed, data_types))
+
+
+def deribit(*names: str) -> Connection:
+    listed = [Listed("deribit", name) for name in names]
+    (made,) = DERIBIT.connections("deribit", listed, ("orderbook", "trade"))
+    assert isinstance(made, Connection)
+    return made
+
+
+def arguments(connection: Connection) -> list[tuple[str, str]]:
+    (sent,) = connection.sent
+    said = orjson.loads(sent)
+    assert said["op"] == "subscribe"
+    return [(a["channel"], a["instId"]) for a in said["args"]]
+
+
+def test_okx_books_and_trades_go_to_the_sockets_that_have_them() -> None:
+    books, trades = okx(2)
+    assert books.url == "wss://ws.okx.com:8443/ws/v5/public"
+    assert arguments(books) == [("books", "C0-USDT"), ("books", "C1-USDT")]
+    assert books.book_ids == books.instrument_ids == ("C0-USDT", "C1-USDT")
+    # Each match is on the other socket; on this one it would be refused.
+    assert trades.url == "wss://ws.okx.com:8443/ws/v5/business"
+    assert arguments(trades) == [("trades-all", "C0-USDT"), ("trades-all", "C1-USDT")]
+    assert (trades.book_ids, trades.instrument_ids) == ((), ("C0-USDT", "C1-USDT"))
+
+
+def test_okx_is_asked_within_its_limits() -> None:
+    made = okx(1_001)
+    books = [c for c in made if c.book_ids]
+    trades = [c for c in made if not c.book_ids]
+    # Fewer than 30 deep books a socket, 64 KB a request (PROTOCOLS 1.1); everything once.
+    assert max(len(c.book_ids) for c in books) < 30
+    assert max(len(c.sent[0]) for c in made) <= 64 * 1024
+    for some in (books, trades):
+        ids = [i for c in some for i in c.instrument_ids]
+        assert sorted(ids) == sorted(f"C{n}-USDT" for n in range(1_001))
+    # Packed evenly: no socket has one book where others are full.
+    assert min(len(c.book_ids) for c in books) >= 20
+
+
+def test_deribit_is_asked_for_everything_at_once_and_for_signs_of_life() -> None:
+    heartbeat, subscribe = (orjson.loads(m) for m in deribit("BTC-PERPETUAL", "ETH-PERPETUAL").sent)
+    assert (heartbeat["method"], heartbeat["params"]) == ("public/set_heartbeat", {"interval": 30})
+    assert subscribe["method"] == "public/subscribe"
+    assert subscribe["params"]["channels"] == [
+        "book.BTC-PERPETUAL.100ms",
+        "book.ETH-PERPETUAL.100ms",
+        "trades.BTC-PERPETUAL.100ms",
+        "trades.ETH-PERPETUAL.100ms",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("venue", "section", "name"),
+    [
+        (BINANCE, "binance_usdm", "BTCUSDT"),
+        (OKX, "okx", "BTC-USDT-SWAP"),
+        (DERIBIT, "deribit", "BTC-PERPETUAL"),
+    ],
+)
+def test_what_is_sent_is_read_back_as_what_was_asked(
+    venue: ModuleType, section: str, name: str
+) -> None:
+    """A journal of the connection names the same instruments and books."""
+    for made in venue.connections(section, [Listed(section, name)], ("orderbook", "trade")):
+        found = venue.subscribed(made.url, made.sent)
+        assert (found.section, found.instrument_ids) == (section, made.instrument_ids)
+        assert (found.book_ids, found.broad) == (made.book_ids, False)
+
+
+def test_okx_answers_channel_by_channel() -> None:
+    connection, _ = okx(2)
+    ack = b'{"event":"subscribe","arg":{"channel":"books","instId":"C1-USDT"},"connId":"a4"}'
+    assert OKX.answer(ack, connection) == Answer(taken=("books:C1-USDT",))
+    refusal = (
+        b'{"event":"error","code":"60018","msg":"Wrong URL or channel:books,instId:C0-USDT '
+        b"doesn't exist. Please use the correct URL, channel and parameters referring to API "
+        b'document.","connId":"a4d3ae55"}'
+    )
+    ((name, reason),) = OKX.answer(refusal, connection).refused
+    assert name == "books:C0-USDT"
+    assert reason.startswith("60018 Wrong URL or channel")
+    unnamed = b'{"id":"1","event":"error","code":"60012","msg":"Invalid request","connId":"a4"}'
+    assert OKX.answer(unnamed, connection).refused == (("", "60012 Invalid request"),)
+    data = b'{"arg":{"channel":"books","instId":"C1-USDT"},"action":"update","data":[]}'
+    assert OKX.answer(data, connection) is None
+    assert OKX.answer(b"pong", connection) is None
+
+
+def test_deribit_leaves_out_what_it_does_not_know() -> None:
+    connection = deribit("BTC-PERPETUAL", "NO-PERPETUAL")
+    taken = ["book.BTC-PERPETUAL.100ms", "trades.BTC-PERPETUAL.100ms"]
+    said = {"jsonrpc": "2.0", "id": 2, "result": taken, "usIn": 1, "usOut": 2, "usDiff": 1}
+    found = DERIBIT.answer(orjson.dumps(said), connection)
+    assert found.taken == tuple(taken)
+    left_out = ["book.NO-PERPETUAL.100ms", "trades.NO-PERPETUAL.100ms"]
+    assert [name for name, _ in found.refused] == left_out
+    heartbeat = {"jsonrpc": "2.0", "id": 1, "result": "ok"}
+    assert DERIBIT.answer(orjson.dumps(heartbeat), connection) is None
+    error = {"jsonrpc": "2.0", "id": 2, "error": {"code": 10028, "message": "too_many_requests"}}
+    assert DERIBIT.answer(orjson.dumps(error), connection).refused == (
+        ("", "10028 too_many_requests"),
+    )
+
+
+def test_binance_answers_a_request_as_a_whole() -> None:
+    (connection,) = BINANCE.connections(
+        "binance_spot", [Listed("binance_spot", "BTCUSDT")], ("orderbook", "trade")
+    )
+    found = BINANCE.answer(b'{"result":null,"id":1}', connection)
+    assert found.taken == ("btcusdt@depth@100ms", "btcusdt@trade")
+    refused = BINANCE.answer(b'{"error":{"code":2,"msg":"Invalid request"},"id":1}', connection)
+    assert refused.refused == (("", "2 Invalid request"),)
+    assert BINANCE.answer(b'{"stream":"btcusdt@trade","data":{}}', connection) is None
+
+
+@pytest.mark.parametrize(
+    ("exchange", "symbol", "spelled"),
+    [
+        ("binance_spot", "BTC-USDT", "BTCUSDT"),
+        ("binance_derivatives", "BTC-USD", "BTCUSD_PERP"),
+        ("okx_spot", "BTC-USDT", "BTC-USDT"),
+        ("okx_derivatives", "BTC-USDT", "BTC-USDT-SWAP"),
+        ("okx_derivatives", "BTC-USD-260626", "BTC-USD-260626"),
+        ("deribit_derivatives", "BTC-USD", "BTC-PERPETUAL"),
+        ("deribit_derivatives", "SOL-USDC", "SOL_USDC-PERPETUAL"),
+        ("deribit_spot", "BTC-USDC", "BTC_USDC"),
+        ("deribit_derivatives", "BTC-USD-260626", None),
+    ],
+)
+def test_a_symbol_is_spelled_as_the_venue_does(
+    exchange: str, symbol: str, spelled: str | None
+) -> None:
+    venue = VENUES[exchange.partition("_")[0]]
+    assert venue.native(exchange, symbol) == spelled
+
+
+def test_a_book_is_left_and_asked_for_again() -> None:
+    books, _ = okx(1)
+    assert [orjson.loads(m) for m in OKX.resubscribe(books, "C0-USDT")] == [
+        {"op": operation, "args": [{"channel": "books", "instId": "C0-USDT"}]}
+        for operation in ("unsubscribe", "subscribe")
+    ]
+    calls = [
+        orjson.loads(m) for m in DERIBIT.resubscribe(deribit("BTC-PERPETUAL"), "BTC-PERPETUAL")
+    ]
+    assert [(c["method"], c["params"]["channels"]) for c in calls] == [
+        (f"public/{operation}", ["book.BTC-PERPETUAL.100ms"])
+        for operation in ("unsubscribe", "subscribe")
+    ]
