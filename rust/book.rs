@@ -345,11 +345,18 @@ impl Book {
         if price.max(quantity) > decimal::SPELLED_DIGITS_MAX {
             return self.write_long_levels(out, ladder, sign, depth);
         }
-        // Sign, whole part and point of both, and what stands around them.
-        const AROUND: usize = 2 * 22 + 8 + 8;
-        let level_max = AROUND + usize::from(price) + usize::from(quantity);
+        // Room for the longest price and the longest size; a room that is not needed is written too.
+        let (first, last) = (ladder.best(), ladder.top(depth).last());
+        let prices = first.into_iter().chain(last).map(|level| sign * level.key);
+        let sizes = ladder.top(depth).map(|level| level.quantity).max();
+        let whole = |mantissa, places: Places| decimal::whole_length(mantissa, places.scale);
+        let price_max = prices.map(|price| whole(price, self.price)).max().unwrap_or(0);
+        let size_max = whole(sizes.unwrap_or(0), self.quantity);
+        const AROUND: usize = br#"["","#.len() + br#"""],"#.len() + b"..".len();
+        let digits = usize::from(price) + usize::from(quantity);
+        let level_max = AROUND + price_max + size_max + digits;
         let start = out.len();
-        out.resize(start + 2 + depth.min(ladder.len()) * level_max, 0);
+        out.resize(start + 2 + depth.min(ladder.len()) * level_max + Spelled::SLACK, 0);
         let mut text = Spelled::into(&mut out[start..]);
         text.put(b"[");
         for (at, level) in ladder.top(depth).enumerate() {

@@ -360,10 +360,20 @@ pub struct Spelled<'a> {
 
 /// More printed fraction digits than this are written apart: no venue has so many.
 pub const SPELLED_DIGITS_MAX: u8 = 40;
+/// Bytes that the whole part of a number takes at most, with its sign; none is below zero places.
+pub fn whole_length(mantissa: i64, scale: u8) -> usize {
+    let power = POW10[usize::from(scale.min(18))] as u64;
+    let whole = mantissa.unsigned_abs() / power;
+    usize::from(mantissa < 0) + whole.checked_ilog10().map_or(1, |n| n as usize + 1)
+}
+
 /// What one number may take: sign, whole part, point, fraction, and room to write eight at once.
 pub const SPELLED_MAX: usize = 1 + 20 + 1 + SPELLED_DIGITS_MAX as usize + 8;
 
 impl<'a> Spelled<'a> {
+    /// Eight digits are written at once, of which the last may be nobody's.
+    pub const SLACK: usize = 8;
+
     /// There must be room for all that is put: `SPELLED_MAX` a number.
     pub fn into(bytes: &'a mut [u8]) -> Spelled<'a> {
         Spelled { bytes, length: 0 }
@@ -401,6 +411,25 @@ impl<'a> Spelled<'a> {
             self.put(b"-");
         }
         let value = mantissa.unsigned_abs();
+        if value < EIGHT_END && scale < 8 && digits <= 8 {
+            let (text, scale) = (eight_digits(value), usize::from(scale));
+            // The last digit of the whole part is there even where all are zero.
+            let zeros = (text.trailing_zeros() as usize / 8).min(7 - scale);
+            self.digits(text >> (8 * zeros), 8 - zeros - scale);
+            if digits > 0 {
+                self.put(b".");
+                // Behind the last digit there are zeros.
+                let fraction = if scale == 0 { 0 } else { text >> (8 * (8 - scale)) };
+                self.digits(fraction, usize::from(digits));
+            }
+            return;
+        }
+        self.wide(value, scale, digits);
+    }
+
+    /// As `number`, for those that are below 10^16.
+    #[inline]
+    fn wide(&mut self, value: u64, scale: u8, digits: u8) {
         if value >= EIGHT_END * EIGHT_END || digits > 8 {
             return self.long(value, scale, digits);
         }
@@ -409,7 +438,6 @@ impl<'a> Spelled<'a> {
         let (high, low) = (value / EIGHT_END, value % EIGHT_END);
         let text = u128::from(eight_digits(high)) | (u128::from(eight_digits(low)) << 64);
         let scale = usize::from(scale);
-        // The last digit of the whole part is there even where all are zero.
         let zeros = (text.trailing_zeros() as usize / 8).min(15 - scale);
         let (whole, count) = (text >> (8 * zeros), 16 - zeros - scale);
         self.digits(whole as u64, count.min(8));
@@ -418,7 +446,6 @@ impl<'a> Spelled<'a> {
         }
         if digits > 0 {
             self.put(b".");
-            // Behind the last digit there are zeros.
             let fraction = if scale == 0 { 0 } else { text >> (8 * (16 - scale)) };
             self.digits(fraction as u64, usize::from(digits));
         }
