@@ -203,8 +203,9 @@ struct Session {
 
 struct Inner {
     session: core::Session,
-    /// Subjects are few and repeat: one Python string each.
-    subjects: HashMap<Arc<str>, Py<PyString>>,
+    /// Subjects are few and repeat: one Python string each, found by where the subject lies. It is
+    /// held here, so that nothing else comes to lie there.
+    subjects: HashMap<usize, (Arc<str>, Py<PyString>)>,
 }
 
 #[pymethods]
@@ -432,10 +433,12 @@ impl Session {
     fn batch(&self, py: Python<'_>, inner: &mut Inner, batch: core::Batch) -> PyResult<Batch> {
         let messages = PyList::empty(py);
         for message in &batch.rows.messages {
-            let subject = inner
-                .subjects
-                .entry(Arc::clone(&message.subject))
-                .or_insert_with(|| PyString::new(py, &message.subject).unbind());
+            let named = || {
+                let name = PyString::new(py, &message.subject).unbind();
+                (Arc::clone(&message.subject), name)
+            };
+            let (_, subject) =
+                inner.subjects.entry(message.subject.as_ptr() as usize).or_insert_with(named);
             messages.append(py_message(py, &batch.rows, message, subject.clone_ref(py)))?;
         }
         let requests = PyList::empty(py);
