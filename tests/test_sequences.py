@@ -185,6 +185,16 @@ def test_a_second_image_replaces_the_book() -> None:
     assert state(books) == ("live", 30)
 
 
+def test_a_crossed_image_is_told_as_crossed_and_is_no_book() -> None:
+    books = session()
+    batch = give(books, image(10, bids=[["100", "1"]], asks=[["100", "1"]]))
+    assert [(f.label, f.detail) for f in batch.faults] == [
+        ("crossed", "best bid 100 is not below best ask 100")
+    ]
+    assert requests(batch) == [("resubscribe", "BTC-USDT-SWAP")]
+    assert books.top(SWAP, 1) == ([], [])
+
+
 def test_where_the_first_push_is_an_update_a_seed_is_asked_for_and_joined() -> None:
     books = session()
     first = okx(10, 15, bids=[["100", "5"]], after=1)

@@ -276,7 +276,9 @@ impl Session {
         let book = match book {
             Ok(book) => book,
             Err(unfit) => {
-                let kind = unfit_fault(&unfit, &Book::empty());
+                // Crossed or not, a book can be made of it to speak of.
+                let made = Book::from_image(head, levels, self.options.depth_max, false, true);
+                let kind = unfit_fault(&unfit, &made.unwrap_or_else(|_| Book::empty()));
                 self.end(at, kind, None, stamp, out);
                 return self.ask(at, "unfit", out);
             }
