@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from marketprism.sim.binance_book import exchange_info
 from marketprism.sim.market import Event, Market, Section
 
 START = 1_700_000_000_000_000_000
@@ -197,7 +198,8 @@ def test_prices_and_sizes_have_the_venues_digits() -> None:
 
 def test_instrument_lists_have_the_venues_shape() -> None:
     for section in SECTIONS:
-        body = json.loads(market().exchange_info(section))
+        made = market()
+        body = json.loads(exchange_info(section, made.of(section), made.now))
         listed = {entry["symbol"]: entry for entry in body["symbols"]}
         assert set(listed) == {"BTCUSDT", "ETHUSDT"}
         entry = listed["BTCUSDT"]

@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from marketprism.collect.journal import JournalError
 from marketprism.config import Settings, Sim
-from marketprism.sim import binance, recorded
+from marketprism.sim import binance, broadcast, recorded
 from marketprism.sim.market import Section
 from marketprism.sim.venue import PortError, run_sim
 from marketprism.sim.weights import Weights
@@ -221,12 +221,12 @@ def test_too_many_messages_and_unknown_addresses() -> None:
 
 
 def test_a_client_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(binance, "QUEUE_MAX", 1)
+    monkeypatch.setattr(broadcast, "QUEUE_MAX", 1)
 
     async def body() -> None:
         names = "btcusdt@trade/ethusdt@trade"
         async with (
-            running(trades_per_second=200_000) as sim,
+            running(trades_per_second=200_000, venues=("binance",)) as sim,
             # One frame at a time, while the venue writes thousands.
             sim.connect(f"{SPOT}/stream?streams={names}", max_queue=1) as client,
         ):

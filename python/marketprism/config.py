@@ -207,6 +207,11 @@ class Sim(_Section):
     symbols: tuple[str, ...] = ("BTC-USDT", "ETH-USDT")
     trades_per_second: float = Field(200.0, gt=0, le=200_000)
     diffs_per_second: float = Field(10.0, gt=0, le=1000)
+    venues: tuple[Literal["binance", "okx", "deribit"], ...] = Field(
+        ("binance", "okx", "deribit"), min_length=1
+    )
+    listed: int = Field(0, ge=0, le=5000, description="symbols beside these that hardly move")
+    okx_images: bool = Field(True, description="books of OKX begin with an image on the stream")
     connections: int = Field(1, ge=1, le=100, description="sockets that a demo opens a route")
 
 

@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from .market import GENERATION, Market
+from .market import GENERATION, Market, Venue
 
 __all__ = ["Account", "Delivery", "LedgerError", "Origin", "Seed", "SimLedger", "read"]
 
@@ -50,6 +50,8 @@ class Origin(NamedTuple):
     symbols: tuple[str, ...]
     trades_per_second: float
     diffs_per_second: float
+    venues: tuple[Venue, ...] = ("binance",)
+    listed: int = 0
 
     def market(self) -> Market:
         """The market as it is at its start."""
@@ -98,6 +100,8 @@ class SimLedger:
             "symbols": origin.symbols,
             "trades_per_second": origin.trades_per_second,
             "diffs_per_second": origin.diffs_per_second,
+            "venues": origin.venues,
+            "listed": origin.listed,
             "rest": REST_KINDS,
         }
         try:
@@ -173,7 +177,9 @@ def _account(path: Path) -> Account:
         header = json.loads(header_text)
         generation = header.pop("generation")
         rest = tuple(header.pop("rest"))
-        origin = Origin(**{**header, "symbols": tuple(header["symbols"])})
+        # Ledgers of before there were more venues do not name theirs.
+        lists = {key: tuple(header[key]) for key in ("symbols", "venues") if key in header}
+        origin = Origin(**{**header, **lists})
     except OSError as error:
         raise LedgerError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, KeyError, TypeError) as error:

@@ -15,7 +15,7 @@ import contextlib
 import errno
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -24,7 +24,8 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from ..config import Settings
-from .binance import SyntheticVenue
+from . import binance, deribit, okx
+from .broadcast import Desk, SyntheticVenue, World
 from .faults import Play, Schedule
 from .ledger import Origin, SimLedger
 from .recorded import RecordedVenue
@@ -89,7 +90,7 @@ async def run_sim(
         account = SimLedger(settings.data_dir / "sim", origin) if ledger else None
         since = origin.start if faults_from is None else faults_from
         play = Play(faults, since) if faults else None
-        venue = SyntheticVenue(origin.market(), origin.seed, account, play)
+        venue = _synthetic(World(origin.market(), account, play), settings)
         await venue.catch_up(stop)
     try:
         return await _serve(venue, host, ws_port, rest_port, announce, stop)
@@ -107,7 +108,22 @@ def _origin(settings: Settings) -> Origin:
         tuple(dict.fromkeys(sim.symbols)),
         sim.trades_per_second,
         sim.diffs_per_second,
+        tuple(dict.fromkeys(sim.venues)),
+        sim.listed,
     )
+
+
+def _synthetic(world: World, settings: Settings) -> SyntheticVenue:
+    """The configured venues, each behind its hosts."""
+    desks: dict[str, tuple[Desk, Iterable[str], Iterable[str]]] = {
+        "binance": (binance.Binance(world), binance.WS_HOSTS, binance.REST_HOSTS),
+        "okx": (okx.Okx(world, images=settings.sim.okx_images), okx.WS_HOSTS, okx.REST_HOSTS),
+        "deribit": (deribit.Deribit(world), deribit.WS_HOSTS, deribit.REST_HOSTS),
+    }
+    there = [desks[name] for name in settings.sim.venues]
+    ws = {host: desk for desk, hosts, _ in there for host in hosts}
+    rest = {host: desk for desk, _, hosts in there for host in hosts}
+    return SyntheticVenue(world, settings.sim.seed, ws, rest)
 
 
 async def _serve(

@@ -42,11 +42,13 @@ def write(connection: ServerConnection, frames: list[bytes]) -> bool:
     return True
 
 
-def evict(connection: ServerConnection, reason: str) -> None:
-    """Close with 1008 a client that may not be reading: at once, without waiting for its answer."""
+def evict(
+    connection: ServerConnection, reason: str, code: int = CloseCode.POLICY_VIOLATION
+) -> None:
+    """Close on a client that may not be reading: at once, without waiting for its answer."""
     if connection.state is not State.OPEN:
         return
-    connection.protocol.send_close(CloseCode.POLICY_VIOLATION, reason)
+    connection.protocol.send_close(code, reason)
     connection.send_data()
     asyncio.get_running_loop().call_later(ABORT_AFTER, connection.transport.abort)
 

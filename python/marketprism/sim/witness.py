@@ -12,12 +12,16 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from itertools import pairwise
 
+from .binance_book import BinanceBook
+from .book import MS, SECOND, Book, ImagedBook, Trade
 from .court import Court, Missing
+from .deribit_book import DeribitBook
 from .intervals import EVER, Interval, overlap, runs, union
 from .ledger import Account, Delivery
-from .market import Book, Trade
+from .okx_book import OkxBook
 from .rows import BROKEN, NUMBER, Row, canonical, equal, lines_of, place_name, quoted
 
 __all__ = ["BOOKS_MAX", "SEED_PATIENCE", "Sent", "Witness"]
@@ -27,12 +31,15 @@ BOOKS_MAX = 20_000  # rows a symbol whose levels are compared; of more, every n-
 
 _CHUNK = 50_000  # trades that are compared at once
 _BOOK_CHUNK = 200  # order books that are compared at once
-_MS = 1_000_000
-_SECOND = 1_000_000_000
 _PLACES = {
     "binance_spot": ("binance_spot", "spot"),
     "binance_usdm": ("binance_derivatives", "perpetual"),
+    "okx": ("okx_spot", "spot"),
+    "deribit": ("deribit_derivatives", "perpetual"),
 }
+_SWAPS = ("okx_derivatives", "perpetual")
+_DERIVED = Decimal(1).scaleb(-18)  # the last digit of a base size that is the result of a division
+_CONTEXT = Context(prec=60, rounding=ROUND_HALF_EVEN)
 
 
 class Sent:
@@ -48,6 +55,11 @@ class Sent:
             if (seed.section, seed.symbol) == (book.section, book.name)
         ]
         self.first_seed = min(seeds, key=lambda seed: seed.at).last_id if seeds else None
+        # Where images come on the stream, a book may be shown as of before the subscription.
+        self.images: dict[int, int] = {}  # venue time by id
+        if isinstance(book, ImagedBook):
+            self.images = {seed.last_id: seed.at for seed in seeds}
+        self.something = bool(seeds or self.trades.deliveries or self.diffs.deliveries)
 
 
 class Channel:
@@ -108,7 +120,13 @@ class Witness:
     def __init__(self, court: Court, book: Book, sent: Sent, last_id: int) -> None:
         self.court, self.book, self.last_id = court, book, last_id
         self.trades, self.diffs, self.first_seed = sent.trades, sent.diffs, sent.first_seed
-        self.exchange, market_type = _PLACES[book.section]
+        self.images = sent.images
+        swap = isinstance(book, OkxBook) and book.swap
+        self.exchange, market_type = _SWAPS if swap else _PLACES[book.section]
+        # An instrument's trades are counted by their ids, on Deribit by their places.
+        self.count = "toUInt64OrZero(trade_id)"
+        if isinstance(book, DeribitBook):
+            self.count = "ifNull(trade_seq, 0)"
         self.place = (self.exchange, book.symbol)
         self.where = (
             f"exchange = {quoted(self.exchange)} AND market_type = {quoted(market_type)} "
@@ -131,19 +149,21 @@ class Witness:
         """Live from the first to the last event that anybody was sent, and compare."""
         book = self.book
         self._list_books()
-        first = min(self.trades.first, self.diffs.first)
+        first = min(self.trades.first, self.diffs.first, *self.images.values())
         last = max(self.trades.last, self.diffs.last)
         if last >= 0:
             book.advance(first - 1, None)
         first_id, last_id, now = None, None, first - 1
         while now < last:
-            now = min(last, now + max(_SECOND, book.gap * _CHUNK))
+            now = min(last, now + max(SECOND, book.gap * _CHUNK))
             told: list[tuple[int, int, Trade]] = []
             book.testify(now, told, self._diff)
-            facts = [t for at, _, t in told if self.trades.first <= at <= self.trades.last]
+            facts = [
+                (at, trade) for at, _, trade in told if self.trades.first <= at <= self.trades.last
+            ]
             if facts:
-                first_id = facts[0][1] if first_id is None else first_id
-                last_id = facts[-1][1]
+                first_id = facts[0][1][1] if first_id is None else first_id
+                last_id = facts[-1][1][1]
                 self._compare_trades(facts)
         self._compare_books()
         self._mark_untold(first_id, last_id)
@@ -153,33 +173,48 @@ class Witness:
 
     # --- trades ---
 
-    def _size(self, lots: int) -> str:
-        text = self.sizes.get(lots)
+    def _size(self, units: int) -> str:
+        text = self.sizes.get(units)
         if text is None:
-            text = canonical(self.book.quantity % divmod(lots, self.book.lot))
-            self.sizes[lots] = text
+            text = self.sizes[units] = canonical(self.book.spell(units))
         return text
 
-    def _compare_trades(self, facts: list[Trade]) -> None:
-        spot, prices, size = self.book.spot, self.prices, self._size
-        expected = []
-        for at, trade_id, price, lots, (first, last), sell in facts:
-            ms = at // _MS  # the venue's clock is in ms: sent at ms, matched one before
-            fills = "0\t\\N\t\\N\t\\N" if spot else f"1\t{first}\t{last}\t{last - first + 1}"
-            way = "sell\ttrue" if sell else "buy\tfalse"
-            when = f"{ms - 1}000000\t{ms}000000"
-            expected.append(f"{trade_id}\t{when}\t{prices[price]}\t{size(lots)}\t{way}\t{fills}")
-        low, high = facts[0][1], facts[-1][1]
+    def _expected(self, fact: Trade) -> str:
+        """The row of a trade, as ClickHouse prints it."""
+        at, number, price, units, (first, last), sell = fact
+        book, ms, size = self.book, at // MS, self._size(units)
+        way = "sell\ttrue" if sell else "buy\tfalse"
+        trade_id, native, fills = str(number), "\\N", "0\t\\N\t\\N\t\\N"
+        if isinstance(book, BinanceBook):
+            when = f"{ms - 1}000000\t{ms}000000"  # sent at ms, matched one before
+            if not book.spot:
+                fills = f"1\t{first}\t{last}\t{last - first + 1}"
+        else:
+            when = f"{ms}000000\t\\N"
+        if isinstance(book, OkxBook) and book.multiplier is not None:
+            native, size = size, format(Decimal(size) * book.multiplier, "f")
+        elif isinstance(book, DeribitBook):
+            trade_id = book.trade_name(number)
+            if book.inverse:
+                worth = _CONTEXT.divide(Decimal(size), Decimal(price))
+                native, size = size, format(_CONTEXT.quantize(worth, _DERIVED), "f")
+        values = f"{self.prices[price]}\t{canonical(size)}\t{native}"
+        return f"{number}\t{trade_id}\t{when}\t{values}\t{way}\t{fills}"
+
+    def _compare_trades(self, facts: list[tuple[int, Trade]]) -> None:
+        expected = [self._expected(fact) for _, fact in facts]
+        low, high = facts[0][1][1], facts[-1][1][1]
         rows = lines_of(
             self.court.ask(
-                "SELECT trade_id, ts_event, ts_sent, price, quantity, side, buyer_is_maker, "
-                "aggregated, first_trade_id, last_trade_id, trade_count "
+                f"SELECT {self.count}, trade_id, ts_event, ts_sent, price, quantity, "
+                "native_quantity, side, buyer_is_maker, aggregated, first_trade_id, "
+                "last_trade_id, trade_count "
                 f"FROM {self.court.database}.trades WHERE {self.where} "
-                f"AND toUInt64OrZero(trade_id) BETWEEN {low} AND {high} "
-                "ORDER BY toUInt64OrZero(trade_id), stream_seq FORMAT TSV"
+                f"AND {self.count} BETWEEN {low} AND {high} "
+                f"ORDER BY {self.count}, stream_seq FORMAT TSV"
             )
         )
-        times = array("q", [fact[0] for fact in facts])
+        times = array("q", [at for at, _ in facts])
         counts = self.court.counts["trade"]
         counts["sent"] += self.trades.sent(times)
         self.court.seen["trades"] += len(rows)
@@ -203,7 +238,9 @@ class Witness:
             found = 0
             while at < len(rows) and rows[at].startswith(key):
                 found += 1
-                if not equal(rows[at], fact):
+                # An id is a name: it is the venue's only if it is written so.
+                named = rows[at].split("\t")[1] == fact.split("\t")[1]
+                if not (named and equal(rows[at], fact)):
                     counts["differing"] += 1
                     self.court.problem(
                         f"{place}: trade stored as {rows[at].split()}, sent as {fact.split()}"
@@ -235,7 +272,7 @@ class Witness:
         for low, high in ranges:
             answer = self.court.ask(
                 f"SELECT count() FROM {self.court.database}.trades WHERE {self.where} "
-                f"AND toUInt64OrZero(trade_id) BETWEEN {low} AND {high} FORMAT TSV"
+                f"AND {self.count} BETWEEN {low} AND {high} FORMAT TSV"
             )
             if invented := int(answer):
                 self.court.seen["trades"] += invented
@@ -265,10 +302,10 @@ class Witness:
         self.court.reordered += int(
             self.court.ask(
                 "SELECT count() FROM (SELECT stream_seq, lagInFrame(stream_seq) OVER "
-                "(PARTITION BY stream ORDER BY toUInt64OrZero(trade_id), stream_seq "
+                f"(PARTITION BY stream ORDER BY {self.count}, stream_seq "
                 "ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before "
                 f"FROM {self.court.database}.trades WHERE {self.where} "
-                f"AND toUInt64OrZero(trade_id) BETWEEN {self.book.first_id} AND {self.last_id}) "
+                f"AND {self.count} BETWEEN {self.book.first_id} AND {self.last_id}) "
                 "WHERE stream_seq < before FORMAT TSV"
             )
         )
@@ -304,10 +341,10 @@ class Witness:
     def _diff(self, book: Book) -> None:
         """A diff leaves the venue: remember it, and the true book if a row shows it."""
         at, last = book.next_diff, book.update_id
-        if not self.diffs.first <= at <= self.diffs.last:
+        if not self.diffs.first <= at <= self.diffs.last and last not in self.images:
             return
-        ms = at // _MS
-        event = (ms if book.spot else ms - 1) * _MS
+        late = isinstance(book, BinanceBook) and not book.spot  # sent at ms, made one before
+        event = (at // MS - late) * MS
         self.ids.append(last)
         self.times.append(at)
         self.events.append(event)
@@ -322,7 +359,8 @@ class Witness:
         found = []
         for at in places:
             if lots[at]:
-                found.append(f"({self.prices[self.book.prices[at]]},{self._size(lots[at])})")
+                size = self._size(lots[at] * self.book.units)
+                found.append(f"({self.prices[self.book.prices[at]]},{size})")
                 if len(found) == self.court.depth:
                     break
         return found
@@ -419,7 +457,7 @@ class Witness:
         if span is None:
             return False
         low, high = span
-        if overlap(holes, low - 2 * _MS, high + 2 * _MS):  # rows have their times in ms
+        if overlap(holes, low - 2 * MS, high + 2 * MS):  # rows have their times in ms
             return True
         at = bisect_left(absent, self._cell(low))
         return at < len(absent) and absent[at] <= self._cell(high)
