@@ -45,6 +45,14 @@ impl Decimal {
     /// more than 18 significant fraction digits, or does not fit into an `i64`.
     #[inline]
     pub fn parse(text: &[u8]) -> Option<Decimal> {
+        match Self::scan(text) {
+            Some((plain, length)) if length == text.len() => Some(plain),
+            _ => Self::parse_digits(text),
+        }
+    }
+
+    /// As `parse`, a digit at a time.
+    fn parse_digits(text: &[u8]) -> Option<Decimal> {
         let (negative, body) = match text.split_first()? {
             (b'-', rest) => (true, rest),
             _ => (false, text),
@@ -659,7 +667,10 @@ mod tests {
             "0.00000000000000001",
         ] {
             let (scanned, length) = Decimal::scan(format!("{text}\",\"").as_bytes()).expect(text);
-            assert_eq!((Some(scanned), length), (Decimal::parse(text.as_bytes()), text.len()));
+            assert_eq!(
+                (Some(scanned), length),
+                (Decimal::parse_digits(text.as_bytes()), text.len())
+            );
         }
         for text in [
             "",

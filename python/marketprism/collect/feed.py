@@ -29,6 +29,7 @@ from websockets.protocol import Event
 
 from .._core import Batch, BookStatus, Instrument, Session
 from ..venues import Answer, Channel, Connection
+from .budget import Closed
 from .ledger import Ledger
 from .publish import Publisher
 from .rest import Priority, Rest, RestError
@@ -175,20 +176,9 @@ class Feed:
         delays = _delays()
         while not self._stopping:
             try:
-                async with connect(
-                    self.url,
-                    create_connection=partial(_Socket, take=self._hold),  # type: ignore[arg-type]
-                    compression=None,
-                    proxy=self._route.proxy(self.url),
-                    ssl=self._route.tls if self.url.startswith("wss:") else None,
-                    max_size=_FRAME_BYTES_MAX,
-                    max_queue=_QUEUE_FRAMES,
-                    open_timeout=_OPEN_TIMEOUT,
-                    # Where a venue does not answer pings, `_watch` keeps the socket.
-                    ping_interval=None if self.connection.keep_alive else _PING_INTERVAL,
-                    ping_timeout=_PING_TIMEOUT,
-                    close_timeout=_CLOSE_TIMEOUT,
-                ) as socket:
+                async with self._rest.connecting(self.connection.url):
+                    opened = await self._connect()
+                async with opened as socket:
                     began = time.monotonic()
                     yield socket
                 # A connection that lived has earned a quick return; one that did not has not.
@@ -197,7 +187,7 @@ class Feed:
             except InvalidURI as error:
                 log.error("%s", error)
                 return
-            except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed) as error:
+            except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed, Closed) as error:
                 reason = str(error) or type(error).__name__
                 log.warning("%s: cannot connect: %s", self.url, reason)
                 await self._ledger.write(
@@ -205,6 +195,22 @@ class Feed:
                 )
             if not self._stopping and not self.served:
                 await asyncio.sleep(next(delays))
+
+    async def _connect(self) -> ClientConnection:
+        return await connect(
+            self.url,
+            create_connection=partial(_Socket, take=self._hold),  # type: ignore[arg-type]
+            compression=None,
+            proxy=self._route.proxy(self.url),
+            ssl=self._route.tls if self.url.startswith("wss:") else None,
+            max_size=_FRAME_BYTES_MAX,
+            max_queue=_QUEUE_FRAMES,
+            open_timeout=_OPEN_TIMEOUT,
+            # Where a venue does not answer pings, `_watch` keeps the socket.
+            ping_interval=None if self.connection.keep_alive else _PING_INTERVAL,
+            ping_timeout=_PING_TIMEOUT,
+            close_timeout=_CLOSE_TIMEOUT,
+        )
 
     async def _converse(self, socket: ClientConnection) -> None:
         self.reconnects += 1

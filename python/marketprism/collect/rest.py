@@ -16,7 +16,8 @@ import logging
 import random
 import ssl
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from pathlib import Path
@@ -27,7 +28,7 @@ import aiohttp
 from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, ProxyTimeoutError
 
 from ..metrics import Values
-from ..venues import VENUES, Charge, venue_of_rest
+from ..venues import VENUES, Charge, venue_of_rest, venue_of_socket
 from .budget import Budget, Clock, Closed, Priority, SteadyClock
 from .host import Host
 from .route import Route
@@ -181,6 +182,18 @@ class Rest:
                 return await self._attempt(url, route, budget, charges)
         except Closed as error:
             raise RestError(url, 429, str(error), Cause.FINAL, error.left) from None
+
+    @asynccontextmanager
+    async def connecting(self, url: str) -> AsyncIterator[None]:
+        """Waits until the venue of a documented socket may be connected to once more, and holds the
+        attempt. Raises ``Closed`` where too many wait."""
+        if self._recorded:
+            yield
+            return
+        venue = venue_of_socket(url)
+        budget = self._budgets.setdefault(venue, Budget(self._clock, self._bans))
+        async with budget.reserve((Charge(VENUES[venue].CONNECTS, 1),), Priority.SEED):
+            yield
 
     def values(self) -> Values:
         """What the metrics page shows of it."""

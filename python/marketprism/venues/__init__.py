@@ -29,6 +29,7 @@ __all__ = [
     "section_of_host",
     "venue_of",
     "venue_of_rest",
+    "venue_of_socket",
 ]
 
 VENUES: dict[str, ModuleType] = {"binance": binance, "okx": okx, "deribit": deribit}
@@ -53,6 +54,15 @@ def section_of_host(url: str) -> tuple[ModuleType, str]:
     for venue in VENUES.values():
         if host in venue.HOSTS:
             return venue, venue.HOSTS[host]
+    raise UnknownHost(host)
+
+
+def venue_of_socket(url: str) -> str:
+    """The name of the venue that this documented socket is of. Raises ``UnknownHost``."""
+    host = urlsplit(url).hostname or url
+    for name, venue in VENUES.items():
+        if host in venue.HOSTS:
+            return name
     raise UnknownHost(host)
 
 

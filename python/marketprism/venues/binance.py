@@ -19,6 +19,7 @@ from .connection import Answer, Channel, Connection, Subscribed, packed
 from .limit import Charge, Limit, Refusal
 
 __all__ = [
+    "CONNECTS",
     "HOSTS",
     "LIMITS",
     "REST_HOSTS",
@@ -89,6 +90,8 @@ _SPOT = Limit("binance_spot_weight", 6000, 60.0, "fixed")
 _FUTURES = Limit("binance_futures_weight", 2400, 60.0, "fixed")
 _STATISTICS = Limit("binance_futures_data", 1000, 300.0, "sliding")
 _FUNDING = Limit("binance_funding", 500, 300.0, "sliding")
+# Attempts to connect (PROTOCOLS 1.1); futures do not state theirs and are taken for spot.
+CONNECTS = Limit("binance_connects", 300, 300.0, "sliding")
 LIMITS = (_SPOT, _FUTURES, _STATISTICS, _FUNDING)
 _USED = "X-MBX-USED-WEIGHT-1M"
 # Weights by path (PROTOCOLS 6.2), fapi and dapi alike: a number, or by `limit` (up to, weight).

@@ -18,6 +18,7 @@ from .connection import Answer, Channel, Connection, KeepAlive, Subscribed, pack
 from .limit import Charge, Limit, Refusal
 
 __all__ = [
+    "CONNECTS",
     "HOSTS",
     "LIMITS",
     "REST_HOSTS",
@@ -46,6 +47,8 @@ REST_HOSTS = (("www.deribit.com",),)
 # (PROTOCOLS 6.4). They refill by 10,000 a second.
 _CREDITS = Limit("deribit_credits", 50_000, 5.0, "refilled")
 _LISTS = Limit("deribit_instruments", 50, 50.0, "refilled")
+# Attempts to connect: only how many may be open at once is documented (PROTOCOLS 1.1).
+CONNECTS = Limit("deribit_connects", 32, 32.0, "refilled")
 LIMITS = (_CREDITS, _LISTS)
 _COST = 500
 _TOO_MANY = re.compile(rb'"code"\s*:\s*10028\b')

@@ -20,6 +20,7 @@ from .connection import Answer, Channel, Connection, KeepAlive, Subscribed, pack
 from .limit import Charge, Limit, Refusal
 
 __all__ = [
+    "CONNECTS",
     "HOSTS",
     "LIMITS",
     "REST_HOSTS",
@@ -71,6 +72,8 @@ _CHANNELS_MAX = {"public": 25, "business": 500}
 # Closed after 30 s without a push (PROTOCOLS 1.5); asked 5 s sooner, given up 10 s after it.
 _KEEP_ALIVE = KeepAlive(after=25.0, dead_after=35.0, message=b"ping")
 _REQUESTS_AN_HOUR = 480
+# Attempts to connect (PROTOCOLS 1.1).
+CONNECTS = Limit("okx_connects", 3, 1.0, "sliding")
 
 
 class _Instrument(Protocol):
