@@ -1,0 +1,69 @@
+"""Live collection of every venue from the built-in one, over real sockets, to the tables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from conftest import marketprism, rows, summary
+
+EXCHANGES = {
+    "binance_spot": ["BTC-USDT"],
+    "okx_spot": ["BTC-USDT", "ETH-USDT"],
+    "okx_derivatives": ["BTC-USDT", "NOPE-USDT"],
+    "deribit_derivatives": ["BTC-USD"],
+}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A configuration of every venue, with one symbol that none lists."""
+    asked = [{"exchange": name, "symbols": symbols} for name, symbols in EXCHANGES.items()]
+    path = tmp_path / "marketprism.yaml"
+    # JSON is YAML.
+    path.write_text(json.dumps({"data_dir": str(tmp_path / "data"), "exchanges": asked}))
+    return path
+
+
+def test_every_venue_is_collected_live_and_one_bad_symbol_costs_nobody(
+    config: Path, tmp_path: Path
+) -> None:
+    words = ("collect", "--config", config, "--demo", "--duration", "10", "--json")
+    result = summary(marketprism(*words))
+    assert result["books"] == {"live": 5}
+    assert (result["pending"], result["rejected"]) == (0, 0)
+    assert result["gaps"] == {"open": 0, "healed": 0, "lost": 0}
+    data = tmp_path / "data"
+    for table in ("trades", "orderbooks"):
+        found = rows(
+            data,
+            f"SELECT exchange, symbol FROM marketprism_hot.{table} GROUP BY exchange, symbol "
+            "ORDER BY exchange, symbol",
+        )
+        assert found == sorted(
+            [exchange, symbol]
+            for exchange, symbols in EXCHANGES.items()
+            for symbol in symbols
+            if symbol != "NOPE-USDT"
+        )
+    ledger = rows(
+        data,
+        "SELECT exchange, event, cause, sum(count) FROM marketprism_hot.ledger "
+        "WHERE event IN ('subscribed', 'refused') GROUP BY exchange, event, cause ORDER BY ALL",
+    )
+    # Channels that the venue said it took, and the symbol that it does not list.
+    assert [row[:2] + row[3:] for row in ledger if row[1] == "subscribed"] == [
+        ["binance_spot", "subscribed", "2"],
+        ["deribit_derivatives", "subscribed", "2"],
+        ["okx_derivatives", "subscribed", "2"],
+        ["okx_spot", "subscribed", "4"],
+    ]
+    assert [row[:3] for row in ledger if row[1] == "refused"] == [
+        ["okx_derivatives", "refused", "not listed"]
+    ]
+    checked = summary(marketprism("sim", "check", "--config", config, "--json"))
+    assert checked["sent"] == checked["stored"] > 1000
+    assert [checked[name] for name in ("lost", "duplicated", "differing")] == [0, 0, 0]
+    assert [checked[name] for name in ("covered_wrong", "uncovered")] == [0, 0]
