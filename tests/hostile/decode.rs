@@ -1,17 +1,20 @@
 //! Target `decode`: any bytes through any door.
 //!
 //! - What is no JSON says nothing, and neither does what is nested deeper than venues nest. (Texts
-//!   that nobody reads are passed over by the library, which leaves their escapes unread.)
-//! - A message says the same with blanks between its parts. The quick readers know no blanks, so
-//!   this holds them against the library's.
+//!   that nobody reads are passed over by the library, which leaves their escapes, and control
+//!   characters behind one, unread.)
+//! - A message says the same with blanks between its parts.
+//! - A message of Binance says the same with a member that its quick reader does not know, which
+//!   holds that reader against the library's.
 //! - What an earlier message left behind is in no later one.
 //! - Work is bounded by the message's length: events, levels and allocated bytes are counted.
 
 use marketprism::decimal::Decimal;
 use marketprism::event::Levels;
+use marketprism::instrument::Section;
 use serde::de::IgnoredAny;
 
-use crate::door::{self, Said, Way};
+use crate::door::{self, Door, Said, Way};
 
 /// Deeper than anything that a venue sends: refused in a message of more brackets than that.
 const NESTING_MAX: usize = 64;
@@ -45,35 +48,52 @@ pub fn run(input: &[u8]) {
     if !whole {
         return;
     }
-    let blank = with_blanks(text);
+    let said = said.map(Said::without_blanks);
+    for other in [Some(with_blanks(text)), with_a_stranger(door, text)].into_iter().flatten() {
+        says_the_same(door, &said, &levels, &other);
+    }
+}
+
+fn says_the_same(door: &Door, said: &Result<Said, Box<str>>, levels: &Levels, other: &str) {
     let of_another = (Decimal::ZERO, Decimal::ZERO);
     let mut again = Levels { bids: vec![of_another; 3], asks: vec![of_another; 2] };
-    let slowly = door::read(door, blank.as_bytes(), &mut again);
-    match (said.map(Said::without_blanks), slowly.map(Said::without_blanks)) {
+    let slowly = door::read(door, other.as_bytes(), &mut again);
+    match (said, slowly.map(Said::without_blanks)) {
         (Ok(said), Ok(slowly)) => {
-            assert_eq!(said, slowly, "blanks say something");
+            assert_eq!(*said, slowly, "{other} is another message");
             if matches!(door.way, Way::Frame | Way::Seed) {
-                assert_eq!(
-                    (levels.bids, levels.asks),
-                    (again.bids, again.asks),
-                    "blanks are levels"
-                );
+                assert_eq!(levels.bids, again.bids, "{other} has other bids");
+                assert_eq!(levels.asks, again.asks, "{other} has other asks");
             }
         }
         (Err(_), Err(_)) => {}
-        (said, slowly) => panic!("{said:?}, and with blanks {slowly:?}"),
+        (said, slowly) => panic!("{said:?}, and as {other} {slowly:?}"),
     }
+}
+
+/// The same object with a member more, first in it.
+fn with_a_stranger(door: &Door, text: &str) -> Option<String> {
+    let section = door.section;
+    let binance =
+        matches!(section, Section::BinanceSpot | Section::BinanceUsdm | Section::BinanceCoinm);
+    let rest = text.trim_ascii_start().strip_prefix('{')?;
+    let fits = binance && door.way != Way::List && !rest.trim_ascii_start().starts_with('}');
+    fits.then(|| format!("{{\"strange\":[],{rest}"))
 }
 
 fn is_json(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
-/// The same with every escape of its texts a plain one.
+/// The same with every escape of its texts a plain one, and blanks for control characters.
 fn without_escapes(text: &str) -> String {
     let mut escaped = false;
     let plain = text.chars().map(|c| {
-        let plain = if escaped { 'n' } else { c };
+        let plain = match c {
+            _ if escaped => 'n',
+            '\0'..' ' => ' ',
+            c => c,
+        };
         escaped = c == '\\' && !escaped;
         plain
     });
