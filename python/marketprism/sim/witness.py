@@ -151,6 +151,8 @@ class Witness:
         self._list_books()
         first = min(self.trades.first, self.diffs.first, *self.images.values())
         last = max(self.trades.last, self.diffs.last)
+        if book.flushed_id in self.images:  # given out before its first change
+            self._remember(book.flushed_id, self.images[book.flushed_id])
         if last >= 0:
             book.advance(first - 1, None)
         first_id, last_id, now = None, None, first - 1
@@ -339,10 +341,14 @@ class Witness:
         self.wanted = set(ids[:: -(-len(ids) // BOOKS_MAX) or 1])
 
     def _diff(self, book: Book) -> None:
-        """A diff leaves the venue: remember it, and the true book if a row shows it."""
+        """A diff leaves the venue."""
         at, last = book.next_diff, book.update_id
-        if not self.diffs.first <= at <= self.diffs.last and last not in self.images:
-            return
+        if self.diffs.first <= at <= self.diffs.last or last in self.images:
+            self._remember(last, at)
+
+    def _remember(self, last: int, at: int) -> None:
+        """The book as it is now has this id; keep it if a row shows it."""
+        book = self.book
         late = isinstance(book, BinanceBook) and not book.spot  # sent at ms, made one before
         event = (at // MS - late) * MS
         self.ids.append(last)
