@@ -24,6 +24,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from conftest import marketprism, write_journal
+from marketprism.sim.faults import Schedule
+from test_faults import schedule
 from test_sim_check import Engine, engine, expect
 from test_sim_ledger import Venue, running
 
@@ -102,14 +104,14 @@ async def record(venue: Venue, name: str, directory: Path) -> list[Path]:
 class Stored:
     """What the engine made of a venue's journals, and the simulator's ledger beside it."""
 
-    def __init__(self, directory: Path, name: str) -> None:
+    def __init__(self, directory: Path, name: str, faults: Schedule | None = None) -> None:
         self.directory = directory
         self.trades: list[dict[str, Any]] = []
         self.orderbooks: list[dict[str, Any]] = []
 
         async def body() -> list[Path]:
             sim = {"symbols": SYMBOLS, "trades_per_second": 400, "venues": ("binance", name)}
-            async with running(directory, **sim) as venue:
+            async with running(directory, faults, **sim) as venue:
                 return await record(venue, name, directory)
 
         journals = asyncio.run(body())
@@ -160,6 +162,21 @@ def _named(row: dict[str, Any]) -> dict[str, Any]:
         if side in row:
             row[side] = [{"price": price, "quantity": size} for price, size in row[side]]
     return row
+
+
+def test_books_that_are_numbered_anew_are_told_by_their_range(
+    engine: Engine, tmp_path: Path
+) -> None:
+    kinds = ({"at": 0.8, "stream": "books/*"}, {"at": 1.6, "stream": "books/BTC-USDT"})
+    plan = schedule(*({"kind": "renumber", "section": "okx", **kind} for kind in kinds))
+    stored = Stored(tmp_path, "okx", plan)
+    expect(stored.judge(engine), 0)
+    ids: dict[str, list[int]] = {}
+    for row in stored.orderbooks:
+        ids.setdefault(row["instrument_id"], []).append(row["last_update_id"])
+    assert ids.keys() == set(NAMES)
+    for numbers in ids.values():
+        assert min(numbers) < 10**13 < max(numbers)
 
 
 @pytest.fixture(scope="module", params=["okx", "deribit"])

@@ -22,12 +22,14 @@ from typing import NamedTuple, Protocol
 from aiohttp import web
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 
 from .faults import Edge, Fault, Play
 from .ledger import Seed, SimLedger
 from .market import Event, Market, Section
+from .okx_book import OkxBook
 from .wire import evict, reset, split_target, text_frame, write
 
 __all__ = ["Cut", "Desk", "Peer", "Said", "SyntheticVenue", "World"]
@@ -266,6 +268,10 @@ class SyntheticVenue:
             for peer in [*self._matching(fault)]:
                 reset(peer.connection)
                 self._dismiss(peer)
+        elif fault.kind == "shutdown":
+            self._shut_down(fault, on)
+        elif fault.kind == "renumber" and on:
+            self._renumber(fault)
         elif fault.kind == "ping_loss":
             for peer in self._matching(fault):
                 transport = peer.connection.transport
@@ -274,6 +280,24 @@ class SyntheticVenue:
             for peer in self._peers:
                 write(peer.connection, peer.held)
                 peer.held.clear()
+
+    def _shut_down(self, fault: Fault, on: bool) -> None:
+        """Give notice where the venue does; then close."""
+        for peer in [*self._matching(fault)]:
+            if not on:
+                evict(peer.connection, "service upgrade", CloseCode.GOING_AWAY)
+                self._dismiss(peer)
+            elif (notice := self._peers[peer].farewell(peer)) is not None:
+                self._write(peer, [text_frame(notice)])
+
+    def _renumber(self, fault: Fault) -> None:
+        """Books of OKX go on with smaller ids; the ledger is told, or nobody could know."""
+        for book in self._market.of("okx"):
+            stream = self._market.channels[book.channel + 1].stream
+            if isinstance(book, OkxBook) and fault.strikes("okx", "", [stream]):
+                book.renumber()
+                if self._ledger:
+                    self._ledger.renumbered(book.section, book.name, self._market.now)
 
     def _matching(self, fault: Fault) -> Iterator[Peer]:
         """The connected clients that a fault strikes."""

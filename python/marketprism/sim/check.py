@@ -36,7 +36,8 @@ from .evidence import read_evidence
 from .intervals import EVER
 from .ledger import LedgerError, read
 from .rows import Ask, ledger_rows
-from .witness import Sent, Witness
+from .sent import Sent
+from .witness import Witness
 
 __all__ = ["Ask", "CheckError", "check", "status"]
 

@@ -25,6 +25,8 @@ A file is a list under ``faults`` (YAML or JSON)::
 ``rate_limited``      REST answers 429 with ``Retry-After``
 ``slow_rest``         REST answers after ``seconds``
 ``stale_seed``        REST gives depth snapshots of ``seconds`` before the fault
+``shutdown``          OKX gives notice; where the fault ends connections are closed with 1001
+``renumber``          books of OKX go on with smaller ids, as after the venue's maintenance
 ``nats_*, store_*``   ``stop`` (and start again), ``pause``, ``kill``: for the parent to carry out
 ====================  ============================================================================
 
@@ -51,12 +53,13 @@ __all__ = ["QUIET_END", "Edge", "Fault", "Kind", "Play", "ProcessFault", "Schedu
 FrameKind = Literal[
     "drop", "duplicate", "delay", "truncated", "malformed", "unknown_symbol", "stall"
 ]
-SocketKind = Literal["reset", "ping_loss", "refuse"]
+SocketKind = Literal["reset", "ping_loss", "refuse", "shutdown"]
+BookKind = Literal["renumber"]
 RestKind = Literal["rate_limited", "slow_rest", "stale_seed"]
 ProcessKind = Literal[
     "nats_stop", "nats_pause", "nats_kill", "store_stop", "store_pause", "store_kill"
 ]
-Kind = FrameKind | SocketKind | RestKind | ProcessKind
+Kind = FrameKind | SocketKind | BookKind | RestKind | ProcessKind
 
 QUIET_END = 20.0  # seconds before the end of a run in which a drawn schedule leaves it alone
 _QUIET_START = 8.0
@@ -76,6 +79,7 @@ _LASTS: dict[str, tuple[float, float]] = {
     "stall": (1.0, 6.0),
     "ping_loss": (1.0, 6.0),
     "refuse": (0.5, 4.0),
+    "shutdown": (0.5, 3.0),
     "rate_limited": (1.0, 4.0),
     "slow_rest": (2.0, 6.0),
     "stale_seed": (2.0, 6.0),
@@ -236,7 +240,8 @@ def _draw(seed: int, duration: float) -> Schedule:
     kinds: list[str] = []
     for slot in range(count):
         if not kinds:
-            kinds = [*_FRAME_KINDS, *get_args(SocketKind), *_REST_KINDS, *_PROCESS_KINDS]
+            kinds = [*_FRAME_KINDS, *get_args(SocketKind), "renumber", *_REST_KINDS]
+            kinds += _PROCESS_KINDS
             draw.shuffle(kinds)
         shortest, longest = _LASTS.get(kind := kinds.pop(), (0.0, 0.0))
         at = round(_QUIET_START + (slot + draw.random() * 0.6) * width, 3)
@@ -250,6 +255,8 @@ def _drawn(draw: random.Random, kind: str, at: float, lasts: float) -> list[Faul
     entry: dict[str, object] = {"kind": kind, "at": at, "for": lasts}
     if kind in _PROCESS_KINDS:
         return [Fault.model_validate(entry)]
+    if kind == "renumber":
+        return [Fault.model_validate({**entry, "section": "okx"})]
     section = draw.choice(list(_ROUTES))
     route = draw.choice(_ROUTES[section])
     entry |= {"section": section, "route": route}

@@ -85,6 +85,8 @@ class Account:
     delivered: dict[int, list[Delivery]] = field(default_factory=dict)
     unsent: dict[int, list[tuple[int, int]]] = field(default_factory=dict)  # connection, time
     seeds: list[Seed] = field(default_factory=list)
+    # Venue times after which a book's ids began anew, by section and symbol.
+    renumbered: dict[tuple[str, str], list[int]] = field(default_factory=dict)
     unreadable: int = 0  # frames written that no client can read
 
 
@@ -141,6 +143,10 @@ class SimLedger:
     def fault(self, text: str, on: bool, at: int) -> None:
         """A fault begins or ends."""
         self._line(["fault", text, on, at])
+
+    def renumbered(self, section: str, symbol: str, at: int) -> None:
+        """After this time a book goes on with smaller ids."""
+        self._line(["renumbered", section, symbol, at])
 
     def close(self) -> None:
         """Nothing more is sent."""
@@ -213,6 +219,9 @@ def _follow(account: Account, lines: list[str], upto: int) -> None:
             account.unsent.setdefault(channel, []).append((connection, at))
         elif kind == "seed":
             account.seeds.append(Seed(*said))
+        elif kind == "renumbered":
+            section, symbol, at = said
+            account.renumbered.setdefault((section, symbol), []).append(at)
         elif kind == "unreadable":
             account.unreadable += 1
     for (connection, channel), first in began.items():

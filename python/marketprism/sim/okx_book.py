@@ -16,13 +16,14 @@ from decimal import Decimal
 
 from .book import MS, SECOND, Change, Event, Grid, ImagedBook, Name, Shape, Tempo, Trade, bare
 
-__all__ = ["OkxBook"]
+__all__ = ["RENUMBERED_IDS", "RENUMBERED_MAX", "OkxBook"]
 
 _WINDOW = 400
 _KEEP_ALIVE = 60 * SECOND
 _CONTRACTS = {"BTC": "0.01", "ETH": "0.1"}  # base units a contract; 1 of any other
 _HISTORY = 10_000  # taker orders that REST still gives
-_FIRST_AFTER_RESET = 3  # the least of the documented example
+# So often a book may be renumbered, with so many ids each time: all below those of any start.
+RENUMBERED_MAX, RENUMBERED_IDS = 1000, 10**9
 _MOST = tuple(f"max{kind}Sz" for kind in ("Iceberg", "Lmt", "Mkt", "Stop", "Trigger", "Twap"))
 _SINCE = "1548133413000"  # when the venue began to list its first instruments, in ms
 
@@ -52,6 +53,7 @@ class OkxBook(ImagedBook):
         base = name.symbol.partition("-")[0]
         self.swap = name.instrument.endswith("-SWAP")
         self.multiplier = Decimal(_CONTRACTS.get(base, "1")) if self.swap else None
+        self._renumbered = 0
         self.history: deque[Trade] = deque(maxlen=_HISTORY)  # taker orders
         super().__init__(name, channel, seed, start, tempo, _grid(self.swap, base), shape)
 
@@ -148,9 +150,11 @@ class OkxBook(ImagedBook):
 
     # --- the book ---
 
-    def reset(self) -> None:
-        """The venue's maintenance: the next ``seqId`` is smaller than the one before it."""
-        self.update_id = _FIRST_AFTER_RESET
+    def renumber(self) -> None:
+        """The venue's maintenance: the next ``seqId`` is smaller than any before it. Each time the
+        ids begin in a range of their own, so that none comes twice."""
+        self._renumbered += 1
+        self.update_id = (RENUMBERED_MAX - self._renumbered) * RENUMBERED_IDS
 
     def image(self) -> bytes:
         """The message with which a subscription of ``books`` begins."""

@@ -13,18 +13,17 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from decimal import ROUND_HALF_EVEN, Context, Decimal
-from itertools import pairwise
 
 from .binance_book import BinanceBook
-from .book import MS, SECOND, Book, ImagedBook, Trade
+from .book import MS, SECOND, Book, Trade
 from .court import Court, Missing
 from .deribit_book import DeribitBook
 from .intervals import EVER, Interval, overlap, runs, union
-from .ledger import Account, Delivery
-from .okx_book import OkxBook
+from .okx_book import RENUMBERED_IDS, RENUMBERED_MAX, OkxBook
 from .rows import BROKEN, NUMBER, Row, canonical, equal, lines_of, place_name, quoted
+from .sent import Sent, lasting, written
 
-__all__ = ["BOOKS_MAX", "SEED_PATIENCE", "Sent", "Witness"]
+__all__ = ["BOOKS_MAX", "SEED_PATIENCE", "Witness"]
 
 SEED_PATIENCE = 10_000_000_000  # ns that a book may wait for its first seed
 BOOKS_MAX = 20_000  # rows a symbol whose levels are compared; of more, every n-th
@@ -42,75 +41,6 @@ _DERIVED = Decimal(1).scaleb(-18)  # the last digit of a base size that is the r
 _CONTEXT = Context(prec=60, rounding=ROUND_HALF_EVEN)
 
 
-class Sent:
-    """Who was sent which part of a book's two channels, over all starts of the simulator."""
-
-    def __init__(self, accounts: list[Account], book: Book) -> None:
-        self.trades = Channel(accounts, book.channel)
-        self.diffs = Channel(accounts, book.channel + 1)
-        seeds = [
-            seed
-            for account in accounts
-            for seed in account.seeds
-            if (seed.section, seed.symbol) == (book.section, book.name)
-        ]
-        self.first_seed = min(seeds, key=lambda seed: seed.at).last_id if seeds else None
-        # Where images come on the stream, a book may be shown as of before the subscription.
-        self.images: dict[int, int] = {}  # venue time by id
-        if isinstance(book, ImagedBook):
-            self.images = {seed.last_id: seed.at for seed in seeds}
-        self.something = bool(seeds or self.trades.deliveries or self.diffs.deliveries)
-
-
-class Channel:
-    """One channel: when it was told, to whom, and what of it was withheld."""
-
-    def __init__(self, accounts: list[Account], channel: int) -> None:
-        self.deliveries: list[Delivery] = []
-        self.unsent: dict[int, set[int]] = {}  # venue times by index into deliveries
-        for account in accounts:
-            for delivery in account.delivered.get(channel, []):
-                number = len(self.deliveries)
-                self.deliveries.append(delivery)
-                self.unsent[number] = {
-                    at
-                    for connection, at in account.unsent.get(channel, [])
-                    if connection == delivery.connection and delivery.first <= at <= delivery.last
-                }
-        self.first = min((d.first for d in self.deliveries), default=EVER)
-        self.last = max((d.last for d in self.deliveries), default=-1)
-        pieces: list[Interval] = []
-        for number, delivery in enumerate(self.deliveries):
-            since = delivery.first
-            for at in sorted(self.unsent[number]):
-                pieces.append((since, at - 1))
-                since = at + 1
-            pieces.append((since, delivery.last))
-        self.pieces = union(pieces)
-
-    def holes(self) -> list[Interval]:
-        """Where somebody who listened missed something: withheld events, changes of connection."""
-        found = [(at, at) for unsent in self.unsent.values() for at in unsent]
-        in_order = sorted(self.deliveries, key=lambda delivery: delivery.first)
-        for one, next_one in pairwise(in_order):
-            found.append((min(one.last, next_one.first), next_one.first))
-        return union(found)
-
-    def sent(self, times: list[int] | array[int]) -> int:
-        """How many of these sorted times were sent intact to anybody."""
-        return sum(
-            bisect_right(times, last) - bisect_left(times, first)
-            for first, last in self._pieces_of(times)
-        )
-
-    def _pieces_of(self, times: list[int] | array[int]) -> Iterator[Interval]:
-        if times:
-            for first, last in self.pieces[max(bisect_left(self.pieces, (times[0], 0)) - 1, 0) :]:
-                if first > times[-1]:
-                    return
-                yield first, last
-
-
 class Witness:
     """One symbol of one market, lived again beside what is stored of it.
 
@@ -120,7 +50,7 @@ class Witness:
     def __init__(self, court: Court, book: Book, sent: Sent, last_id: int) -> None:
         self.court, self.book, self.last_id = court, book, last_id
         self.trades, self.diffs, self.first_seed = sent.trades, sent.diffs, sent.first_seed
-        self.images = sent.images
+        self.images, self.renumbered = sent.images, sent.renumbered
         swap = isinstance(book, OkxBook) and book.swap
         self.exchange, market_type = _SWAPS if swap else _PLACES[book.section]
         # An instrument's trades are counted by their ids, on Deribit by their places.
@@ -154,12 +84,12 @@ class Witness:
         if book.flushed_id in self.images:  # given out before its first change
             self._remember(book.flushed_id, self.images[book.flushed_id])
         if last >= 0:
-            book.advance(first - 1, None)
+            self._live(first - 1, None)
         first_id, last_id, now = None, None, first - 1
         while now < last:
             now = min(last, now + max(SECOND, book.gap * _CHUNK))
             told: list[tuple[int, int, Trade]] = []
-            book.testify(now, told, self._diff)
+            self._live(now, told)
             facts = [
                 (at, trade) for at, _, trade in told if self.trades.first <= at <= self.trades.last
             ]
@@ -172,6 +102,22 @@ class Witness:
         self._mark_missing()
         self._judge_cells()
         self._count_reordered()
+
+    def _live(self, until: int, told: list[tuple[int, int, Trade]] | None) -> None:
+        """Bring the book up to a time; with ``told`` its facts are collected."""
+        book = self.book
+        while True:
+            pause = self.renumbered and self.renumbered[0] <= until
+            end = self.renumbered[0] if pause else until
+            if told is None:
+                book.advance(end, None)
+            else:
+                book.testify(end, told, self._diff)
+            if not pause:
+                return
+            self.renumbered.pop(0)
+            if isinstance(book, OkxBook):
+                book.renumber()
 
     # --- trades ---
 
@@ -316,17 +262,16 @@ class Witness:
 
     def _list_books(self) -> None:
         """Ids and times of the stored rows; which of them have their levels compared."""
-        rows = [
-            tuple(map(int, line.split("\t")))
-            for line in lines_of(
-                self.court.ask(
-                    "SELECT ifNull(last_update_id, 0), ifNull(ts_event, 0) "
-                    f"FROM {self.court.database}.orderbooks WHERE {self.where} "
-                    f"AND last_update_id BETWEEN {self.book.first_id} AND {self.last_id} "
-                    "ORDER BY last_update_id FORMAT TSV"
-                )
-            )
-        ]
+        within = f"last_update_id BETWEEN {self.book.first_id} AND {self.last_id}"
+        if self.renumbered:
+            within = f"({within} OR last_update_id < {RENUMBERED_MAX * RENUMBERED_IDS})"
+        answer = self.court.ask(
+            "SELECT ifNull(last_update_id, 0), ifNull(ts_event, 0) "
+            f"FROM {self.court.database}.orderbooks WHERE {self.where} "
+            f"AND {within} ORDER BY last_update_id FORMAT TSV"
+        )
+        pairs = [line.split("\t") for line in lines_of(answer)]
+        rows = [(lasting(self.book, int(last)), int(at)) for last, at in pairs]
         self.stored_ids = {row[0] for row in rows}
         self.stored_times = sorted(row[1] for row in rows)
         self.court.seen["orderbooks"] += len(rows)
@@ -342,7 +287,7 @@ class Witness:
 
     def _diff(self, book: Book) -> None:
         """A diff leaves the venue."""
-        at, last = book.next_diff, book.update_id
+        at, last = book.next_diff, lasting(book, book.update_id)
         if self.diffs.first <= at <= self.diffs.last or last in self.images:
             self._remember(last, at)
 
@@ -376,17 +321,18 @@ class Witness:
         true, self.true = self.true, {}
         if not true:
             return
+        ids = ", ".join(str(written(last)) for last in true)
         rows = lines_of(
             self.court.ask(
                 "SELECT last_update_id, bids_count, asks_count, has(flags, 'truncated'), "
                 "ts_event, best_bid_price, best_bid_quantity, best_ask_price, best_ask_quantity, "
                 f"bids, asks FROM {self.court.database}.orderbooks WHERE {self.where} "
-                f"AND last_update_id IN ({', '.join(map(str, true))}) FORMAT TSV"
+                f"AND last_update_id IN ({ids}) FORMAT TSV"
             )
         )
         for line in rows:
             last, bids_count, asks_count, truncated, row = line.split("\t", 4)
-            event, bids, asks = true[int(last)]
+            event, bids, asks = true[lasting(self.book, int(last))]
             few = int(bids_count) < len(bids) or int(asks_count) < len(asks)
             bids, asks = bids[: int(bids_count)], asks[: int(asks_count)]
             best = [f"{side[0][1:-1]}" if side else "\\N,\\N" for side in (bids, asks)]
@@ -474,8 +420,9 @@ class Witness:
             return row.from_ts, row.to_ts
         if row.from_id is None or row.to_id is None or not self.ids:
             return None
-        first = max(bisect_left(self.ids, row.from_id) - 1, 0)
-        last = min(bisect_right(self.ids, row.to_id), len(self.ids) - 1)
+        from_id, to_id = (lasting(self.book, each) for each in (row.from_id, row.to_id))
+        first = max(bisect_left(self.ids, from_id) - 1, 0)
+        last = min(bisect_right(self.ids, to_id), len(self.ids) - 1)
         return self.events[first], self.events[last]
 
     def _outages(self) -> Iterator[Interval]:

@@ -1,0 +1,217 @@
+"""Faults strike OKX and Deribit as they strike Binance, and the ledger knows of each.
+
+Real sockets: what a client could read is exactly what the simulator's ledger says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import aiohttp
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from marketprism.sim.ledger import read
+from test_faults import schedule
+from test_sim_ledger import Venue, running, told
+
+
+class Face(NamedTuple):
+    """What a venue is asked for, and how its messages are told apart."""
+
+    target: str
+    asked: str
+    streams: tuple[str, ...]
+    book: str
+    answers: str
+    image: str  # of a book, by REST
+
+
+OKX = Face(
+    "/ws.okx.com:8443/ws/v5/public",
+    '{"op":"subscribe","args":[{"channel":"books","instId":"BTC-USDT"},'
+    '{"channel":"trades","instId":"BTC-USDT"}]}',
+    ("books/BTC-USDT", "trades/BTC-USDT"),
+    "books/BTC-USDT",
+    '"event"',
+    "/www.okx.com/api/v5/market/books?instId=BTC-USDT&sz=400",
+)
+DERIBIT = Face(
+    "/www.deribit.com/ws/api/v2",
+    '{"jsonrpc":"2.0","id":1,"method":"public/subscribe","params":{"channels":'
+    '["book.BTC-PERPETUAL.100ms","trades.BTC-PERPETUAL.100ms"]}}',
+    ("book.BTC-PERPETUAL.100ms", "trades.BTC-PERPETUAL.100ms"),
+    "book.BTC-PERPETUAL.100ms",
+    '"id"',
+    "/www.deribit.com/api/v2/public/get_order_book?instrument_name=BTC-PERPETUAL&depth=10000",
+)
+FACES = {"okx": OKX, "deribit": DERIBIT}
+both = pytest.mark.parametrize("name", FACES)
+
+
+async def heard(client: ClientConnection, seconds: float) -> list[str]:
+    """What comes for so long, and what was on its way then; answers and images are left out."""
+    found: list[str] = []
+    ends = asyncio.get_running_loop().time() + seconds
+    closing: asyncio.Task[None] | None = None
+    try:
+        while True:
+            found.append(str(await client.recv()))
+            if closing is None and asyncio.get_running_loop().time() > ends:
+                closing = asyncio.create_task(client.close())
+    except ConnectionClosed:
+        pass
+    if closing:
+        await closing
+    return found
+
+
+class Heard:
+    """One client's hearing while a fault strikes, beside what the ledger says of it."""
+
+    def __init__(self, directory: Path, name: str, fault: dict[str, Any]) -> None:
+        face = FACES[name]
+
+        async def body() -> list[str]:
+            plan = schedule({"at": 0.5, "for": 1.0, "section": name, **fault})
+            async with (
+                running(directory, plan, trades_per_second=400) as venue,
+                connect(venue.ws + face.target, compression=None, max_size=None) as client,
+            ):
+                await client.send(face.asked)
+                return await heard(client, 2.2)
+
+        messages = asyncio.run(body())
+        self.events = [m for m in messages if face.answers not in m and '"snapshot"' not in m]
+        accounts = read(directory / "sim")
+        self.unreadable = sum(account.unreadable for account in accounts)
+        intact, every = told(accounts), told(accounts, intact=False)
+        self.intact = Counter(_texts(intact, face))
+        self.all = Counter(_texts(every, face))
+
+
+def _texts(events: dict[str, list[tuple[int, bytes]]], face: Face) -> list[str]:
+    return [frame.decode() for stream in face.streams for _, frame in events.get(stream, [])]
+
+
+@both
+@pytest.mark.parametrize("kind", ["drop", "stall", "delay"])
+def test_what_is_withheld_is_in_the_ledger(tmp_path: Path, name: str, kind: str) -> None:
+    found = Heard(tmp_path, name, {"kind": kind})
+    assert Counter(found.events) == found.intact
+    assert (found.intact == found.all) == (kind == "delay")
+
+
+@both
+def test_what_comes_twice_is_one_fact(tmp_path: Path, name: str) -> None:
+    found = Heard(tmp_path, name, {"kind": "duplicate"})
+    assert set(found.events) == found.intact.keys() == found.all.keys()
+    assert set(Counter(found.events).values()) == {1, 2}
+
+
+@both
+def test_broken_messages_and_strangers_are_counted(tmp_path: Path, name: str) -> None:
+    found = Heard(tmp_path / "broken", name, {"kind": "malformed"})
+    rest = Counter(found.events) - found.intact
+    assert rest.total() == found.unreadable > 0
+    for message in rest:
+        with pytest.raises(json.JSONDecodeError):
+            json.loads(message)
+    found = Heard(tmp_path / "strange", name, {"kind": "unknown_symbol"})
+    rest = Counter(found.events) - found.all
+    assert found.intact == found.all
+    assert rest.total() == found.unreadable > 0
+    assert all("NOSUCH" in message and "BTC" not in message for message in rest)
+
+
+@both
+@pytest.mark.parametrize("kind", ["truncated", "reset"])
+def test_a_connection_may_end_without_a_word(tmp_path: Path, name: str, kind: str) -> None:
+    found = Heard(tmp_path, name, {"kind": kind})
+    assert found.events
+    assert not Counter(found.events) - found.intact
+
+
+@both
+def test_maintenance_is_announced_where_it_is_and_closes(tmp_path: Path, name: str) -> None:
+    face = FACES[name]
+
+    async def body() -> tuple[list[str], int | None]:
+        plan = schedule({"kind": "shutdown", "at": 0.3, "for": 0.7, "section": name})
+        async with running(tmp_path, plan, trades_per_second=400) as venue:
+            async with connect(venue.ws + face.target, compression=None, max_size=None) as client:
+                await client.send(face.asked)
+                messages = await heard(client, 20)
+            async with connect(venue.ws + face.target, compression=None):
+                return messages, client.close_code
+
+    messages, code = asyncio.run(body())
+    assert code == 1001
+    notices = [json.loads(message) for message in messages if '"notice"' in message]
+    assert [notice["code"] for notice in notices] == (["64008"] if name == "okx" else [])
+    assert len(messages) > len(notices) + 3
+
+
+@both
+def test_handshakes_and_questions_are_refused_for_a_while(tmp_path: Path, name: str) -> None:
+    face = FACES[name]
+
+    async def body() -> tuple[set[int], set[int]]:
+        faults = ({"kind": kind, "at": 0, "for": 1.0} for kind in ("refuse", "rate_limited"))
+        plan = schedule(*({**fault, "section": name} for fault in faults))
+        shaken, asked = set(), set()
+        async with running(tmp_path, plan) as venue, aiohttp.ClientSession() as session:
+            while not {101, 503} <= shaken:
+                try:
+                    async with connect(venue.ws + face.target, compression=None):
+                        shaken.add(101)
+                except InvalidStatus as refused:
+                    shaken.add(refused.response.status_code)
+                async with session.get(venue.rest + face.image) as response:
+                    asked.add(response.status)
+            async with session.get(venue.rest + face.image) as response:
+                asked.add(response.status)
+        return shaken, asked
+
+    shaken, asked = asyncio.run(body())
+    assert shaken == {101, 503}
+    assert 429 in asked
+
+
+@both
+def test_images_of_before_a_fault(tmp_path: Path, name: str) -> None:
+    face = FACES[name]
+
+    async def image(venue: Venue, session: aiohttp.ClientSession) -> int:
+        async with session.get(venue.rest + face.image) as response:
+            body = await response.json()
+        if name == "okx":
+            return int(body["data"][0]["ts"])
+        return int(body["result"]["timestamp"])
+
+    async def body() -> list[int]:
+        plan = schedule({"kind": "stale_seed", "at": 1.0, "for": 1.0, "seconds": 0.5})
+        times: list[int] = []
+        async with (
+            running(tmp_path, plan) as venue,
+            aiohttp.ClientSession() as session,
+            connect(venue.ws + face.target, compression=None, max_size=None) as client,
+        ):
+            await client.send(face.asked)
+            while not times or times[-1] < times[0] + 2500:
+                times.append(await image(venue, session))
+                # Not more often than the book changes, or the venue would refuse.
+                while '"bids"' not in str(await client.recv()):
+                    pass
+        return times
+
+    times = asyncio.run(body())
+    back = [other for one, other in pairwise(times) if other < one]
+    assert len(back) == 1  # where the fault begins
+    assert times.count(back[0]) >= 3  # and there it stands
