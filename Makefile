@@ -58,7 +58,7 @@ INSTRUCTIONS = $(BIN)/python benches/instructions.py
 
 # ARGS chooses among the benchmarks of the path.
 bench: $(VENV)/.bench $(VENV)/peers $(VENV)/.package ## figures, ours and peers', of engine and path
-	cargo bench --locked --bench engine
+	cargo bench --locked --bench engine --bench ladders --bench codecs
 	$(if $(ARGS),,$(COMPARE))
 	$(BIN)/python -m pytest benches -o python_files='bench_*.py' --timeout 0 $(ARGS)
 
