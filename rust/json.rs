@@ -605,6 +605,14 @@ mod tests {
     }
 
     #[test]
+    fn escapes_that_are_none_are_refused_wherever_they_are() {
+        for wrong in [r#"{"e":"\u"24","q":"1"}"#, r#"{"\ud 18":1}"#, "{\"e\":\"\\u0041\0\"}"] {
+            assert!(text(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+        assert!(text(br#"{"e":"\u0041\n"}"#).is_ok());
+    }
+
+    #[test]
     fn levels_of_two_three_and_four_elements_are_the_same_levels() {
         let wanted = vec![(Decimal::parse(b"8476.98").unwrap(), Decimal::parse(b"415").unwrap())];
         for text in [
