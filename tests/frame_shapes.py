@@ -36,9 +36,9 @@ class Shape:
             for path, style in _walk(tree, ""):
                 self.found.setdefault(path, set()).add(style)
 
-    def keys(self, under: str = "") -> set[str]:
-        """The paths below one of them."""
-        return {path.removeprefix(under) for path in self.found if path.startswith(under)}
+    def paths(self) -> set[str]:
+        """Where there is anything."""
+        return set(self.found)
 
     def strangers(self, other: Shape) -> dict[str, set[str]]:
         """What is at a path that the other has, too, and never looks like this there."""

@@ -387,7 +387,7 @@ def test_books_look_like_those_recorded() -> None:
         assert theirs.count
         mine = Shape(ours)
         # That year had no sequence.
-        assert mine.keys() == theirs.keys() | {".data[].seqId", ".data[].prevSeqId"}
+        assert mine.paths() == theirs.paths() | {".data[].seqId", ".data[].prevSeqId"}
         assert mine.strangers(theirs) == {}
 
 
@@ -399,7 +399,7 @@ def test_trades_look_like_those_recorded() -> None:
     ]
     theirs, mine = Shape(live), Shape(made("trades"))
     assert theirs.count
-    assert mine.keys() == theirs.keys()
+    assert mine.paths() == theirs.paths()
     # Two recorded trades do not show every way to write a size.
     assert mine.strangers(theirs).keys() <= {".data[].px", ".data[].sz"}
     old = Shape(
@@ -408,7 +408,7 @@ def test_trades_look_like_those_recorded() -> None:
         if '"channel":"trades"' in frame and '"data"' in frame
     )
     single = Shape(made("trades-all"))
-    assert single.keys() == old.keys() | {".data[].source"}
+    assert single.paths() == old.paths() | {".data[].source"}
     assert single.strangers(old) == {}
     assert mine.strangers(old) == {}
 
@@ -422,12 +422,12 @@ def test_instruments_look_like_those_recorded() -> None:
                 mine = Shape([found])
                 assert theirs.count == 1
                 # `msg` was not kept in the recording; two keys are younger than it.
-                assert mine.keys() - theirs.keys() <= {
+                assert mine.paths() - theirs.paths() <= {
                     ".msg",
                     ".data[].instCategory",
                     ".data[].instFamily",
                 }
-                assert theirs.keys() <= mine.keys()
+                assert theirs.paths() <= mine.paths()
                 # Contracts could not be divided then.
                 strange = {".data[].lotSz", ".data[].minSz"} if kind == "SWAP" else set()
                 assert mine.strangers(theirs).keys() == strange

@@ -101,12 +101,13 @@ class DeribitBook(ImagedBook):
         """0 or 2 after a rise or a fall, one more where the price is that of the trade before. The
         first that is kept counts as a rise."""
         price = self.history[place][0][2]
-        for before in range(place - 1, -len(self.history) - 1, -1):
+        oldest = -len(self.history)
+        for before in range(place - 1, oldest - 1, -1):
             other = self.history[before][0][2]
             if other != price:
                 rose = self._places[price] > self._places[other]
                 return (0 if rose else 2) + (before != place - 1)
-        return 0
+        return int(place != oldest)
 
     def trade_name(self, number: int) -> str:
         """The id of a trade: bare for BTC, behind the currency's name for the others."""

@@ -1,0 +1,101 @@
+"""What the built-in venue sends for Binance looks like what was recorded there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+import pytest
+
+from frame_shapes import Shape, live_messages, recorded_bodies, recorded_frames
+from marketprism.sim.binance_book import exchange_info
+from marketprism.sim.market import Market, Section
+
+START = 1_700_000_000_000_000_000
+SECOND = 1_000_000_000
+SPOT, USDM = "binance_spot_btcusdt_20240808", "binance_usdm_btcusdt_20240808"
+# Keys of futures that are younger than the recordings (PROTOCOLS 1.4).
+YOUNGER = {".st", ".ps"}
+
+
+def made(section: Section, stream: str) -> Shape:
+    """The data of the streams whose names end so."""
+    market = Market(7, START, ("BTC-USDT",), 400.0, 10.0)
+    return Shape(
+        json.dumps(json.loads(frame)["data"])
+        for _, channel, frame in market.advance(START + 20 * SECOND)
+        if market.channels[channel].section == section
+        and market.channels[channel].stream.endswith(stream)
+    )
+
+
+def data(frames: Iterable[str], stream: str, most: int = 2000) -> Shape:
+    """The same of recorded frames, the first ``most``."""
+    found = []
+    for frame in frames:
+        message = json.loads(frame)
+        if stream in message.get("stream", "") and len(found) < most:
+            found.append(json.dumps(message["data"]))
+    return Shape(found)
+
+
+@pytest.mark.parametrize(
+    ("section", "stream", "name", "recorded"),
+    [
+        ("binance_spot", "@trade", SPOT, "@trade"),
+        ("binance_spot", "@depth@100ms", SPOT, "@depth"),
+        ("binance_spot", "@bookTicker", SPOT, "@bookTicker"),
+        ("binance_usdm", "@depth@100ms", USDM, "@depth"),
+        ("binance_usdm", "@bookTicker", USDM, "@bookTicker"),
+    ],
+)
+def test_events_look_like_those_recorded(
+    section: Section, stream: str, name: str, recorded: str
+) -> None:
+    theirs, mine = data(recorded_frames(name), recorded), made(section, stream)
+    assert theirs.count
+    assert mine.count
+    # Order ids left the spot trades after the recording.
+    assert theirs.paths() - mine.paths() <= {".a", ".b"}
+    assert mine.paths() - theirs.paths() <= (YOUNGER if section == "binance_usdm" else set())
+    assert mine.strangers(theirs) == {}
+
+
+def test_events_of_futures_have_todays_keys() -> None:
+    live = [line["msg"] for line in live_messages("ccxt_2026_live_retyped.jsonl") if "msg" in line]
+    theirs = Shape(json.dumps(each) for each in live if each.get("e") == "depthUpdate")
+    assert theirs.count
+    mine = made("binance_usdm", "@depth@100ms")
+    assert {key for key in mine.paths() if "[" not in key} == {
+        key for key in theirs.paths() if "[" not in key
+    }
+
+
+@pytest.mark.parametrize(
+    ("section", "name"),
+    [
+        ("binance_spot", "binance_spot_4symbols_20211012"),
+        ("binance_usdm", "binance_usdm_4symbols_20210722"),
+    ],
+)
+def test_bodies_look_like_those_recorded(section: Section, name: str) -> None:
+    market = Market(7, START, ("BTC-USDT",), 400.0, 10.0)
+    theirs = Shape(recorded_bodies(name, "/depth"))
+    mine = Shape([market.snapshot(section, "BTCUSDT", 1000)])
+    assert theirs.count
+    assert mine.paths() == theirs.paths()
+    # Of the futures recorded no lot can be divided.
+    whole = {".bids[][1]", ".asks[][1]"} if section == "binance_usdm" else set()
+    assert mine.strangers(theirs).keys() == whole
+    listed = Shape(recorded_bodies(name, "/exchangeInfo"))
+    ours = Shape([exchange_info(section, market.of(section), market.now)])
+    assert listed.count
+    # The venue says more of a symbol than anybody reads; what is said here is said there.
+    assert {key for key in ours.paths() - listed.paths() if "Filters" not in key} == set()
+    strange = ours.strangers(listed)
+    assert {
+        path
+        for path, styles in strange.items()
+        if {style.partition(",")[0] for style in styles}
+        != {style.partition(",")[0] for style in listed.found[path]}
+    } == set()
