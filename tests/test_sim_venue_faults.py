@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -128,6 +129,43 @@ def test_broken_messages_and_strangers_are_counted(tmp_path: Path, name: str) ->
     assert found.intact == found.all
     assert rest.total() == found.unreadable > 0
     assert all("NOSUCH" in message and "BTC" not in message for message in rest)
+
+
+@both
+def test_two_messages_may_change_places(tmp_path: Path, name: str) -> None:
+    found = Heard(tmp_path, name, {"kind": "reorder", "share": 0.5})
+    assert Counter(found.events) == found.intact == found.all
+    book = [message for message in found.events if '"bids"' in message]
+    assert book != [message for message in found.all if '"bids"' in message]
+
+
+@both
+def test_books_may_cross(tmp_path: Path, name: str) -> None:
+    found = Heard(tmp_path, name, {"kind": "crossed", "stream": FACES[name].book})
+    crossed = [message for message in found.events if "9999999" in message]
+    assert crossed
+    assert len(crossed) == (found.all - found.intact).total()
+    for message in map(json.loads, crossed):
+        data = message["data"][0] if name == "okx" else message["params"]["data"]
+        price = 0 if name == "okx" else 1
+        bids, asks = ([Decimal(str(each[price])) for each in data[s]] for s in ("bids", "asks"))
+        assert all(bids[0] > ask for ask in asks)
+
+
+def test_a_checksum_may_be_wrong(tmp_path: Path) -> None:
+    found = Heard(tmp_path, "okx", {"kind": "checksum"})
+    sums = [json.loads(m)["data"][0]["checksum"] for m in found.events if "checksum" in m]
+    assert 0 in sums
+    assert sum(each != 0 for each in sums) == (found.all - found.intact).total() > 0
+
+
+@both
+@pytest.mark.parametrize("kind", ["wrong_type", "huge"])
+def test_what_nobody_can_hold_is_counted(tmp_path: Path, name: str, kind: str) -> None:
+    found = Heard(tmp_path, name, {"kind": kind, "for": 0.2})
+    rest = Counter(found.events) - found.intact
+    assert rest.total() == found.unreadable == (found.all - found.intact).total() > 0
+    assert all((len(message) > 2**24) == (kind == "huge") for message in rest)
 
 
 @both

@@ -26,6 +26,7 @@ from websockets.http11 import Response
 from .binance_book import WEIGHT_PER_MINUTE, BinanceBook, exchange_info
 from .broadcast import Cut, Peer, Said, World
 from .market import Section
+from .spoil import Crossing
 from .weights import Verdict, Weights
 
 __all__ = ["REST_HOSTS", "WS_HOSTS", "Binance"]
@@ -99,6 +100,7 @@ class Binance:
     """Binance's manners on spot and USD-M, as ``broadcast.Desk`` wants them."""
 
     sections: tuple[Section, ...] = ("binance_spot", "binance_usdm")
+    crossing = Crossing(b'"b":[', b'["9999999.00","1.000"]')
 
     def __init__(self, world: World) -> None:
         self._world = world

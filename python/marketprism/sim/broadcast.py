@@ -30,6 +30,7 @@ from .faults import Edge, Fault, Play
 from .ledger import Seed, SimLedger
 from .market import Event, Market, Section
 from .okx_book import OkxBook
+from .spoil import CHANGING, Crossing, changed
 from .wire import evict, reset, split_target, text_frame, write
 
 __all__ = ["Cut", "Desk", "Peer", "Said", "SyntheticVenue", "World"]
@@ -58,6 +59,7 @@ class Peer:
         self.streams: dict[str, None] = {}  # in the order of asking
         self.batch: list[bytes] = []
         self.held: list[bytes] = []  # frames that a fault delays
+        self.swapped: dict[int, list[bytes]] = {}  # and those that wait for the next, by channel
         self.cut_at: int | None = None  # venue time of the truncated frame after which is nothing
         self.written_at = 0.0  # of the loop's clock: when it was last sent anything
 
@@ -120,6 +122,7 @@ class Desk(Protocol):
     """One venue's own manners. ``sections`` are those of the market that it serves."""
 
     sections: tuple[Section, ...]
+    crossing: Crossing
 
     def admit(self, connection: ServerConnection, host: str, path: str) -> Response | None:
         """A refusal of a handshake, or None."""
@@ -276,6 +279,10 @@ class SyntheticVenue:
             for peer in self._matching(fault):
                 transport = peer.connection.transport
                 transport.pause_reading() if on else transport.resume_reading()
+        elif fault.kind == "reorder" and not on:
+            for peer in self._peers:
+                self._write(peer, [frame for wire in peer.swapped.values() for frame in wire])
+                peer.swapped.clear()
         elif fault.kind == "delay" and not on:
             for peer in self._peers:
                 write(peer.connection, peer.held)
@@ -324,11 +331,20 @@ class SyntheticVenue:
                 kinds: set[str] = {fault.kind for fault in struck}
                 if peer.cut_at is not None:
                     kinds = {"truncated"}
-                if lost := kinds & _SPOILING:
+                if kinds & CHANGING:
+                    told = changed(payload, kinds, self._peers[peer].crossing, drawn)
+                    kinds = kinds if told != payload else kinds - CHANGING
+                    payload = told
+                if lost := kinds & (_SPOILING | CHANGING):
                     unsent.append((peer.number, channel, at, min(lost)))
                 if peer.cut_at is not None or kinds & {"drop", "stall"}:
                     continue
                 wire = self._spoil(peer, payload, kinds, drawn)
+                if channel in peer.swapped:
+                    wire += peer.swapped.pop(channel)
+                elif "reorder" in kinds:
+                    peer.swapped[channel] = wire
+                    continue
                 if "truncated" in kinds:
                     peer.cut_at = at
                     batch += peer.held
@@ -355,7 +371,7 @@ class SyntheticVenue:
         if "unknown_symbol" in kinds:
             wire.insert(0, text_frame(self._peers[peer].foreign(payload)))
         if self._ledger:
-            for _ in kinds & {"malformed", "unknown_symbol"}:
+            for _ in kinds & {"malformed", "unknown_symbol", "wrong_type", "huge"}:
                 self._ledger.unreadable(peer.number)
         return wire
 

@@ -24,6 +24,7 @@ from websockets.http11 import Response
 from .broadcast import Cut, Peer, Said, World
 from .deribit_book import DeribitBook
 from .market import Section
+from .spoil import Crossing
 from .weights import Credits
 
 __all__ = ["REST_HOSTS", "WS_HOSTS", "Deribit"]
@@ -86,6 +87,7 @@ class Deribit:
     """Deribit's manners, as ``broadcast.Desk`` wants them."""
 
     sections: tuple[Section, ...] = ("deribit",)
+    crossing = Crossing(b'"bids":[', b'["new",9999999.0,10.0]')
 
     def __init__(self, world: World) -> None:
         self._world = world

@@ -18,6 +18,11 @@ A file is a list under ``faults`` (YAML or JSON)::
 ``truncated``         one frame is cut in the middle of its bytes, then the socket is reset
 ``malformed``         frames end early: whole for WebSocket, broken for JSON
 ``unknown_symbol``    before each frame comes one of a symbol that nobody asked for
+``reorder``           two frames of a stream change places
+``crossed``           books get a bid above every ask
+``checksum``          books of OKX come with a checksum, and it is wrong
+``wrong_type``        the first price or size is no number, or none that anybody can hold
+``huge``              instead of frames come some of 16 MiB
 ``stall``             the socket stays open, pings are answered, no frame comes
 ``reset``             TCP reset of the connections that are there
 ``ping_loss``         nothing that the client sends is read, so no ping is answered
@@ -48,18 +53,29 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ..config import ConfigError, Seconds
 
-__all__ = ["QUIET_END", "Edge", "Fault", "Kind", "Play", "ProcessFault", "Schedule", "load"]
+__all__ = [
+    "QUIET_END",
+    "SCRIPTED",
+    "Edge",
+    "Fault",
+    "Kind",
+    "Play",
+    "ProcessFault",
+    "Schedule",
+    "load",
+]
 
 FrameKind = Literal[
     "drop", "duplicate", "delay", "truncated", "malformed", "unknown_symbol", "stall"
 ]
+ScriptedKind = Literal["reorder", "crossed", "checksum", "wrong_type", "huge"]
 SocketKind = Literal["reset", "ping_loss", "refuse", "shutdown"]
 BookKind = Literal["renumber"]
 RestKind = Literal["rate_limited", "slow_rest", "stale_seed"]
 ProcessKind = Literal[
     "nats_stop", "nats_pause", "nats_kill", "store_stop", "store_pause", "store_kill"
 ]
-Kind = FrameKind | SocketKind | BookKind | RestKind | ProcessKind
+Kind = FrameKind | ScriptedKind | SocketKind | BookKind | RestKind | ProcessKind
 
 QUIET_END = 20.0  # seconds before the end of a run in which a drawn schedule leaves it alone
 _QUIET_START = 8.0
@@ -67,6 +83,8 @@ _SPACING = 5.0  # seconds a drawn fault has to itself, on average
 _FAULTS_MAX = 10_000
 _SECOND = 1_000_000_000
 _FRAME_KINDS = get_args(FrameKind)
+# After these a collector's account may differ from the venue's: a file asks for them, no seed does.
+SCRIPTED = get_args(ScriptedKind)
 _REST_KINDS = get_args(RestKind)
 _PROCESS_KINDS = get_args(ProcessKind)
 # Shortest and longest that a drawn fault lasts; kinds not named strike one instant or frame.
@@ -120,7 +138,7 @@ class Fault(BaseModel):
     @property
     def for_frames(self) -> bool:
         """It strikes frames one by one."""
-        return self.kind in _FRAME_KINDS
+        return self.kind in _FRAME_KINDS or self.kind in SCRIPTED
 
     @property
     def for_processes(self) -> bool:

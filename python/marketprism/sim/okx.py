@@ -22,6 +22,7 @@ from websockets.http11 import Response
 from .broadcast import Cut, Peer, Said, World
 from .market import Section
 from .okx_book import OkxBook
+from .spoil import Crossing
 from .weights import Recent, Windows
 
 __all__ = ["REST_HOSTS", "WS_HOSTS", "Okx"]
@@ -65,6 +66,7 @@ class Okx:
     update, as the venue once announced."""
 
     sections: tuple[Section, ...] = ("okx",)
+    crossing = Crossing(b'"bids":[', b'["9999999","1","0","1"]')
 
     def __init__(self, world: World, *, images: bool) -> None:
         self._world = world
