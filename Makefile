@@ -7,8 +7,8 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test chaos chaos-short wheel bench bench-short instructions constraints clean \
-	needs-rust needs-lints
+.PHONY: help run test simulation chaos chaos-short wheel bench bench-short instructions \
+	constraints clean needs-rust needs-lints
 MAKEFLAGS += --no-print-directory
 
 VENV := .venv
@@ -40,6 +40,10 @@ test: $(VENV)/.test $(VENV)/.package needs-lints ## lints, types, Rust and Pytho
 	cargo clippy --locked --quiet --all-targets --all-features -- -D warnings
 	cargo test --locked --quiet
 	$(BIN)/python -m pytest $(ARGS)
+
+# SIM_SEEDS and SIM_SEED choose among them; tests/simulation/main.rs says how.
+simulation: needs-rust ## 2,000 simulated markets and disasters against every book (minutes)
+	cargo test --release --locked --quiet --test simulation
 
 # What is said in CHAOS_ONLY, CHAOS_TRIALS, CHAOS_SEED, CHAOS_DIR and CHAOS_FRESH reaches it by the
 # environment; tests/chaos/__main__.py says what each means.
