@@ -17,6 +17,30 @@ EXCHANGES = {
 }
 
 
+def test_a_pattern_takes_every_symbol_that_fits(tmp_path: Path) -> None:
+    asked = [
+        {"exchange": "okx_spot", "patterns": ["*-USDT", "NO-*"]},
+        {"exchange": "binance_spot", "symbols": ["ETH-USDT"], "patterns": ["BTC-*"]},
+    ]
+    path = tmp_path / "marketprism.yaml"
+    sim = {"symbols": ["BTC-USDT", "ETH-USDT"], "listed": 30}
+    path.write_text(
+        json.dumps({"data_dir": str(tmp_path / "data"), "exchanges": asked, "sim": sim})
+    )
+    words = ("collect", "--config", path, "--demo", "--duration", "8", "--json")
+    result = summary(marketprism(*words))
+    found = rows(
+        tmp_path / "data",
+        "SELECT exchange, uniqExact(symbol), countIf(symbol NOT LIKE '%-USDT') "
+        "FROM marketprism_hot.orderbooks GROUP BY exchange ORDER BY exchange",
+    )
+    # Two that are named and thirty beside them.
+    assert found == [["binance_spot", "2", "0"], ["okx_spot", "32", "0"]]
+    assert result["books"] == {"live": 34}
+    refused = "SELECT exchange, detail FROM marketprism_hot.ledger WHERE cause = 'not listed'"
+    assert rows(tmp_path / "data", refused) == [["okx_spot", "NO-*"]]
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     """A configuration of every venue, with one symbol that none lists."""

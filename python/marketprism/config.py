@@ -113,7 +113,8 @@ class Tls(_Section):
 
 
 class Exchange(_Section):
-    """One section of a venue and what to take from it."""
+    """One section of a venue and what to take from it. ``patterns`` are of symbols, as a shell has
+    them: ``*-USDT``; every traded instrument that fits one is taken beside ``symbols``."""
 
     exchange: Literal[
         "binance_spot",
@@ -124,10 +125,16 @@ class Exchange(_Section):
         "deribit_spot",
     ]
     symbols: tuple[str, ...] = ("BTC-USDT", "ETH-USDT")
+    patterns: tuple[str, ...] = ()
     data_types: tuple[Literal["orderbook", "trade"], ...] = ("orderbook", "trade")
     hosts: Hosts | None = None
     proxy: Proxy | None = None
     tls: Tls | None = None
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The symbols asked for by name: none by themselves where patterns are given."""
+        return () if self.patterns and "symbols" not in self.model_fields_set else self.symbols
 
 
 class Snapshot(_Section):

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -81,9 +82,12 @@ class Sources:
         venue = venues.venue_of(wanted.exchange)
         route = self._route(wanted)
         by_section: dict[str, list[str]] = {}
-        for symbol in wanted.symbols:
+        for symbol in wanted.named:
             by_section.setdefault(venue.section_for(wanted.exchange, symbol), []).append(symbol)
-        feeds = []
+        if wanted.patterns:
+            for section in venue.sections(wanted.exchange):
+                by_section.setdefault(section, [])
+        feeds, fitted = [], set[str]()
         for section, symbols in by_section.items():
             urls = venue.list_urls(section, wanted.exchange)
             listed = await self._lists(wanted.exchange, section, urls, route)
@@ -95,17 +99,26 @@ class Sources:
                     spelled = venue.native(wanted.exchange, symbol)
                     instrument = _guessed(section, spelled) if spelled else None
                 if instrument is None:
-                    log.error("%s does not list %s; it is left out", wanted.exchange, symbol)
-                    await self.ledger.write(
-                        "refused", exchange=wanted.exchange, cause="not listed", detail=symbol
-                    )
+                    await self._not_listed(wanted.exchange, symbol)
                 else:
                     found.append(instrument)
+            for symbol, instrument in by_symbol.items():
+                fits = [p for p in wanted.patterns if fnmatchcase(symbol, p)]
+                if fits and instrument.state in venue.TRADING and symbol not in symbols:
+                    found.append(instrument)
+                    fitted.update(fits)
             sockets = self.settings.sim.connections if self.demo else 1
             for connection in venue.connections(section, found, wanted.data_types, sockets):
                 feed = self._feed(connection, found, listed, route)
                 feeds.append(await self._resumed(feed))
+        for pattern in wanted.patterns:
+            if pattern not in fitted:
+                await self._not_listed(wanted.exchange, pattern)
         return feeds
+
+    async def _not_listed(self, exchange: str, symbol: str) -> None:
+        log.error("%s does not list %s; it is left out", exchange, symbol)
+        await self.ledger.write("refused", exchange=exchange, cause="not listed", detail=symbol)
 
     async def _recorded(self, recorded: dict[str, Any]) -> Feed:
         url = recorded["url"]

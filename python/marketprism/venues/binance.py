@@ -23,6 +23,7 @@ __all__ = [
     "HOSTS",
     "LIMITS",
     "REST_HOSTS",
+    "TRADING",
     "answer",
     "charges",
     "connections",
@@ -34,6 +35,7 @@ __all__ = [
     "rest_host",
     "resubscribe",
     "section_for",
+    "sections",
     "seed_url",
     "subscribed",
 ]
@@ -76,6 +78,8 @@ _EXCHANGE = {
     "binance_usdm": "binance_derivatives",
     "binance_coinm": "binance_derivatives",
 }
+# States of an instrument that is traded (PROTOCOLS 5.2).
+TRADING = frozenset({"TRADING"})
 # The deepest image that a section gives: PROTOCOLS 2.1, 2.2.
 _SEED_LIMIT = {"binance_spot": 5000, "binance_usdm": 1000, "binance_coinm": 1000}
 # Streams a SUBSCRIBE and a connection: the lower of the figures in PROTOCOLS 1.1.
@@ -157,6 +161,11 @@ def section_for(exchange: str, symbol: str) -> str:
         return "binance_spot"
     pair = _EXPIRY.sub(r"\g<pair>", symbol)
     return "binance_coinm" if pair.endswith("-USD") else "binance_usdm"
+
+
+def sections(exchange: str) -> tuple[str, ...]:
+    """Everything that an exchange consists of."""
+    return tuple(section for section, name in _EXCHANGE.items() if name == exchange)
 
 
 def exchange_of(section: str) -> str:

@@ -22,6 +22,7 @@ __all__ = [
     "HOSTS",
     "LIMITS",
     "REST_HOSTS",
+    "TRADING",
     "answer",
     "charges",
     "connections",
@@ -33,6 +34,7 @@ __all__ = [
     "rest_host",
     "resubscribe",
     "section_for",
+    "sections",
     "seed_url",
     "subscribed",
 ]
@@ -54,6 +56,8 @@ _COST = 500
 _TOO_MANY = re.compile(rb'"code"\s*:\s*10028\b')
 _CODE_WITHIN = 512  # bytes of a body that may hold its code: refusals are short
 _SEED_DEPTH = 10_000
+# States of an instrument that is traded (PROTOCOLS 5.2); older lists say only `is_active`.
+TRADING = frozenset({"open", "active"})
 # Channels a socket: no limit is documented (PROTOCOLS 1.1).
 _CHANNELS_MAX = 200
 # Every 100 ms is the best that is had without a key (PROTOCOLS 1.6).
@@ -93,6 +97,11 @@ _KEEP_ALIVE = KeepAlive(after=45.0, dead_after=60.0, message=_PROOF)
 def section_for(exchange: str, symbol: str) -> str:
     """Always ``deribit``: one host for everything."""
     return "deribit"
+
+
+def sections(exchange: str) -> tuple[str, ...]:
+    """Everything that an exchange consists of."""
+    return ("deribit",)
 
 
 def native(exchange: str, symbol: str) -> str | None:

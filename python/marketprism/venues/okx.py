@@ -24,6 +24,7 @@ __all__ = [
     "HOSTS",
     "LIMITS",
     "REST_HOSTS",
+    "TRADING",
     "answer",
     "charges",
     "connections",
@@ -35,6 +36,7 @@ __all__ = [
     "rest_host",
     "resubscribe",
     "section_for",
+    "sections",
     "seed_url",
     "subscribed",
 ]
@@ -64,6 +66,8 @@ _LISTS = (
 )
 _SPOT = _LISTS[:1]
 _SEED_LIMIT = 400
+# States of an instrument that is traded (PROTOCOLS 5.2).
+TRADING = frozenset({"live"})
 # Channel and socket of each data type; `trades-all` has each match (CONTRACT 3).
 _CHANNELS = {"orderbook": ("books", "public"), "trade": ("trades-all", "business")}
 # Fewer than 30 deep books a socket are advised, and 64 KB of channels a request allowed: PROTOCOLS
@@ -130,6 +134,11 @@ def rest_host(section: str) -> str:
 def section_for(exchange: str, symbol: str) -> str:
     """Always ``okx``: one host for everything."""
     return "okx"
+
+
+def sections(exchange: str) -> tuple[str, ...]:
+    """Everything that an exchange consists of."""
+    return ("okx",)
 
 
 def native(exchange: str, symbol: str) -> str | None:
