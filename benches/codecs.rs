@@ -10,6 +10,8 @@
 //!
 //! What all make is compared before anything is measured.
 
+mod draw;
+
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -21,21 +23,10 @@ use marketprism::instrument::Section;
 use marketprism::venue;
 use serde::Deserialize;
 
+use draw::Draw;
+
 const FRAMES: u64 = 500;
 const DEPTH: usize = 400;
-
-/// SplitMix64.
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % bound
-    }
-}
 
 fn side(draw: &mut Draw, count: u64) -> Vec<(String, String)> {
     let price = |ticks: u64| format!("{}.{:02}000000", ticks / 100, ticks % 100);

@@ -5,33 +5,20 @@
 //! The data is drawn from a fixed seed: 60 changes a diff on a book of 5000 levels a side, nine in
 //! ten near the touch, eight decimals, as `perf` figures of other tools use.
 
+mod draw;
+
 use criterion::{criterion_group, criterion_main, BatchSize, Criterion, Throughput};
 use marketprism::instrument::Section;
 use marketprism::session::{Batch, Options, Session};
 use marketprism::venue;
+
+use draw::Draw;
 
 const LEVELS: u64 = 5_000;
 const CHANGES: u64 = 60;
 const DIFFS: u64 = 500;
 const MID: u64 = 6_000_000;
 const START_MS: u64 = 1_700_000_000_000;
-
-/// A small generator of our own keeps the benchmark free of dependencies (SplitMix64).
-struct Draw(u64);
-
-impl Draw {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-}
 
 fn price(ticks: u64) -> String {
     format!("{}.{:02}000000", ticks / 100, ticks % 100)

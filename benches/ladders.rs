@@ -7,6 +7,8 @@
 //! all must hold the same levels. Recorded streams are skipped where `../shared/recordings` is not
 //! at hand.
 
+mod draw;
+
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::io::Read;
@@ -18,6 +20,8 @@ use marketprism::event::{Events, Levels, Update};
 use marketprism::instrument::Section;
 use marketprism::ladder::{Ladder, Level};
 use marketprism::venue;
+
+use draw::Draw;
 
 /// One side: keys ascend, so that the best level is the last.
 trait Side: Clone + Default {
@@ -138,19 +142,6 @@ fn recorded(name: &'static str, file: &str, section: Section) -> Option<Stream> 
         }
     }
     Some(Stream { name, seed: seed.expect("an image in the journal"), frames })
-}
-
-/// SplitMix64.
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % bound
-    }
 }
 
 /// 5000 levels a side; 60 changes a frame, nine in ten within 80 ticks of the touch.
