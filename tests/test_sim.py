@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from marketprism.collect.journal import JournalError
 from marketprism.config import Settings, Sim
-from marketprism.sim import binance, broadcast, recorded
+from marketprism.sim import binance, broadcast, recorded, wire
 from marketprism.sim.market import Section
 from marketprism.sim.venue import PortError, run_sim
 from marketprism.sim.weights import Weights
@@ -221,18 +221,23 @@ def test_too_many_messages_and_unknown_addresses() -> None:
 
 
 def test_a_client_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broadcast, "QUEUE_MAX", 1)
+    monkeypatch.setattr(broadcast, "QUEUE_MAX", 1 << 20)
+    monkeypatch.setattr(wire, "ABORT_AFTER", PATIENCE)  # it is to see why it was closed
 
     async def body() -> None:
-        names = "btcusdt@trade/ethusdt@trade"
+        target = f"{SPOT}/stream?streams=btcusdt@trade/ethusdt@trade"
         async with (
             running(trades_per_second=200_000, venues=("binance",)) as sim,
-            # One frame at a time, while the venue writes thousands.
-            sim.connect(f"{SPOT}/stream?streams={names}", max_queue=1) as client,
+            sim.connect(target, max_queue=1) as idle,
+            sim.connect(target) as busy,
         ):
-            async for _ in until_closed(client):
+            for _ in range(150_000):  # more than the kernel holds for the other
+                await busy.recv(decode=False)
+            async for _ in until_closed(idle):
                 pass
-            assert client.close_code == 1008
+            assert idle.close_code == 1008
+            assert busy.close_code is None
+            busy.transport.abort()  # what it has not read would hold up a close
 
     run(body)
 
