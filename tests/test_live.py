@@ -41,6 +41,29 @@ def test_a_pattern_takes_every_symbol_that_fits(tmp_path: Path) -> None:
     assert rows(tmp_path / "data", refused) == [["okx_spot", "NO-*"]]
 
 
+@pytest.mark.parametrize(
+    ("exchange", "found"),
+    [
+        ("binance_spot", ["BTCUSDT", "ETHUSDT"]),
+        ("okx_spot", ["BTC-USDT", "ETH-USDT"]),
+        ("deribit_derivatives", ["BTC-PERPETUAL", "ETH-PERPETUAL"]),
+    ],
+)
+def test_top_takes_the_most_traded(tmp_path: Path, exchange: str, found: list[str]) -> None:
+    path = tmp_path / "marketprism.yaml"
+    asked = {"exchange": exchange, "patterns": ["*-USD*"], "top": 2, "data_types": ["trade"]}
+    # What the venue lists beside its symbols is hardly traded.
+    sim = {"symbols": ["BTC-USDT", "ETH-USDT"], "listed": 20}
+    path.write_text(
+        json.dumps({"data_dir": str(tmp_path / "data"), "exchanges": [asked], "sim": sim})
+    )
+    summary(marketprism("collect", "--config", path, "--demo", "--duration", "4", "--json"))
+    carried = "SELECT DISTINCT instrument_id FROM marketprism_hot.instruments ORDER BY ALL"
+    assert [row[0] for row in rows(tmp_path / "data", carried)] == found
+    refused = "SELECT count() FROM marketprism_hot.ledger WHERE event = 'refused'"
+    assert rows(tmp_path / "data", refused) == [["0"]]
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     """A configuration of every venue, with one symbol that none lists."""

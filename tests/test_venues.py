@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from types import ModuleType
 
 import orjson
@@ -175,3 +176,32 @@ def test_a_book_is_left_and_asked_for_again() -> None:
         (f"public/{operation}", ["book.BTC-PERPETUAL.100ms"])
         for operation in ("unsubscribe", "subscribe")
     ]
+
+
+@pytest.mark.parametrize(
+    ("venue", "body", "found"),
+    [
+        (
+            BINANCE,
+            b'[{"symbol":"A","quoteVolume":"12.50"},'
+            b'{"symbol":"B_PERP","baseVolume":"2.5","weightedAvgPrice":"100"}]',
+            {"A": "12.50", "B_PERP": "250.0"},
+        ),
+        (
+            OKX,
+            b'{"code":"0","data":[{"instType":"SPOT","instId":"A-B","last":"7","volCcy24h":"3"},'
+            b'{"instType":"SWAP","instId":"A-B-SWAP","last":"7","volCcy24h":"3"},'
+            b'{"instType":"SWAP","instId":"C-B-SWAP","last":"","volCcy24h":"0"}]}',
+            {"A-B": "3", "A-B-SWAP": "21", "C-B-SWAP": "0"},
+        ),
+        (
+            DERIBIT,
+            b'{"result":[{"instrument_name":"A-PERPETUAL","volume":1.0,"volume_usd":0.1}]}',
+            {"A-PERPETUAL": "0.1"},
+        ),
+    ],
+)
+def test_volumes_are_in_the_quote_currency(
+    venue: ModuleType, body: bytes, found: dict[str, str]
+) -> None:
+    assert venue.volumes(body) == {name: Decimal(text) for name, text in found.items()}

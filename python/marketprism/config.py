@@ -114,7 +114,8 @@ class Tls(_Section):
 
 class Exchange(_Section):
     """One section of a venue and what to take from it. ``patterns`` are of symbols, as a shell has
-    them: ``*-USDT``; every traded instrument that fits one is taken beside ``symbols``."""
+    them: ``*-USDT``; every traded instrument that fits one is taken beside ``symbols``. ``top``
+    takes only so many of them, or of all, the most traded in 24 hours first."""
 
     exchange: Literal[
         "binance_spot",
@@ -126,15 +127,21 @@ class Exchange(_Section):
     ]
     symbols: tuple[str, ...] = ("BTC-USDT", "ETH-USDT")
     patterns: tuple[str, ...] = ()
+    top: int | None = Field(None, ge=1, le=2000)
     data_types: tuple[Literal["orderbook", "trade"], ...] = ("orderbook", "trade")
     hosts: Hosts | None = None
     proxy: Proxy | None = None
     tls: Tls | None = None
 
     @property
+    def chosen(self) -> tuple[str, ...]:
+        """Patterns of what is taken beside them."""
+        return self.patterns or (("*",) if self.top else ())
+
+    @property
     def named(self) -> tuple[str, ...]:
-        """The symbols asked for by name: none by themselves where patterns are given."""
-        return () if self.patterns and "symbols" not in self.model_fields_set else self.symbols
+        """The symbols asked for by name: none by themselves where others are chosen."""
+        return () if self.chosen and "symbols" not in self.model_fields_set else self.symbols
 
 
 class Snapshot(_Section):

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
@@ -81,40 +82,83 @@ class Sources:
     async def _exchange(self, wanted: Exchange) -> list[Feed]:
         venue = venues.venue_of(wanted.exchange)
         route = self._route(wanted)
-        by_section: dict[str, list[str]] = {}
+        named: dict[str, list[str]] = {}
         for symbol in wanted.named:
-            by_section.setdefault(venue.section_for(wanted.exchange, symbol), []).append(symbol)
-        if wanted.patterns:
+            named.setdefault(venue.section_for(wanted.exchange, symbol), []).append(symbol)
+        if wanted.chosen:
             for section in venue.sections(wanted.exchange):
-                by_section.setdefault(section, [])
-        feeds, fitted = [], set[str]()
-        for section, symbols in by_section.items():
+                named.setdefault(section, [])
+        lists: dict[str, _Listed] = {}
+        found: list[Instrument] = []
+        for section, symbols in named.items():
             urls = venue.list_urls(section, wanted.exchange)
-            listed = await self._lists(wanted.exchange, section, urls, route)
-            by_symbol = {i.symbol: i for i in listed.instruments if i.exchange == wanted.exchange}
-            found = []
-            for symbol in symbols:
-                instrument = by_symbol.get(symbol)
-                if instrument is None and not listed.instruments:
-                    spelled = venue.native(wanted.exchange, symbol)
-                    instrument = _guessed(section, spelled) if spelled else None
-                if instrument is None:
-                    await self._not_listed(wanted.exchange, symbol)
-                else:
-                    found.append(instrument)
-            for symbol, instrument in by_symbol.items():
-                fits = [p for p in wanted.patterns if fnmatchcase(symbol, p)]
-                if fits and instrument.state in venue.TRADING and symbol not in symbols:
-                    found.append(instrument)
-                    fitted.update(fits)
-            sockets = self.settings.sim.connections if self.demo else 1
-            for connection in venue.connections(section, found, wanted.data_types, sockets):
-                feed = self._feed(connection, found, listed, route)
+            lists[section] = await self._lists(wanted.exchange, section, urls, route)
+            found += await self._named(wanted.exchange, section, symbols, lists[section])
+        listed = [i for section in lists.values() for i in section.instruments]
+        found += await self._chosen(wanted, route, [i for i in listed if i not in found])
+        feeds = []
+        sockets = self.settings.sim.connections if self.demo else 1
+        for section in named:
+            some = [i for i in found if i.section == section]
+            for connection in venue.connections(section, some, wanted.data_types, sockets):
+                feed = self._feed(connection, some, lists[section], route)
                 feeds.append(await self._resumed(feed))
-        for pattern in wanted.patterns:
-            if pattern not in fitted:
-                await self._not_listed(wanted.exchange, pattern)
         return feeds
+
+    async def _named(
+        self, exchange: str, section: str, symbols: Iterable[str], listed: _Listed
+    ) -> list[Instrument]:
+        """The instruments of these symbols; one that is not listed is told and left out."""
+        by_symbol = {i.symbol: i for i in listed.instruments if i.exchange == exchange}
+        found = []
+        for symbol in symbols:
+            instrument = by_symbol.get(symbol)
+            if instrument is None and not listed.instruments:
+                spelled = venues.venue_of(exchange).native(exchange, symbol)
+                instrument = _guessed(section, spelled) if spelled else None
+            if instrument is None:
+                await self._not_listed(exchange, symbol)
+            else:
+                found.append(instrument)
+        return found
+
+    async def _chosen(
+        self, wanted: Exchange, route: Route, listed: list[Instrument]
+    ) -> list[Instrument]:
+        """Those of the listed that are traded and fit a pattern; the most traded first, if it is
+        asked how many."""
+        trading = venues.venue_of(wanted.exchange).TRADING
+        traded = [i for i in listed if i.exchange == wanted.exchange and i.state in trading]
+        fits = {p: [i for i in traded if fnmatchcase(i.symbol, p)] for p in wanted.chosen}
+        for pattern in (p for p, some in fits.items() if not some):
+            await self._not_listed(wanted.exchange, pattern)
+        found = list(dict.fromkeys(i for some in fits.values() for i in some))
+        if wanted.top is None or not found:
+            return found
+        volumes = await self._volumes(wanted.exchange, route, {i.section for i in found})
+        # What nothing is said of was not traded.
+        found.sort(key=lambda i: (-volumes.get((i.section, i.instrument_id), 0), i.symbol))
+        return found[: wanted.top]
+
+    async def _volumes(
+        self, exchange: str, route: Route, sections: Iterable[str]
+    ) -> dict[tuple[str, str], Decimal]:
+        """What was traded in 24 hours, by section and the venue's spelling; what cannot be had is
+        one ledger row, and not there."""
+        venue = venues.venue_of(exchange)
+        volumes: dict[tuple[str, str], Decimal] = {}
+        for section in sections:
+            for url in venue.volume_urls(section, exchange):
+                try:
+                    said = venue.volumes(await self.rest.ask(url, Priority.SEED, route))
+                except (RestError, ValueError, KeyError, ArithmeticError) as error:
+                    log.warning("%s: what was traded is not known: %s", section, error)
+                    await self.ledger.write(
+                        "refused", exchange=exchange, cause="volumes", detail=str(error)
+                    )
+                else:
+                    volumes |= {(section, name): volume for name, volume in said.items()}
+        return volumes
 
     async def _not_listed(self, exchange: str, symbol: str) -> None:
         log.error("%s does not list %s; it is left out", exchange, symbol)

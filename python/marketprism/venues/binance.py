@@ -8,8 +8,10 @@ Not here: sockets, what is left of a limit, and the meaning of any answer.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Protocol
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
@@ -38,6 +40,8 @@ __all__ = [
     "sections",
     "seed_url",
     "subscribed",
+    "volume_urls",
+    "volumes",
 ]
 
 # Recorded and live hosts, by section.
@@ -197,6 +201,22 @@ def list_urls(section: str, exchange: str = "") -> tuple[str, ...]:
 def is_list(url: str) -> bool:
     """Whether this URL asks for a list of instruments."""
     return urlsplit(url).path.endswith(_LIST)
+
+
+def volume_urls(section: str, exchange: str) -> tuple[str, ...]:
+    """Where the section says what was traded in the last 24 hours."""
+    return ("".join(_REST[section]) + "/ticker/24hr",)
+
+
+def volumes(body: bytes) -> dict[str, Decimal]:
+    """What was traded, in the quote currency, by the venue's spelling. COIN-M counts coins: they
+    are worth their average price. Raises ``ValueError`` and ``KeyError`` for anything else."""
+    return {
+        each["symbol"]: Decimal(each["quoteVolume"])
+        if "quoteVolume" in each
+        else Decimal(each["baseVolume"]) * Decimal(each["weightedAvgPrice"])
+        for each in json.loads(body)
+    }
 
 
 def seed_url(section: str, instrument_id: str) -> str:

@@ -7,8 +7,10 @@ Not here: sockets, what is left of a limit, and the meaning of any answer.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -37,6 +39,8 @@ __all__ = [
     "sections",
     "seed_url",
     "subscribed",
+    "volume_urls",
+    "volumes",
 ]
 
 # Recorded and live hosts, by section.
@@ -56,6 +60,8 @@ _COST = 500
 _TOO_MANY = re.compile(rb'"code"\s*:\s*10028\b')
 _CODE_WITHIN = 512  # bytes of a body that may hold its code: refusals are short
 _SEED_DEPTH = 10_000
+# What instruments are counted in.
+_CURRENCIES = ("BTC", "ETH", "USDC", "USDT")
 # States of an instrument that is traded (PROTOCOLS 5.2); older lists say only `is_active`.
 TRADING = frozenset({"open", "active"})
 # Channels a socket: no limit is documented (PROTOCOLS 1.1).
@@ -134,6 +140,19 @@ def list_urls(section: str, exchange: str = "") -> tuple[str, ...]:
 def is_list(url: str) -> bool:
     """Whether this URL asks for a list of instruments."""
     return urlsplit(url).path == f"{_API}/get_instruments"
+
+
+def volume_urls(section: str, exchange: str) -> tuple[str, ...]:
+    """Where the venue says what was traded in the last 24 hours, by currency."""
+    base = f"{_REST}{_API}/get_book_summary_by_currency?currency="
+    return tuple(base + currency for currency in _CURRENCIES)
+
+
+def volumes(body: bytes) -> dict[str, Decimal]:
+    """What was traded, in USD, by the venue's spelling. Raises ``ValueError`` and ``KeyError`` for
+    anything else."""
+    entries = json.loads(body, parse_float=Decimal)["result"]
+    return {each["instrument_name"]: Decimal(each["volume_usd"]) for each in entries}
 
 
 def seed_url(section: str, instrument_id: str) -> str:

@@ -9,8 +9,10 @@ Not here: sockets, what is left of a limit, and the meaning of any answer.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Protocol
 from urllib.parse import parse_qsl, urlsplit
 
@@ -39,6 +41,8 @@ __all__ = [
     "sections",
     "seed_url",
     "subscribed",
+    "volume_urls",
+    "volumes",
 ]
 
 # Recorded and live hosts, by section.
@@ -157,6 +161,23 @@ def list_urls(section: str, exchange: str = "") -> tuple[str, ...]:
 def is_list(url: str) -> bool:
     """Whether this URL asks for a list of instruments."""
     return urlsplit(url).path == _LIST
+
+
+def volume_urls(section: str, exchange: str) -> tuple[str, ...]:
+    """Where the exchange says what was traded in the last 24 hours: of all but options."""
+    kinds = ("SPOT",) if exchange == "okx_spot" else ("SWAP", "FUTURES")
+    return tuple(f"{_REST}/api/v5/market/tickers?instType={kind}" for kind in kinds)
+
+
+def volumes(body: bytes) -> dict[str, Decimal]:
+    """What was traded, in the quote currency, by the venue's spelling. ``volCcy24h`` counts quote
+    in spot and coins among derivatives, which are worth their last price. Raises ``ValueError`` and
+    ``KeyError`` for anything else."""
+    return {
+        each["instId"]: Decimal(each["volCcy24h"] or 0)
+        * (1 if each["instType"] == "SPOT" else Decimal(each["last"] or 0))
+        for each in json.loads(body)["data"]
+    }
 
 
 def seed_url(section: str, instrument_id: str) -> str:
