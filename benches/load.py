@@ -80,6 +80,7 @@ def load(directory: Path, rate: int, seconds: int, overrides: list[str]) -> dict
     for item in (
         f"sim.symbols={json.dumps(SYMBOLS)}",
         f"sim.connections={SOCKETS_A_ROUTE}",
+        'sim.venues=["binance"]',
         f"sim.trades_per_second={rate}",
         *overrides,
     ):

@@ -113,6 +113,7 @@ class Chain:
         words = ["sim", "--until-pipe-closes", "--data-dir", str(self.data)]
         words += ["--set", f"sim.start={time.time_ns()}", "--set", f"sim.seed={self._seed}"]
         words += ["--set", f"sim.trades_per_second={TRADES_PER_SECOND}"]
+        words += ["--set", 'sim.venues=["binance"]']
         self.venue = self._spawn("venue", _marketprism(*words))
         assert self.venue.stdout
         line = self.venue.stdout.readline()
