@@ -41,6 +41,35 @@ def test_a_pattern_takes_every_symbol_that_fits(tmp_path: Path) -> None:
     assert rows(tmp_path / "data", refused) == [["okx_spot", "NO-*"]]
 
 
+def test_connections_are_replaced_without_losing_or_doubling_anything(tmp_path: Path) -> None:
+    asked = [
+        {"exchange": exchange, "symbols": [symbol], "rotate": "3s"}
+        for exchange, symbol in (
+            ("binance_spot", "BTC-USDT"),
+            ("binance_derivatives", "BTC-USDT"),
+            ("okx_spot", "BTC-USDT"),
+            ("deribit_derivatives", "BTC-USD"),
+        )
+    ]
+    path = tmp_path / "marketprism.yaml"
+    path.write_text(json.dumps({"data_dir": str(tmp_path / "data"), "exchanges": asked}))
+    words = ("collect", "--config", path, "--demo", "--duration", "14", "--json")
+    result = summary(marketprism(*words))
+    assert result["books"] == {"live": 4}
+    assert result["gaps"] == {"open": 0, "healed": 0, "lost": 0}
+    events = (
+        "SELECT exchange, count() FROM marketprism_hot.ledger WHERE event = 'rotated' GROUP BY 1"
+    )
+    rotated = {exchange: int(count) for exchange, count in rows(tmp_path / "data", events)}
+    assert sorted(rotated) == sorted(each["exchange"] for each in asked)
+    # A connection lives three seconds; the next one is whole a second or two later.
+    assert min(rotated.values()) >= 2
+    checked = summary(marketprism("sim", "check", "--config", path, "--json"))
+    assert checked["sent"] == checked["stored"] > 1000
+    wrong = ("missed", "lost", "duplicated", "differing", "gaps_empty")
+    assert [checked[name] for name in (*wrong, "covered_wrong", "uncovered")] == [0] * 7
+
+
 @pytest.mark.parametrize(
     ("exchange", "found"),
     [

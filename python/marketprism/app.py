@@ -20,7 +20,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ _CHILD_STOP_LATE = 1.0
 _PLUGINS_STOP = 1.0  # seconds that plugins have for the rows that wait
 _LEFT_BEHIND = 10.0  # seconds that the children of a killed run are given to end
 _FAULTS_DURATION = 120.0  # seconds of a run without an end for which a schedule is drawn
+_OVERLAP_MAX = 60.0  # seconds that a connection's successor has to be whole
 _LOOK = 0.1  # seconds between looks at whether an end has come
 
 
@@ -182,7 +183,7 @@ async def _go(
         raise RunError(str(error)) from error
     frames = sum(c.get("frames") or 0 for c in source.get("connections", []))
     if not state.stop.is_set():
-        await _run_feeds(state, frames)
+        await _run_feeds(state, wanted, frames)
     status = await _finish(state)
     return status, await _summary(state, time.monotonic() - began, source)
 
@@ -408,10 +409,12 @@ def _listen_for_signals(state: _Run) -> None:
         loop.add_signal_handler(number, on_signal)
 
 
-async def _run_feeds(state: _Run, frames_in_all: int) -> None:
+async def _run_feeds(state: _Run, wanted: Sources, frames_in_all: int) -> None:
     """Until the time is up, all is served, or somebody asks to stop."""
     async with asyncio.TaskGroup() as group:
-        feeds = [group.create_task(feed.run(), name=feed.url) for feed in state.feeds]
+        feeds = [
+            group.create_task(_hold(state, wanted, feed), name=feed.url) for feed in state.feeds
+        ]
         stopped = asyncio.create_task(state.stop.wait())
         over = asyncio.create_task(asyncio.wait(feeds))
         progress = asyncio.create_task(_progress(state, frames_in_all))
@@ -427,6 +430,48 @@ async def _run_feeds(state: _Run, frames_in_all: int) -> None:
             log.error("what was received last could not be published before the end")
         for task in (stopped, over, progress, *feeds, *stopping, *trouble):
             task.cancel()
+
+
+async def _hold(state: _Run, wanted: Sources, feed: Feed) -> None:
+    """A connection, for as long as it is wanted. When a feed's time is up the next one is opened
+    beside it, and the first ends when the second is whole: what both hear has one identity, and is
+    stored once."""
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(feed.run())
+        while await _first(running, feed.due.wait()) and not feed.stopping:
+            following = wanted.again(feed)
+            state.feeds.append(following)
+            taking_over = group.create_task(following.run())
+            if await _first(taking_over, following.whole.wait(), running, timeout=_OVERLAP_MAX):
+                following.follow(feed)
+                await state.ledger.write("rotated", exchange=feed.exchange, detail=feed.url)
+                await feed.stop()
+                await running
+                state.feeds.remove(feed)
+                feed, running = following, taking_over
+            else:
+                # The first goes on as long as it can, and then connects again by itself.
+                await following.stop()
+                await taking_over
+                state.feeds.remove(following)
+                feed.due.clear()
+
+
+async def _first(
+    ending: asyncio.Task[None],
+    event: Coroutine[Any, Any, Any],
+    *others: asyncio.Task[None],
+    timeout: float | None = None,
+) -> bool:
+    """Whether the event comes before the task, or another, ends."""
+    waiting = asyncio.ensure_future(event)
+    try:
+        await asyncio.wait(
+            [waiting, ending, *others], timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+        )
+        return waiting.done() and not any(task.done() for task in (ending, *others))
+    finally:
+        waiting.cancel()
 
 
 def _troubles(state: _Run) -> list[ProcessFault]:

@@ -115,7 +115,8 @@ class Tls(_Section):
 class Exchange(_Section):
     """One section of a venue and what to take from it. ``patterns`` are of symbols, as a shell has
     them: ``*-USDT``; every traded instrument that fits one is taken beside ``symbols``. ``top``
-    takes only so many of them, or of all, the most traded in 24 hours first."""
+    takes only so many of them, or of all, the most traded in 24 hours first. ``rotate`` is the age
+    at which a connection is replaced, the next one opened first: Binance ends them at 24 hours."""
 
     exchange: Literal[
         "binance_spot",
@@ -129,6 +130,7 @@ class Exchange(_Section):
     patterns: tuple[str, ...] = ()
     top: int | None = Field(None, ge=1, le=2000)
     data_types: tuple[Literal["orderbook", "trade"], ...] = ("orderbook", "trade")
+    rotate: Seconds = Field(23 * 3600.0, gt=0)
     hosts: Hosts | None = None
     proxy: Proxy | None = None
     tls: Tls | None = None

@@ -9,6 +9,7 @@ Not here: how a venue is asked (``venues``) and what a feed does (``collect.feed
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -101,9 +102,14 @@ class Sources:
         for section in named:
             some = [i for i in found if i.section == section]
             for connection in venue.connections(section, some, wanted.data_types, sockets):
-                feed = self._feed(connection, some, lists[section], route)
+                feed = self._feed(connection, some, lists[section], route, wanted.rotate)
                 feeds.append(await self._resumed(feed))
         return feeds
+
+    def again(self, feed: Feed) -> Feed:
+        """Another feed of the same connection, to take over from this one. It is told nothing of
+        what the first has published: that one goes on until this one hears everything."""
+        return self._feed(feed.connection, feed.instruments, _Listed(), feed.route, feed.lives)
 
     async def _named(
         self, exchange: str, section: str, symbols: Iterable[str], listed: _Listed
@@ -261,6 +267,7 @@ class Sources:
         found: list[Instrument],
         listed: _Listed,
         route: Route,
+        rotate: float = math.inf,
     ) -> Feed:
         snapshot = self.settings.snapshot
         carried = [i for i in found if i.instrument_id in connection.instrument_ids]
@@ -284,6 +291,7 @@ class Sources:
             seed_url=lambda i: venue.seed_url(i.section, i.instrument_id),
             answer=venue.answer,
             resubscribe=venue.resubscribe,
+            lives=rotate,
             lists=[(body.url, body.payload, body.ts_recv) for body in listed.bodies],
             publisher=self.publisher,
             ledger=self.ledger,

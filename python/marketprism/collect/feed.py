@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
@@ -106,6 +107,7 @@ class Feed:
         seed_url: Callable[[Instrument], str],
         answer: Callable[[bytes, Connection], Answer | None],
         resubscribe: Callable[[Connection, str], Sequence[bytes]],
+        lives: float = math.inf,
         lists: Sequence[tuple[str, bytes, int]] = (),
         publisher: Publisher,
         ledger: Ledger,
@@ -122,8 +124,14 @@ class Feed:
         self.last_frame = 0
         self.reconnects = -1
         self.received: dict[str, int] = {}
-        self._route = route
+        self.route = route
         self._seed_url = seed_url
+        # Set when another feed should take over: after ``lives`` seconds of a connection, or when
+        # the venue says that it will close it.
+        self.due = asyncio.Event()
+        # Set while everything that was asked for is there: channels answered, books live.
+        self.whole = asyncio.Event()
+        self.lives = lives
         self._answer = answer
         self._resubscribe = resubscribe
         # Channels whose answer is awaited, by name.
@@ -141,7 +149,7 @@ class Feed:
         self._held: list[bytes] = []
         self._times: list[int] = []
         self._arrived = asyncio.Event()
-        self._stopping = False
+        self.stopping = False
         self._socket: ClientConnection | None = None
         self._seeding: dict[Instrument, asyncio.Task[None]] = {}
         # Rows of one session are published in the order in which the engine made them.
@@ -159,22 +167,29 @@ class Feed:
                 async for socket in sockets:
                     self._socket = socket
                     await self._converse(socket)
-                    if self.served or self._stopping:
+                    if self.served or self.stopping:
                         return
         finally:
             for task in (*self._seeding.values(), *self._sayings):
                 task.cancel()
 
+    def follow(self, feed: Feed) -> None:
+        """Counts on from another feed of the same connection, which ends."""
+        self.frames += feed.frames
+        self.reconnects += feed.reconnects + 1
+        for kind, n in feed.received.items():
+            self.received[kind] = self.received.get(kind, 0) + n
+
     async def stop(self) -> None:
         """Closes the socket; what was received until then still goes its way."""
-        self._stopping = True
+        self.stopping = True
         if self._socket:
             await self._socket.close()
 
     async def _sockets(self) -> AsyncGenerator[ClientConnection, None]:
         """Open sockets, one after the other; each refusal is a row."""
         delays = _delays()
-        while not self._stopping:
+        while not self.stopping:
             try:
                 async with self._rest.connecting(self.connection.url):
                     opened = await self._connect()
@@ -193,7 +208,7 @@ class Feed:
                 await self._ledger.write(
                     "refused", exchange=self.exchange, cause="connect", detail=reason
                 )
-            if not self._stopping and not self.served:
+            if not self.stopping and not self.served:
                 await asyncio.sleep(next(delays))
 
     async def _connect(self) -> ClientConnection:
@@ -201,8 +216,8 @@ class Feed:
             self.url,
             create_connection=partial(_Socket, take=self._hold),  # type: ignore[arg-type]
             compression=None,
-            proxy=self._route.proxy(self.url),
-            ssl=self._route.tls if self.url.startswith("wss:") else None,
+            proxy=self.route.proxy(self.url),
+            ssl=self.route.tls if self.url.startswith("wss:") else None,
             max_size=_FRAME_BYTES_MAX,
             max_queue=_QUEUE_FRAMES,
             open_timeout=_OPEN_TIMEOUT,
@@ -231,9 +246,10 @@ class Feed:
             await self._work(reader)
         finally:
             self.connected = False
+            self.whole.clear()
             ticker.cancel()
             reader.cancel()
-        if not self._stopping:
+        if not self.stopping:
             await self._give_up("the connection ended before the venue answered")
         async with self._order:
             await self._use(self.session.close())
@@ -241,7 +257,7 @@ class Feed:
         self.served = received is not None and received.reason == SERVED
         cause = (
             "stopped"
-            if self._stopping
+            if self.stopping
             else (received.reason or str(received.code))
             if (received)
             else "no close frame"
@@ -311,8 +327,12 @@ class Feed:
             await self._refused(self._unanswered.pop(name), reason)
 
     async def _watch(self, socket: ClientConnection) -> None:
-        """Once a second: answers that did not come, and a socket that says nothing."""
+        """Once a second: answers that did not come, a socket that says nothing, or is old."""
         now = time.monotonic()
+        if now - self._opened >= self.lives:
+            self.due.set()
+        if not self._unanswered and all(book.state == "live" for book in self.books()):
+            self.whole.set()
         if self._unanswered and now - self._opened >= _ANSWERED_WITHIN:
             await self._give_up(f"no answer within {_ANSWERED_WITHIN:.0f} s")
         silent = now - self._heard
@@ -381,8 +401,10 @@ class Feed:
                 self._say(*self._resubscribe(self.connection, request.instrument.instrument_id))
             elif request.kind == "answer" and self.connection.proof:
                 self._say(self.connection.proof)
+            elif request.kind == "reconnect" and self.connection.channels:
+                log.info("%s: the venue will close: %s", self.url, request.reason)
+                self.due.set()
             elif request.kind == "reconnect" and self._socket:
-                log.info("%s: the venue asks to reconnect: %s", self.url, request.reason)
                 await self._socket.close()
         for fault in batch.faults:
             await self._ledger.fault(fault, self.exchange, self.url)
@@ -403,7 +425,7 @@ class Feed:
         """One attempt; the engine asks again when it is time."""
         try:
             url = self._seed_url(instrument)
-            body = await self._rest.get(url, Priority.SEED, self._route)
+            body = await self._rest.get(url, Priority.SEED, self.route)
         except RestError as error:
             log.info("%s: no seed: %s", instrument.symbol, error)
             await self._ledger.write(
