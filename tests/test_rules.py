@@ -144,8 +144,8 @@ SPOT: dict[str, Rows] = {
     # An event that begins one behind the seed is right: the pitfall of step 5.
     "2.1 (4) a seed that ends before the first event is fetched again": {
         "holds": ([diff(161, 170), seed(160)], live(170)),
-        "just fails": ([diff(162, 170), seed(160)], over("seed_too_old", 161, 161)),
-        "far fails": ([diff(9_000, 9_001), seed(160)], over("seed_too_old", 161, 8_999)),
+        "just fails": ([diff(162, 170), seed(160)], asking("seed", "seed_too_old", 161, 161)),
+        "far fails": ([diff(9_000, 9_001), seed(160)], asking("seed", "seed_too_old", 161, 8_999)),
     },
     "2.1 (5) what the seed contains is discarded": {
         "holds": ([diff(150, 160), diff(161, 170), seed(160)], live(170, skipped=1)),
@@ -155,7 +155,7 @@ SPOT: dict[str, Rows] = {
     "2.1 (6) the book is the seed and stands at its id": {
         "holds": ([diff(150, 160), seed(160)], live(160, bid=("99", "1"), skipped=1)),
         "just fails": ([diff(150, 160), seed(159)], live(160, bid=("100", "7"))),
-        "far fails": ([diff(150, 160), seed(9)], over("seed_too_old", 10, 149)),
+        "far fails": ([diff(150, 160), seed(9)], asking("seed", "seed_too_old", 10, 149)),
     },
     # Ids that go back while time goes on are no repetition: the venue counts anew.
     "2.1 (7) what the book contains is ignored": {
@@ -179,13 +179,16 @@ FUTURES: dict[str, Rows] = {
     },
     "2.2 the first event straddles the seed": {
         "holds": ([diff(160, 170, 155), seed(160)], live(170)),
-        "just fails": ([diff(162, 170, 161), seed(160)], over("seed_too_old", 161, 161)),
-        "far fails": ([diff(9_000, 9_001, 8_990), seed(160)], over("seed_too_old", 161, 8_999)),
+        "just fails": ([diff(162, 170, 161), seed(160)], asking("seed", "seed_too_old", 161, 161)),
+        "far fails": (
+            [diff(9_000, 9_001, 8_990), seed(160)],
+            asking("seed", "seed_too_old", 161, 8_999),
+        ),
     },
     "2.2 or it follows the seed by its pu": {
         "holds": ([diff(200, 210, 160), seed(160)], live(210)),
-        "just fails": ([diff(200, 210, 161), seed(160)], over("seed_too_old", 161, 199)),
-        "far fails": ([diff(200, 210, 199), seed(160)], over("seed_too_old", 161, 199)),
+        "just fails": ([diff(200, 210, 161), seed(160)], asking("seed", "seed_too_old", 161, 199)),
+        "far fails": ([diff(200, 210, 199), seed(160)], asking("seed", "seed_too_old", 161, 199)),
     },
     "2.2 then each pu is the u before it": {
         "holds": ([*LIVE_FUTURES, diff(162, 170, 161)], live(170)),
@@ -205,7 +208,11 @@ FUTURES: dict[str, Rows] = {
 
 OKX: dict[str, Rows] = {
     "2.3 a snapshot replaces the book": {
-        "holds": ([snapshot(10), update(10, 12), snapshot(30)], live(30, bid=("100", "1"))),
+        # What lies between was never heard.
+        "holds": (
+            [snapshot(10), update(10, 12), snapshot(30)],
+            live(30, bid=("100", "1"), told=(("resync", 13, 30),)),
+        ),
         # An update behind nothing is none, and what is neither is no book.
         "just fails": ([snapshot(10), update(-1, 11)], asking("resubscribe", "gap")),
         "far fails": (
@@ -246,8 +253,14 @@ OKX: dict[str, Rows] = {
     },
     "2.3 REST (3) a seed before the first prevSeqId is fetched again": {
         "holds": ([update(10, 15), okx_seed(10)], live(15)),
-        "just fails": ([update(10, 15), okx_seed(9)], over("seed_too_old", 10, 14)),
-        "far fails": ([update(9_000, 9_001), okx_seed(9)], over("seed_too_old", 10, 9_000)),
+        "just fails": (
+            [update(10, 15), okx_seed(9)],
+            asking("resubscribe", "seed_too_old", 10, 14),
+        ),
+        "far fails": (
+            [update(9_000, 9_001), okx_seed(9)],
+            asking("resubscribe", "seed_too_old", 10, 9_000),
+        ),
     },
     "2.3 REST (4) what the seed contains is dropped": {
         "holds": ([update(10, 15), update(15, 18), okx_seed(15)], live(18, skipped=1)),
@@ -257,7 +270,7 @@ OKX: dict[str, Rows] = {
     "2.3 REST (5) prevSeqId is not behind the seed, seqId is": {
         "holds": ([update(10, 15), okx_seed(14)], live(15, bid=("100", "7"))),
         "just fails": ([update(10, 15), okx_seed(15)], live(15, bid=("99", "1"), skipped=1)),
-        "far fails": ([update(10, 15), okx_seed(1)], over("seed_too_old", 2, 14)),
+        "far fails": ([update(10, 15), okx_seed(1)], asking("resubscribe", "seed_too_old", 2, 14)),
     },
 }
 
@@ -265,7 +278,10 @@ BEGUN = book("snapshot", 5)
 
 DERIBIT: dict[str, Rows] = {
     "2.4 a snapshot replaces the book": {
-        "holds": ([BEGUN, book("snapshot", 9, bid='["new",98,1]')], live(9, bid=("98", "1"))),
+        "holds": (
+            [BEGUN, book("snapshot", 9, bid='["new",98,1]')],
+            live(9, bid=("98", "1"), told=(("resync", 6, 9),)),
+        ),
         "just fails": ([BEGUN, book("change", 9)], asking("resubscribe", "gap", 6, 8)),
         "far fails": ([BEGUN, book("image", 9)], live(5, told=(("malformed", None, None),))),
     },

@@ -136,7 +136,11 @@ impl Session {
             }
             Continuity::Skip => {
                 let outlived = arrival.counted && cursor.fresh && life.outlives_seed(stamp.event);
-                if count == Count::Anew || outlived {
+                // A repetition has the time of what it repeats.
+                let stands_still = head.last == cursor.last
+                    && !cursor.fresh
+                    && stamp.event.zip(life.last_event).is_some_and(|(now, then)| now > then);
+                if count == Count::Anew || outlived || stands_still {
                     if outlived {
                         life.count_ended(cursor.last, stamp.recv);
                     }
