@@ -1,8 +1,9 @@
 """How to ask each venue: hosts, paths, subscriptions, seeds. What was answered is the engine's.
 
-One module a venue, the same functions in each: ``section_for``, ``sections``, ``native``,
-``list_urls``, ``is_list``, ``seed_url``, ``connections``, ``answer``, ``resubscribe``,
-``subscribed``, ``charges``, ``refusal``. A new venue is one module and one line in ``VENUES``.
+One module a venue, the same names in each: ``section_for``, ``sections``, ``native``,
+``list_urls``, ``is_list``, ``TRADING``, ``volume_urls``, ``volumes``, ``seed_url``,
+``connections``, ``CONNECTS``, ``answer``, ``resubscribe``, ``subscribed``, ``LIMITS``,
+``charges``, ``refusal``. A new venue is one module and one line in ``VENUES``.
 """
 
 from __future__ import annotations
