@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import random
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
@@ -59,6 +60,7 @@ _SPOKEN_APART = (
     0.25  # seconds between two messages of ours: venues allow 5 a second (PROTOCOLS 1.1)
 )
 _HOUR = 3600.0
+_SPREAD = 0.2  # by how much of itself a delay or an age may be shorter
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 _PING_INTERVAL, _PING_TIMEOUT, _CLOSE_TIMEOUT = 20.0, 60.0, 2.0
 
@@ -108,6 +110,7 @@ class Feed:
         answer: Callable[[bytes, Connection], Answer | None],
         resubscribe: Callable[[Connection, str], Sequence[bytes]],
         lives: float = math.inf,
+        draw: Callable[[], float] = random.random,
         lists: Sequence[tuple[str, bytes, int]] = (),
         publisher: Publisher,
         ledger: Ledger,
@@ -132,6 +135,9 @@ class Feed:
         # Set while everything that was asked for is there: channels answered, books live.
         self.whole = asyncio.Event()
         self.lives = lives
+        # Connections that begin together neither come back nor are replaced at once.
+        self._draw = draw
+        self._due_at = lives * (1 - _SPREAD * draw())
         self._answer = answer
         self._resubscribe = resubscribe
         # Channels whose answer is awaited, by name.
@@ -209,7 +215,7 @@ class Feed:
                     "refused", exchange=self.exchange, cause="connect", detail=reason
                 )
             if not self.stopping and not self.served:
-                await asyncio.sleep(next(delays))
+                await asyncio.sleep(next(delays) * (1 - _SPREAD * self._draw()))
 
     async def _connect(self) -> ClientConnection:
         return await connect(
@@ -329,7 +335,7 @@ class Feed:
     async def _watch(self, socket: ClientConnection) -> None:
         """Once a second: answers that did not come, a socket that says nothing, or is old."""
         now = time.monotonic()
-        if now - self._opened >= self.lives:
+        if now - self._opened >= self._due_at:
             self.due.set()
         if not self._unanswered and all(book.state == "live" for book in self.books()):
             self.whole.set()
