@@ -7,8 +7,8 @@
 //! [`session::Session::receive`] → [`venue`] (what the bytes mean, by [`json`], as an [`event`]) →
 //! [`venue::continuity`] (does it follow?) → [`book`] and [`ladder`] (exact levels, the window known
 //! complete) → [`life`] (is a snapshot due?) → [`encode`] (one JSON row, its subject, the id that
-//! names the fact) → [`cover`] (which time is proven?) → [`session::Batch`]. A REST body goes the
-//! same way from [`session::Session::answer`]. The only way back is `Batch::requests`. At the other
+//! names the fact) → [`cover`] (which time is proven?) → [`session::Batch`]; what was [`heard`] when
+//! is kept beside it. A REST body goes the same way from [`session::Session::answer`]. The only way back is `Batch::requests`. At the other
 //! end of the path the store turns finished rows into a block of [`columns`]. A book without all
 //! that is a [`single::SingleBook`].
 //!
@@ -29,6 +29,7 @@ pub mod decimal;
 pub mod encode;
 pub mod event;
 pub mod fault;
+pub mod heard;
 pub mod instrument;
 pub mod json;
 pub mod ladder;

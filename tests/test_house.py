@@ -39,7 +39,7 @@ def rule(uses: str, because: str) -> Rule:
 
 # --- who may import whom: Rust -----------------------------------------------------------------
 
-ENGINE = "decimal json instrument event fault ladder book life cover encode session venue"
+ENGINE = "decimal json instrument event fault ladder book life cover heard encode session venue"
 
 RUST: dict[str, Rule] = {
     "lib": rule("", "it names the parts and explains them"),
@@ -52,6 +52,7 @@ RUST: dict[str, Rule] = {
     "book": rule("ladder event decimal", "the verdict is the venue's, the consequence the book's"),
     "life": rule("book event decimal", "it decides when a book begins, is shown and ends"),
     "cover": rule("", "evidence is ids and times, whatever they are of"),
+    "heard": rule("", "times and counts of what came, whatever it was"),
     "encode": rule("book event instrument decimal", "a row is made of facts, not of decisions"),
     "venue": rule(
         "event instrument decimal json fault venue",

@@ -178,6 +178,35 @@ class BookStatus:
     def best_ask(self) -> tuple[str, str] | None: ...
 
 @final
+class StreamStatus:
+    """One data type of one instrument on one connection, as far as it was heard. Times in
+    nanoseconds."""
+
+    @property
+    def instrument(self) -> Instrument: ...
+    @property
+    def data_type(self) -> str: ...
+    @property
+    def facts(self) -> int: ...
+    @property
+    def last_id(self) -> int | None:
+        """The newest id, where the venue counts."""
+    @property
+    def last_event(self) -> int | None:
+        """The newest venue time; None where the venue says none."""
+    @property
+    def last_recv(self) -> int: ...
+    @property
+    def gap(self) -> int:
+        """The usual time between two facts: a mean in which the last sixteen count most."""
+    @property
+    def lag_p50(self) -> int | None:
+        """Received less venue time, within an eighth; 0 is below a millisecond. None where nothing
+        was heard lately."""
+    @property
+    def lag_p99(self) -> int | None: ...
+
+@final
 class Session:
     """One connection's life: decode, books, due snapshots. Thread-safe; releases the GIL."""
 
@@ -233,6 +262,12 @@ class Session:
     ) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
         """Bids and asks, best first, exact decimal texts."""
     def status(self) -> list[BookStatus]: ...
+    def streams(self, now: int) -> list[StreamStatus]:
+        """What was heard so far, by instrument and data type. ``now`` is of the clock that stamps
+        frames: percentiles are of the last minute or two before it."""
+    def lags(self) -> dict[str, tuple[list[int], int]]:
+        """By data type, how many facts came less than 1, 2, 4, … 65,536 ms after their venue's
+        time, and how many in all."""
     def counts(self) -> dict[str, int]:
         """Frames by fate: ``trade``, ``orderbook`` (diffs), ``ignored.<kind>``, ``unknown``, …"""
 

@@ -36,6 +36,7 @@ from .collect.plugins import Plugins
 from .collect.publish import Publisher, PublishError
 from .collect.rest import Rest
 from .collect.spool import Spool, SpoolError
+from .collect.status import lags, streams
 from .config import Settings, without_secrets
 from .directory import HOST, RunError, choose_ports, free_port, left_behind, locked
 from .embedded import nats as embedded_nats
@@ -60,6 +61,7 @@ _PLUGINS_STOP = 1.0  # seconds that plugins have for the rows that wait
 _LEFT_BEHIND = 10.0  # seconds that the children of a killed run are given to end
 _FAULTS_DURATION = 120.0  # seconds of a run without an end for which a schedule is drawn
 _OVERLAP_MAX = 60.0  # seconds that a connection's successor has to be whole
+_NAMED_MAX = 20  # names in a check of the health page
 _LOOK = 0.1  # seconds between looks at whether an end has come
 
 
@@ -169,7 +171,11 @@ async def _go(
     state.feeds = await _feeds(state, wanted)
     try:
         page = await serve_health(
-            settings.listen, state.ports["health"], "collector", lambda: _checks(state)
+            settings.listen,
+            state.ports["health"],
+            "collector",
+            lambda: _checks(state),
+            {"/status": lambda: {"streams": streams(state.feeds, time.time_ns())}},
         )
         stack.push_async_callback(page.cleanup)
         page = await serve_page(
@@ -613,6 +619,7 @@ def _checks(state: _Run) -> dict[str, Check]:
     books = [book for feed in feeds for book in feed.books()]
     live = sum(book.state == "live" for book in books)
     frames = sum(feed.frames for feed in feeds)
+    silent = sorted(f"{name} {kind}" for feed in feeds for name, kind in feed.silent)
     down = [child.name for child in state.children if not child.running]
     return {
         "nats": check(
@@ -636,6 +643,11 @@ def _checks(state: _Run) -> dict[str, Check]:
             connected=up,
             wanted=len(feeds),
             frames=frames,
+        ),
+        "streams": check(
+            "degraded" if silent else "healthy",
+            f"{len(silent)} have stopped while others go on" if silent else "none has stopped",
+            silent=silent[:_NAMED_MAX],
         ),
         "books": check(
             "healthy" if live == len(books) else "degraded",
@@ -666,6 +678,11 @@ def _values(state: _Run) -> metrics.Values:
         "marketprism_messages_total": messages,
         "marketprism_websocket_connections": open_,
         "marketprism_websocket_reconnections_total": again,
+        "marketprism_streams": Counter(
+            (each["exchange"], each["data_type"], each["state"])
+            for each in streams(state.feeds, time.time_ns())
+        ),
+        "marketprism_event_lag_seconds": lags(state.feeds),
         "marketprism_books": Counter((b.state,) for feed in state.feeds for b in feed.books()),
         "marketprism_faults_total": {(name,): n for name, n in state.ledger.faults.items()},
         "marketprism_nats_publishes_total": {

@@ -8,21 +8,30 @@ Not here: the counts, and the port (``app``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
 from prometheus_client.registry import Collector
 
-__all__ = ["METRICS", "Metric", "Values", "page"]
+__all__ = ["METRICS", "Histogram", "Metric", "Values", "page"]
 
-Values = Mapping[str, Mapping[tuple[str, ...], float]]
+Histogram = Sequence[tuple[float, float]]
+"""How many are at most each bound; the last bound is infinite, and its number is that of all."""
+
+Values = Mapping[str, Mapping[tuple[str, ...], float | Histogram]]
 """For each name, the value of each combination of its labels; ``()`` where it has none."""
 
 
 class Metric(NamedTuple):
-    """Meaning, and what to do. A name that ends with ``_total`` counts since the start."""
+    """Meaning, and what to do. A name that ends with ``_total`` counts since the start; one that
+    ends with ``_seconds`` is a histogram."""
 
     help: str
     labels: tuple[str, ...] = ()
@@ -38,6 +47,16 @@ METRICS: dict[str, Metric] = {
     ),
     "marketprism_websocket_reconnections_total": Metric(
         "Connections after the first. Many: network, or the venue's limits.", ("exchange",)
+    ),
+    "marketprism_streams": Metric(
+        "Streams by state. waiting: subscribed and never heard (a wrong route, or hardly traded); "
+        "silent: stopped while others go on, see /status and the ledger's stale rows.",
+        ("exchange", "data_type", "state"),
+    ),
+    "marketprism_event_lag_seconds": Metric(
+        "Received less venue time. Grows: network, or this machine is busy; all in the first "
+        "bucket: this machine's clock is behind.",
+        ("exchange", "data_type"),
     ),
     "marketprism_books": Metric(
         "Order books by state. Not live for minutes: seeds are refused, see the ledger.",
@@ -99,18 +118,44 @@ METRICS: dict[str, Metric] = {
 }
 
 
+_Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
+
+
 class _Values(Collector):
     def __init__(self, read: Callable[[], Values]) -> None:
         self._read = read
 
-    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+    def collect(self) -> Iterator[_Family]:
         values = self._read()
         for name, (text, labels) in METRICS.items():
-            family = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
-            metric = family(name.removesuffix("_total"), text, labels=labels)
-            for names, value in values.get(name, {}).items():
-                metric.add_metric(names, value)
-            yield metric
+            yield _family(name, text, labels, values.get(name, {}))
+
+
+def _family(
+    name: str,
+    text: str,
+    labels: tuple[str, ...],
+    values: Mapping[tuple[str, ...], float | Histogram],
+) -> _Family:
+    if name.endswith("_seconds"):
+        histogram = HistogramMetricFamily(name, text, labels=labels)
+        for names, found in values.items():
+            if isinstance(found, Sequence):
+                buckets = [
+                    ("+Inf" if bound == math.inf else f"{bound:g}", count) for bound, count in found
+                ]
+                histogram.add_metric(names, buckets, sum_value=None)
+        return histogram
+    family = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+    metric = family(name.removesuffix("_total"), text, labels=labels)
+    for names, found in values.items():
+        if not isinstance(found, Sequence):
+            metric.add_metric(names, found)
+    return metric
+
+
+def _bound(bound: float) -> str:
+    return "+Inf" if bound == math.inf else f"{bound:g}"
 
 
 def page(read: Callable[[], Values]) -> Callable[[], str]:

@@ -13,6 +13,7 @@ use pyo3::types::{PyBytes, PyList, PyString};
 use crate::columns;
 use crate::decimal;
 use crate::encode::{self, Author, Kind, Kinds, LedgerRow, Place, Rows};
+use crate::heard::OCTAVES;
 use crate::instrument::{self as core_instrument, Section};
 use crate::session::{self as core, Options};
 use crate::venue;
@@ -192,6 +193,19 @@ struct BookStatus {
     known_asks: usize,
     best_bid: Option<LevelText>,
     best_ask: Option<LevelText>,
+}
+
+#[pyclass(frozen, get_all, module = "marketprism._core")]
+struct StreamStatus {
+    instrument: Py<Instrument>,
+    data_type: &'static str,
+    facts: u64,
+    last_id: Option<u64>,
+    last_event: Option<u64>,
+    last_recv: u64,
+    gap: u64,
+    lag_p50: Option<u64>,
+    lag_p99: Option<u64>,
 }
 
 /// The engine behind a lock: one session a connection, so nobody waits for it.
@@ -380,6 +394,29 @@ impl Session {
                 }
             })
             .collect()
+    }
+
+    fn streams(&self, py: Python<'_>, now: u64) -> Vec<StreamStatus> {
+        let inner = self.lock(py);
+        let mut streams = Vec::new();
+        for (at, instrument) in self.instruments.iter().enumerate() {
+            streams.extend(inner.session.heard(at).map(|(kind, heard, last_id)| StreamStatus {
+                instrument: instrument.clone_ref(py),
+                data_type: kind.name(),
+                facts: heard.facts,
+                last_id,
+                last_event: Some(heard.last_event).filter(|event| *event > 0),
+                last_recv: heard.last_recv,
+                gap: heard.gap,
+                lag_p50: heard.lag(500, now),
+                lag_p99: heard.lag(990, now),
+            }));
+        }
+        streams
+    }
+
+    fn lags(&self, py: Python<'_>) -> HashMap<&'static str, ([u64; OCTAVES], u64)> {
+        self.lock(py).session.lags().map(|(kind, lags)| (kind.name(), lags.below())).collect()
     }
 
     fn counts(&self, py: Python<'_>) -> HashMap<&'static str, u64> {
@@ -642,6 +679,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<Covered>()?;
     m.add_class::<Batch>()?;
     m.add_class::<BookStatus>()?;
+    m.add_class::<StreamStatus>()?;
     m.add_class::<Session>()?;
     m.add_class::<Layout>()?;
     m.add_class::<Block>()?;

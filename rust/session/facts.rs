@@ -339,7 +339,7 @@ fn look(
     }
 }
 
-fn kind_of(update: &Update<'_>) -> Option<Kind> {
+pub(super) fn kind_of(update: &Update<'_>) -> Option<Kind> {
     Some(match update {
         Update::Funding(_) => Kind::FundingRate,
         Update::OpenInterest(_) => Kind::OpenInterest,

@@ -14,6 +14,7 @@ use crate::cover::{Cause, Cover, Covered};
 use crate::encode::{Kind, Kinds, Names, Rows, Stamp, USUAL};
 use crate::event::{Asked, Event, Events, Levels, Update};
 use crate::fault::{Fault, FaultKind, FRAME_MAX};
+use crate::heard::{Heard, Lags};
 use crate::instrument::{Instrument, Section};
 use crate::life::{Life, State};
 use crate::venue;
@@ -93,6 +94,7 @@ struct Slot {
     images: Cover,
     samples: Samples,
     worth_told: bool,
+    heard: [Option<Box<Heard>>; Kind::ALL.len()],
 }
 
 pub struct Session {
@@ -109,6 +111,8 @@ pub struct Session {
     /// interval is over.
     flush_at: u64,
     counts: Vec<(&'static str, u64)>,
+    /// How late each kind came, since the session began.
+    lags: [Option<Box<Lags<u64>>>; Kind::ALL.len()],
 }
 
 impl Session {
@@ -137,6 +141,7 @@ impl Session {
                 images: Cover::new(at, "orderbook"),
                 samples: Samples::default(),
                 worth_told: false,
+                heard: Default::default(),
             })
             .collect();
         Session {
@@ -150,6 +155,7 @@ impl Session {
             now: 0,
             flush_at: u64::MAX,
             counts: Vec::new(),
+            lags: Default::default(),
         }
     }
 
@@ -163,6 +169,25 @@ impl Session {
 
     pub fn life(&self, instrument: usize) -> &Life {
         &self.slots[instrument].life
+    }
+
+    /// What was heard of an instrument, by kind, and the newest id where the venue counts.
+    pub fn heard(&self, instrument: usize) -> impl Iterator<Item = (Kind, &Heard, Option<u64>)> {
+        let slot = &self.slots[instrument];
+        let trade = slot.last_trade.or(slot.last_aggregate);
+        let last = move |kind| match kind {
+            Kind::Orderbook => slot.life.heard(),
+            Kind::Trade => trade.map(|(id, _)| id),
+            _ => None,
+        };
+        let heard = Kind::ALL.into_iter().zip(&slot.heard);
+        heard.filter_map(move |(kind, heard)| Some((kind, &**heard.as_ref()?, last(kind))))
+    }
+
+    /// How late each kind came.
+    pub fn lags(&self) -> impl Iterator<Item = (Kind, &Lags<u64>)> {
+        let lags = Kind::ALL.into_iter().zip(&self.lags);
+        lags.filter_map(|(kind, lags)| Some((kind, &**lags.as_ref()?)))
     }
 
     /// What came, by what became of it.
@@ -265,6 +290,9 @@ impl Session {
             return self.foreign(&native, broad, &update, arrival, out);
         };
         let stamp = Stamp { event: times.event, sent: times.sent, recv: arrival.ts_recv };
+        if arrival.counted {
+            self.hear(at, &update, stamp);
+        }
         match update {
             Update::Delta(head) => self.delta(at, head, stamp, arrival, levels, out),
             Update::Image(head) => self.image(at, head, stamp, arrival, levels, out),
@@ -314,6 +342,24 @@ impl Session {
         // A frame that says several things of it is kept once.
         if !out.faults[arrival.faults_before..].contains(&fault) {
             out.faults.push(fault);
+        }
+    }
+
+    /// Whatever becomes of it: the stream lives.
+    #[inline]
+    fn hear(&mut self, at: usize, update: &Update<'_>, stamp: Stamp) {
+        let kind = match update {
+            Update::Delta(_) | Update::Image(_) => Kind::Orderbook,
+            Update::Trade(_) | Update::NoTrade(_) => Kind::Trade,
+            update => match facts::kind_of(update) {
+                Some(kind) => kind,
+                None => return,
+            },
+        };
+        let event = stamp.event.filter(|_| drives_time(update));
+        let heard = self.slots[at].heard[kind as usize].get_or_insert_default();
+        if let Some(lag) = heard.hear(event, stamp.recv) {
+            self.lags[kind as usize].get_or_insert_default().count(lag);
         }
     }
 

@@ -6,7 +6,8 @@ requests: seeds are fetched here, one at a time a book, and channels are subscri
 is dropped on the way: while the publisher's window is full the socket is not read.
 
 What was subscribed is answered channel by channel; one that is refused, or not answered, is a row
-of the ledger and costs no other. A socket that is open and says nothing is closed.
+of the ledger and costs no other. A channel that stops while others go on is subscribed again, and
+then its connection is replaced; a socket that is open and says nothing is closed.
 
 Not here: what frames mean, whether a seed is asked again, and where to connect.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import math
 import random
@@ -29,13 +31,14 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Event
 
-from .._core import Batch, BookStatus, Instrument, Session
+from .._core import Batch, BookStatus, Instrument, Session, StreamStatus
 from ..venues import Answer, Channel, Connection
 from .budget import Closed
 from .ledger import Ledger
 from .publish import Publisher
 from .rest import Priority, Rest, RestError
 from .route import Route
+from .silence import Silence, Watchdog, socket_patience
 
 __all__ = ["SERVED", "Feed"]
 
@@ -52,9 +55,10 @@ _TICK = 1.0
 # FEATURES S2-01, S2-02: 10 s to connect, 1 s to 30 s between tries, 60 s for a pong.
 _OPEN_TIMEOUT = 10.0
 _DELAY_FIRST, _DELAY_MAX, _DELAY_FACTOR = 1.0, 30.0, 2.0
-# FEATURES S2-01: a socket that says nothing for so long is closed; where that brings nothing
-# either, the market may be quiet, and twice as long is waited the next time.
-_SILENT_FIRST, _SILENT_MAX = 60.0, 960.0
+# A socket without facts is closed (``silence``); where that brings none either, the market may be
+# quiet, and twice as long is waited the next time.
+_SILENT_TIMES_MAX = 16
+_LOOK_EVERY = 2  # ticks between two looks at the channels
 _ANSWERED_WITHIN = 10.0
 _SPOKEN_APART = (
     0.25  # seconds between two messages of ours: venues allow 5 a second (PROTOCOLS 1.1)
@@ -108,7 +112,7 @@ class Feed:
         route: Route,
         seed_url: Callable[[Instrument], str],
         answer: Callable[[bytes, Connection], Answer | None],
-        resubscribe: Callable[[Connection, str], Sequence[bytes]],
+        resubscribe: Callable[[Connection, Channel], Sequence[bytes]],
         lives: float = math.inf,
         draw: Callable[[], float] = random.random,
         lists: Sequence[tuple[str, bytes, int]] = (),
@@ -144,7 +148,8 @@ class Feed:
         self._unanswered: dict[str, Channel] = {}
         self._opened = 0.0
         self._heard = 0.0
-        self._silence = _SILENT_FIRST
+        self._silent_times = 1
+        self._watchdog = Watchdog((), 0)
         self._spoken: deque[float] = deque(maxlen=max(connection.requests_an_hour, 1))
         self._speaking = asyncio.Lock()
         self._sayings: set[asyncio.Task[None]] = set()
@@ -165,6 +170,16 @@ class Feed:
         """The books that this connection carries."""
         wanted = set(self.connection.book_ids)
         return [b for b in self.session.status() if b.instrument.instrument_id in wanted]
+
+    def streams(self, now: int) -> dict[tuple[str, str], StreamStatus]:
+        """What was heard, by instrument id and data type."""
+        found = self.session.streams(now)
+        return {(each.instrument.instrument_id, each.data_type): each for each in found}
+
+    @property
+    def silent(self) -> set[tuple[str, str]]:
+        """What has stopped while the rest goes on."""
+        return self._watchdog.silent
 
     async def run(self) -> None:
         """Connects, and connects again, until stopped or until a replayed venue has served all."""
@@ -243,6 +258,7 @@ class Feed:
         self._opened = self._heard = time.monotonic()
         self._spoken.clear()
         self._unanswered = {channel.name: channel for channel in self.connection.channels}
+        self._watchdog = Watchdog(self.connection.channels, time.time_ns())
         reader = asyncio.create_task(self._read(socket))
         ticker = asyncio.create_task(self._tick())
         try:
@@ -348,10 +364,46 @@ class Feed:
             await socket.close()
         elif keep and silent >= keep.after and not self._sayings:
             self._say(keep.message)
-        elif not keep and silent >= self._silence:
-            log.warning("%s: open, and silent for %.0f s", self.url, silent)
-            self._silence = min(self._silence * 2, _SILENT_MAX)
+
+    async def _look(self, socket: ClientConnection) -> None:
+        """At each channel: what stopped is asked for again, and then had by another connection. A
+        socket on which all have stopped is closed; signs of life are no facts."""
+        now = time.time_ns()
+        heard = self.streams(now)
+        opened = self._watchdog.opened
+        newest = max((stream.last_recv for stream in heard.values()), default=opened)
+        silent = (now - max(newest, opened)) / 1e9
+        if newest > opened:
+            self._silent_times = 1
+        if silent >= socket_patience(heard.values()) * self._silent_times:
+            log.warning("%s: open, and without facts for %.0f s", self.url, silent)
+            self._silent_times = min(self._silent_times * 2, _SILENT_TIMES_MAX)
             await socket.close()
+        for found in self._watchdog.look(now, heard, newest):
+            await self._tell_silence(found)
+            if found.over:
+                continue
+            if found.tries == 0:
+                self._say(*self._resubscribe(self.connection, found.channel))
+            elif heard.get((found.channel.instrument_id, found.channel.data_type)):
+                # What was never heard is no reason to leave what is.
+                self.due.set()
+
+    async def _tell_silence(self, found: Silence) -> None:
+        channel = found.channel
+        known = (i for i in self.instruments if i.instrument_id == channel.instrument_id)
+        cause = "heard again" if found.over else "silent" if found.since else "never heard"
+        log.warning("%s: %s: %s", self.url, channel.name, cause)
+        await self._ledger.write(
+            "stale",
+            exchange=self.exchange,
+            instrument=next(known, None),
+            data_type=channel.data_type,
+            cause=cause,
+            detail=channel.name,
+            from_ts=found.since,
+            count=found.tries,
+        )
 
     def _hold(self, frame: bytes) -> None:
         self._heard = time.monotonic()
@@ -383,18 +435,18 @@ class Feed:
                 if self._unanswered:
                     for frame in frames:
                         await self._answered(frame)
-                else:
-                    self._silence = _SILENT_FIRST
                 async with self._order:
                     await self._use(self.session.receive(frames, times))
             if reader.done():
                 return
 
     async def _tick(self) -> None:
-        while True:
+        for n in itertools.count():
             await asyncio.sleep(_TICK)
             if self._socket and self.connection.channels:
                 await self._watch(self._socket)
+                if n % _LOOK_EVERY == 0:
+                    await self._look(self._socket)
             async with self._order:
                 await self._use(self.session.tick(time.time_ns()))
 
@@ -404,7 +456,10 @@ class Feed:
             if request.kind == "seed" and request.instrument is not None:
                 self._ask_seed(request.instrument)
             elif request.kind == "resubscribe" and request.instrument is not None:
-                self._say(*self._resubscribe(self.connection, request.instrument.instrument_id))
+                asked = request.instrument.instrument_id
+                for channel in self.connection.channels:
+                    if channel.instrument_id == asked and channel.data_type == "orderbook":
+                        self._say(*self._resubscribe(self.connection, channel))
             elif request.kind == "answer" and self.connection.proof:
                 self._say(self.connection.proof)
             elif request.kind == "reconnect" and self.connection.channels:

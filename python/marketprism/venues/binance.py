@@ -88,6 +88,8 @@ TRADING = frozenset({"TRADING"})
 _SEED_LIMIT = {"binance_spot": 5000, "binance_usdm": 1000, "binance_coinm": 1000}
 # Streams a SUBSCRIBE and a connection: the lower of the figures in PROTOCOLS 1.1.
 _STREAMS_MAX = 200
+# Answers repeat the number of their request.
+_FIRST_ID, _AGAIN_ID = 1, 2
 # One granularity a symbol: spot gives each match, futures give aggregates (CONTRACT 3).
 _TRADE_STREAM = {"binance_spot": "trade", "binance_usdm": "aggTrade", "binance_coinm": "aggTrade"}
 _ROUTES = {"depth": "/public", "aggTrade": "/market", "trade": "/public"}
@@ -276,7 +278,7 @@ def connections(
         Connection(
             section=section,
             url=f"{_WS[section]}{route}/stream",
-            sent=(_subscribe([channel.name for channel in some]),),
+            sent=(_request("SUBSCRIBE", [channel.name for channel in some], _FIRST_ID),),
             instrument_ids=tuple(dict.fromkeys(c.instrument_id for c in some)),
             book_ids=tuple(c.instrument_id for c in some if c.data_type == "orderbook"),
             channels=some,
@@ -298,18 +300,20 @@ def answer(frame: bytes, connection: Connection) -> Answer | None:
         return None
     said = orjson.loads(frame)
     if "result" in said:
+        if said.get("id") == _AGAIN_ID:
+            return Answer()
         return Answer(taken=tuple(channel.name for channel in connection.channels))
     error = said.get("error", said)
     return Answer(refused=(("", f"{error.get('code')} {error.get('msg')}"),))
 
 
-def resubscribe(connection: Connection, instrument_id: str) -> tuple[bytes, ...]:
-    """Nothing: a book of Binance is had again by REST."""
-    return ()
+def resubscribe(connection: Connection, channel: Channel) -> tuple[bytes, ...]:
+    """Leaves a stream and asks for it again. That brings no image: books are had by REST."""
+    return tuple(_request(o, [channel.name], _AGAIN_ID) for o in ("UNSUBSCRIBE", "SUBSCRIBE"))
 
 
-def _subscribe(streams: list[str]) -> bytes:
-    return orjson.dumps({"method": "SUBSCRIBE", "params": streams, "id": 1})
+def _request(method: str, streams: list[str], number: int) -> bytes:
+    return orjson.dumps({"method": method, "params": streams, "id": number})
 
 
 def subscribed(url: str, sent: Iterable[bytes]) -> Subscribed:

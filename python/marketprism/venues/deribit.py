@@ -213,10 +213,10 @@ def answer(frame: bytes, connection: Connection) -> Answer | None:
     return Answer(taken, tuple((name, "left out of the venue's answer") for name in left_out))
 
 
-def resubscribe(connection: Connection, instrument_id: str) -> tuple[bytes, ...]:
-    """Leaves a book and asks for it again: the venue then sends an image."""
-    channels = [_CHANNELS["orderbook"].format(instrument_id)]
-    return tuple(_call(_AGAIN_ID, o, channels=channels) for o in ("unsubscribe", "subscribe"))
+def resubscribe(connection: Connection, channel: Channel) -> tuple[bytes, ...]:
+    """Leaves a channel and asks for it again: of a book the venue then sends an image."""
+    named = [channel.name]
+    return tuple(_call(_AGAIN_ID, o, channels=named) for o in ("unsubscribe", "subscribe"))
 
 
 def subscribed(url: str, sent: Iterable[bytes]) -> Subscribed:

@@ -263,10 +263,10 @@ def _names(text: str, channel: Channel) -> bool:
     return channel.instrument_id in words and kind in words
 
 
-def resubscribe(connection: Connection, instrument_id: str) -> tuple[bytes, ...]:
-    """Leaves a book and asks for it again: the venue then sends an image."""
-    channel = _CHANNELS["orderbook"][0]
-    return tuple(_request(o, channel, [instrument_id]) for o in ("unsubscribe", "subscribe"))
+def resubscribe(connection: Connection, channel: Channel) -> tuple[bytes, ...]:
+    """Leaves a channel and asks for it again: of a book the venue then sends an image."""
+    name, _, instrument_id = channel.name.partition(":")
+    return tuple(_request(o, name, [instrument_id]) for o in ("unsubscribe", "subscribe"))
 
 
 def subscribed(url: str, sent: Iterable[bytes]) -> Subscribed:
