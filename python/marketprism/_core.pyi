@@ -233,6 +233,9 @@ class Session:
         """The connection is up: every book begins again, trade ids go on."""
     def close(self) -> Batch:
         """The connection is closed: what each stream has covered ends with its last fact."""
+    def leave(self, instrument: Instrument) -> Batch:
+        """The instrument is not traded any more, or not wanted: what it has covered ends with its
+        last fact, and its book is let go."""
     def resume(
         self,
         instrument: Instrument,

@@ -275,6 +275,14 @@ impl Session {
         self.batch(py, &mut inner, batch)
     }
 
+    fn leave(&self, py: Python<'_>, instrument: &Instrument) -> PyResult<Batch> {
+        let at = self.position(py, instrument)?;
+        let mut inner = self.lock(py);
+        let mut batch = core::Batch::default();
+        inner.session.leave(at, &mut batch);
+        self.batch(py, &mut inner, batch)
+    }
+
     #[pyo3(signature = (instrument, *, trade=None, aggregate=None, book=None))]
     fn resume(
         &self,

@@ -219,6 +219,17 @@ impl Session {
         }
     }
 
+    /// The instrument is not traded any more, or not wanted: what it has covered ends with its last
+    /// fact, its book is let go, and no seed is asked for again unless something of it comes.
+    pub fn leave(&mut self, instrument: usize, out: &mut Batch) {
+        let slot = &mut self.slots[instrument];
+        for cover in [&mut slot.trades, &mut slot.aggregates, &mut slot.images] {
+            cover.end(Cause::End, &mut out.covered);
+        }
+        slot.seeded_when_quiet = false;
+        slot.life.open(self.now);
+    }
+
     /// What an earlier run published last, so that what was missed since is named. Ids and venue
     /// times; to be called before `open`.
     pub fn resume(
