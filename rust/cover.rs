@@ -144,12 +144,16 @@ impl Cover {
         }
     }
 
-    /// The chain broke, or nobody listens any more: the evidence ends with the last fact.
+    /// The chain broke, or nobody listens any more: the evidence ends with the last fact. Where the
+    /// venue only counts anew, it goes on from there.
     pub fn end(&mut self, cause: Cause, out: &mut Vec<Covered>) {
         if let Some(open) = self.open.take() {
             if open.ids.is_some() || open.count > 0 {
                 let to_ts = open.last_ts;
                 self.close(open, to_ts, cause, out);
+                if cause == Cause::Reset {
+                    self.open = Some(Open::from(self.floor));
+                }
             }
         }
     }
@@ -244,6 +248,18 @@ mod tests {
             (Some((7, 7)), 11, 11, 1, "end"),
         ];
         assert_eq!(told(&out), wanted);
+    }
+
+    #[test]
+    fn a_venue_that_counts_anew_leaves_nothing_uncovered() {
+        let (mut cover, mut out) = (Cover::new(0, "orderbook"), Vec::new());
+        trade(&mut cover, 900, 10 * SECOND, &mut out);
+        cover.end(Cause::Reset, &mut out);
+        trade(&mut cover, 5, 11 * SECOND, &mut out);
+        cover.end(Cause::End, &mut out);
+        assert_eq!(told(&out)[0], (Some((900, 900)), 10, 10, 1, "reset"));
+        assert_eq!(out[0].to_ts + 1, out[1].from_ts);
+        assert_eq!((out[1].ids, out[1].to_ts), (Some((5, 5)), 11 * SECOND));
     }
 
     #[derive(Clone, Debug)]

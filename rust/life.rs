@@ -28,7 +28,7 @@ pub const RETRY_SOON: u64 = 5 * SECOND;
 pub const SOON_MAX: u32 = 3;
 pub const RETRY_LATE: u64 = 60 * SECOND;
 /// A book that was live this long has earned an immediate resync again.
-pub const CALM: u64 = 60 * SECOND;
+pub const CALM: u64 = 10 * SECOND;
 /// An answer of REST may be of a count of ids that ended so long ago: longer than any is waited for.
 pub const OLD_COUNT_MAX: u64 = 30 * SECOND;
 /// A REST image is ahead of the stream by no more than this: streams send every 1,000 ms or sooner.

@@ -165,7 +165,7 @@ PYTHON: dict[str, Rule] = {
     "marketprism": rule("_core", "the package is the engine's face and must import in an instant"),
     "__main__": rule("cli", "it only starts the commands"),
     "cli": rule(
-        "marketprism app collect config directory sim store serve",
+        "marketprism app collect config directory report sim store serve",
         "a command is settings and one call; what it calls has its own place",
     ),
     "app": rule(
@@ -176,6 +176,7 @@ PYTHON: dict[str, Rule] = {
         "_core collect config directory venues",
         "it knows who is to be asked for what, and holds nothing that runs",
     ),
+    "report": rule("store.coverage", "it tells what is stored, and asks nobody else"),
     "directory": rule("", "whoever is given a directory must be able to ask who holds it"),
     "config": rule("", "settings are read before anything else is there"),
     "metrics": rule("config", "anything may count, so counting may need nothing"),

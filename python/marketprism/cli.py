@@ -15,14 +15,16 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from . import __version__
 from .collect.journal import JournalError
 from .collect.replay import ReplayError, replay
-from .config import ConfigError, Settings, load
+from .config import ConfigError, Settings, load, moment
 from .directory import PORTS, RunError, held_by
 
 __all__ = ["collect", "main"]
@@ -74,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     _collect_grammar(commands)
     _replay_grammar(commands)
     _sql_grammar(commands)
+    _report_grammar(commands)
     _store_grammar(commands)
     _requeue_grammar(commands)
     _sim_grammar(commands)
@@ -142,6 +145,32 @@ def _sql_grammar(commands: Any) -> None:
     parser.add_argument("query")
     _common(parser)
     parser.set_defaults(run=_sql)
+
+
+def _report_grammar(commands: Any) -> None:
+    for name, says in (
+        ("audit", "how complete each stream is: complete, healed, lost; status 4 below --level"),
+        ("gaps", "everything that is not complete, with ids, state and cause"),
+        ("incidents", "what went wrong, what it cost, and what was healed"),
+    ):
+        parser = commands.add_parser(name, help=says)
+        parser.add_argument(
+            "--from",
+            dest="start",
+            metavar="TIME",
+            help="2026-11-22T10:00 (UTC), or 90m: so long ago",
+        )
+        parser.add_argument(
+            "--to", dest="end", metavar="TIME", help="default: the last whole minute"
+        )
+        parser.add_argument("--json", action="store_true", help="one line of JSON a row")
+        if name == "audit":
+            parser.add_argument("--by", choices=("stream", "minute"), default="stream")
+            parser.add_argument(
+                "--level", type=float, default=100.0, metavar="PERCENT", help="default: 100"
+            )
+        _common(parser)
+        parser.set_defaults(run=_report)
 
 
 def _store_grammar(commands: Any) -> None:
@@ -323,6 +352,37 @@ def _sql(arguments: argparse.Namespace) -> int:
     except StoreError as error:
         raise RunError(str(error)) from error
     return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from . import report
+    from .store.query import StoreError, run_sql
+
+    settings = _settings(arguments)
+    now = time.time_ns()
+    words: dict[str, Any] = {
+        "start": moment(arguments.start, now) if arguments.start else None,
+        "end": moment(arguments.end, now) if arguments.end else None,
+    }
+    if arguments.command == "audit":
+        words["by"] = arguments.by
+    try:
+        client = _open(settings)
+        try:
+            ask, database = partial(run_sql, client), settings.clickhouse.hot_database
+            rows = getattr(report, arguments.command)(ask, database, **words)
+        finally:
+            client.close()
+    except StoreError as error:
+        raise RunError(str(error)) from error
+    if arguments.json:
+        for row in rows:
+            _say(row)
+    else:
+        sys.stdout.write(getattr(report, f"told_{arguments.command}")(rows))
+    if arguments.command != "audit":
+        return 0
+    return 4 if any(report.level(row) < arguments.level for row in rows) or not rows else 0
 
 
 def _open(settings: Settings) -> Any:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -27,7 +28,16 @@ from pydantic import (
     ValidationError,
 )
 
-__all__ = ["ConfigError", "Proxy", "Settings", "Tls", "load", "proxy_url", "without_secrets"]
+__all__ = [
+    "ConfigError",
+    "Proxy",
+    "Settings",
+    "Tls",
+    "load",
+    "moment",
+    "proxy_url",
+    "without_secrets",
+]
 
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*$")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -44,6 +54,22 @@ def _duration(value: object) -> object:
         if match:
             return float(match[1]) * _SECONDS[match[2]]
     return value
+
+
+def moment(text: str, now: int) -> int:
+    """``2026-11-22T10:00`` (UTC unless it says otherwise), or ``90m``: so long before ``now``, as
+    nanoseconds since 1970. Raises ``ConfigError``."""
+    ago = _duration(text)
+    if isinstance(ago, float):
+        return now - round(ago * 1e9)
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(
+            f"{text!r}: expected a time as 2026-11-22T10:00, or so long ago as 90m, 6h, 2d"
+        ) from None
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return round(at.timestamp() * 1000) * 1_000_000
 
 
 Seconds = Annotated[float, BeforeValidator(_duration), Field(ge=0)]

@@ -1,0 +1,263 @@
+"""What is there and what is not, stream by stream: `covered` rows, gaps and healings added up.
+
+A point of venue time is *complete* where evidence covers it, *healed* where what was missing was
+brought later, and *lost* otherwise, from the moment a stream was first asked for (CONTRACT 3).
+Evidence is what a collector wrote while it listened. Two intervals of trades whose ids follow each
+other leave nothing between them: what lies between was quiet. What several collectors covered adds
+up.
+
+Evidence speaks of what was published. Whether it is stored is counted apart: fewer rows than the
+evidence counts are a loss too.
+
+Not here: how evidence comes about (the engine), how it is printed (``report``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import orjson
+
+__all__ = ["CELL", "Ask", "Coverage", "Hole", "Span", "Stream", "coverage", "rows_of"]
+
+CELL = 60_000_000_000  # evidence is closed at multiples of this, in ns
+# Rows of hot tables are kept for three days; what was stored is counted for as long.
+_COUNTED = 2 * 86_400_000_000_000
+# Kinds whose intervals are bounded by ids that follow each other.
+_BY_ID = frozenset({"trade"})
+
+Ask = Callable[[str], bytes]
+"""A statement to ClickHouse; the answer in the format it names."""
+
+
+class Span(NamedTuple):
+    """Venue time from ``start`` to ``end``, exclusive, in ns."""
+
+    start: int
+    end: int
+
+
+class Stream(NamedTuple):
+    """What evidence is of."""
+
+    exchange: str
+    market_type: str
+    symbol: str
+    data_type: str
+
+
+class Hole(NamedTuple):
+    """A span that is not complete, with the ids that are missing where a venue counts."""
+
+    span: Span
+    healed: bool
+    from_id: int | None = None
+    to_id: int | None = None
+
+
+@dataclass
+class Coverage:
+    """Of one stream, within the window that was asked about. Spans are ordered and apart."""
+
+    stream: Stream
+    asked: int  # when it was first asked for, or first heard
+    window: Span
+    complete: list[Span] = field(default_factory=list)
+    healed: list[Span] = field(default_factory=list)
+    rows: int = 0  # that the evidence counts
+    stored: int | None = None  # that the tables have; None where they keep them no more
+    # The ids before and behind what no evidence covers, by where it ends.
+    edges: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def lost(self) -> list[Span]:
+        """Where nothing says that all is there."""
+        return _without(_without([self.window], self.complete), self.healed)
+
+    def holes(self) -> list[Hole]:
+        """All that is not complete, in order of time."""
+        return sorted(
+            Hole(span, healed, *self._missing(span))
+            for spans, healed in ((self.lost, False), (self.healed, True))
+            for span in spans
+        )
+
+    def _missing(self, span: Span) -> tuple[int | None, int | None]:
+        before, behind = self.edges.get(span.end, (0, 0))
+        return (before + 1, behind - 1) if 0 < before < behind - 1 else (None, None)
+
+    @property
+    def unstored(self) -> int:
+        """Rows that were published and are not in the tables."""
+        return 0 if self.stored is None else max(0, self.rows - self.stored)
+
+    def ratio(self, *kinds: Iterable[Span]) -> float:
+        """The part of the window that these spans are."""
+        length = self.window.end - self.window.start
+        return sum(s.end - s.start for spans in kinds for s in spans) / length if length else 1.0
+
+    def minutes(self) -> Iterator[tuple[Span, int, int]]:
+        """Each minute of the window with its complete and its healed nanoseconds."""
+        start = self.window.start - self.window.start % CELL
+        for at in range(start, self.window.end, CELL):
+            cell = Span(max(at, self.window.start), min(at + CELL, self.window.end))
+            yield cell, _length(_within(self.complete, cell)), _length(_within(self.healed, cell))
+
+
+def coverage(
+    ask: Ask, database: str, *, start: int | None = None, end: int | None = None
+) -> list[Coverage]:
+    """Every stream that was ever asked for, in order of its name. ``end`` is by default the last
+    minute that any evidence has reached whole: what is still open is not judged."""
+    asked = {Stream(*row[:4]): row[4] for row in rows_of(ask, _ASKED.format(database=database))}
+    islands = rows_of(ask, _ISLANDS.format(database=database))
+    newest = max((row[5] + 1 for row in islands), default=0)
+    end = newest - newest % CELL if end is None else end
+    covered: dict[Stream, list[Sequence[int]]] = {}
+    for row in islands:
+        covered.setdefault(Stream(*row[:4]), []).append(row[4:])
+    healed: dict[Stream, list[Span]] = {}
+    for row in rows_of(ask, _HEALED.format(database=database)):
+        healed.setdefault(Stream(*row[:4]), []).append(Span(row[4], row[5] + 1))
+    left = {Stream(*row[:4]): row[4] for row in rows_of(ask, _LEFT.format(database=database))}
+    found = []
+    for stream in sorted(asked):
+        # A stream that is not listed any more is not lost.
+        gone = left.get(stream)
+        until = end if gone is None else min(end, max(gone, _last(covered.get(stream, []))))
+        window = Span(max(asked[stream], start or 0), until)
+        if window.start >= window.end:
+            continue
+        each = Coverage(stream, asked[stream], window)
+        proven = _proven(stream, covered.get(stream, []))
+        if stream.data_type in _BY_ID:
+            islands_of = covered.get(stream, [])
+            each.edges = {b[0]: (a[3], b[2]) for a, b in pairwise(islands_of)}
+        each.complete = _within(proven, window)
+        each.healed = _without(_within(_union(healed.get(stream, [])), window), each.complete)
+        found.append(each)
+    _count(ask, database, found, newest)
+    return found
+
+
+def _count(ask: Ask, database: str, found: Iterable[Coverage], newest: int) -> None:
+    """Trades that evidence counts, beside those that are stored. Images of books may be conflated
+    on their way, which the ledger tells; they are not counted."""
+    streams = {each.stream: each for each in found}
+    for row in rows_of(ask, _COUNTS.format(database=database, start=newest - _COUNTED)):
+        stream = Stream(row[0], row[1], row[2], "trade")
+        if stream in streams:
+            streams[stream].rows, streams[stream].stored = row[3], row[4]
+
+
+# --- questions ---------------------------------------------------------------------------------
+
+_KEY = "exchange, market_type, symbol, assumeNotNull(data_type)"
+# What a delta of a book could not be applied to is told as data type orderbook, too.
+_ASKED = (
+    "SELECT " + _KEY + ", min(least(ts, coalesce(from_ts, ts))) FROM (SELECT *, coalesce(ts_event,"
+    " ts_recv) AS ts FROM {database}.ledger) WHERE symbol != '' AND data_type IS NOT NULL "
+    "AND event IN ('asked', 'covered', 'gap') GROUP BY 1, 2, 3, 4"
+)
+_LEFT = (
+    "SELECT " + _KEY + ", max(ts_recv) FROM {database}.ledger WHERE event IN ('delisted', 'asked') "
+    "AND symbol != '' AND data_type IS NOT NULL "
+    "GROUP BY 1, 2, 3, 4 HAVING argMax(event, ts_recv) = 'delisted'"
+)
+# Intervals that abut or overlap become one; with the ids at both ends.
+_ISLANDS = (
+    "SELECT exchange, market_type, symbol, data_type, min(from_ts), max(to_ts), "
+    "coalesce(min(from_id), 0), coalesce(max(to_id), 0), sum(count) FROM ("
+    "SELECT *, sum(starts) OVER (PARTITION BY exchange, market_type, symbol, data_type "
+    "ORDER BY from_ts, to_ts ROWS UNBOUNDED PRECEDING) AS island FROM ("
+    "SELECT exchange, market_type, symbol, assumeNotNull(data_type) AS data_type, "
+    "assumeNotNull(from_ts) AS from_ts, assumeNotNull(to_ts) AS to_ts, from_id, to_id, count, "
+    "if(from_ts > max(to_ts) OVER (PARTITION BY exchange, market_type, symbol, data_type "
+    "ORDER BY from_ts, to_ts ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) + 1, 1, 0) "
+    "AS starts FROM {database}.ledger WHERE event = 'covered')) "
+    "GROUP BY exchange, market_type, symbol, data_type, island ORDER BY 1, 2, 3, 4, 5"
+)
+_HEALED = (
+    "SELECT " + _KEY + ", assumeNotNull(from_ts), assumeNotNull(to_ts) FROM {database}.ledger "
+    "WHERE event = 'healed' AND from_ts IS NOT NULL AND to_ts IS NOT NULL "
+    "AND data_type IS NOT NULL ORDER BY from_ts"
+)
+# The evidence of several collectors counts the same facts: the most of any one is what must be
+# there. A fact that came late is counted with the interval in which it came, so a second more is
+# looked at on both sides.
+_COUNTS = (
+    "SELECT exchange, market_type, symbol, max(counted), max(stored) FROM ("
+    "SELECT exchange, market_type, symbol, collector, sum(count) AS counted, min(from_ts) AS a, "
+    "max(to_ts) AS b FROM {database}.ledger "
+    "WHERE event = 'covered' AND data_type = 'trade' AND from_ts >= {start} "
+    "GROUP BY 1, 2, 3, 4) AS evidence LEFT JOIN ("
+    "SELECT exchange, market_type, symbol, uniqExact(aggregated, trade_id) AS stored "
+    "FROM {database}.trades WHERE coalesce(ts_event, ts_recv) >= {start} - 1000000000 "
+    "GROUP BY 1, 2, 3) AS kept USING (exchange, market_type, symbol) GROUP BY 1, 2, 3"
+)
+
+
+def rows_of(ask: Ask, statement: str) -> list[list[Any]]:
+    """The answer, row by row; names come as text and numbers as numbers."""
+    quiet = " FORMAT JSONCompactEachRow SETTINGS output_format_json_quote_64bit_integers = 0"
+    return [orjson.loads(line) for line in ask(statement + quiet).splitlines()]
+
+
+# --- spans -------------------------------------------------------------------------------------
+
+
+def _proven(stream: Stream, islands: Sequence[Sequence[int]]) -> list[Span]:
+    """Spans of evidence, with what lies between two whose ids follow each other."""
+    spans = [Span(start, end + 1) for start, end, *_ in islands]
+    if stream.data_type in _BY_ID:
+        by_id = sorted((each for each in islands if each[3]), key=lambda each: each[2])
+        spans += [
+            Span(before[1] + 1, after[0])
+            for before, after in pairwise(by_id)
+            if after[2] == before[3] + 1 and after[0] > before[1]
+        ]
+    return _union(spans)
+
+
+def _last(islands: Sequence[Sequence[int]]) -> int:
+    return max((each[1] + 1 for each in islands), default=0)
+
+
+def _length(spans: Iterable[Span]) -> int:
+    return sum(span.end - span.start for span in spans)
+
+
+def _union(spans: Iterable[Span]) -> list[Span]:
+    """In order and apart."""
+    joined: list[Span] = []
+    for span in sorted(s for s in spans if s.start < s.end):
+        if joined and span.start <= joined[-1].end:
+            joined[-1] = Span(joined[-1].start, max(joined[-1].end, span.end))
+        else:
+            joined.append(span)
+    return joined
+
+
+def _within(spans: Iterable[Span], window: Span) -> list[Span]:
+    cut = (Span(max(s.start, window.start), min(s.end, window.end)) for s in spans)
+    return [span for span in cut if span.start < span.end]
+
+
+def _without(spans: Iterable[Span], taken: Iterable[Span]) -> list[Span]:
+    """What of ``spans`` is in none of ``taken``; both in order and apart."""
+    left = []
+    taken = list(taken)
+    for span in spans:
+        at = span.start
+        for other in taken:
+            if other.end <= at or other.start >= span.end:
+                continue
+            if other.start > at:
+                left.append(Span(at, other.start))
+            at = max(at, other.end)
+        if at < span.end:
+            left.append(Span(at, span.end))
+    return left

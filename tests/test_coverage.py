@@ -1,0 +1,239 @@
+"""Evidence, gaps and healings add up to what is there: nothing lost is hidden, nothing invented."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("chdb", reason="the embedded engine is not installed")
+
+from clickhouse_connect.driver.client import Client
+
+from conftest import marketprism, summary
+from marketprism import report
+from marketprism._core import Instrument, guess_instrument, ledger_message
+from marketprism.store.coverage import CELL, Coverage, Span, Stream, coverage
+from marketprism.store.insert import _INSERT
+from marketprism.store.query import connect, run_sql
+from marketprism.store.schema import create
+
+SECOND = 1_000_000_000
+START = 1_800_000_000 * SECOND
+assert START % CELL == 0
+BTC = guess_instrument("binance_spot", "BTCUSDT")
+ETH = guess_instrument("binance_spot", "ETHUSDT")
+DATABASES = itertools.count()
+NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    opened = connect(f"chdb://{tmp_path_factory.mktemp('coverage') / 'clickhouse'}")
+    yield opened
+    opened.close()
+
+
+class Book:
+    """A ledger of its own in the real engine."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.database = f"coverage_{next(DATABASES)}"
+        create(client, self.database)
+        self.ask = partial(run_sql, client)
+
+    def write(
+        self, event: str, at: float, instrument: Instrument | None = BTC, **keys: Any
+    ) -> None:
+        """A row that was written at so many seconds; ``start`` and ``end`` are seconds, too."""
+        collector = keys.pop("collector", "a")
+        for name, key in (("start", "from_ts"), ("end", "to_ts")):
+            if name in keys:
+                keys[key] = START + round(keys.pop(name) * SECOND)
+        message = ledger_message(
+            event,
+            collector=collector,
+            run=1,
+            n=next(NUMBERS),
+            ts=START + round(at * SECOND),
+            instrument=instrument,
+            exchange=None if instrument else "binance_spot",
+            **keys,
+        )
+        body = message.payload[:-1] + b',"stream":"S@1","stream_seq":%d}\n' % next(NUMBERS)
+        name = f"{self.database}.ledger"
+        self.client.raw_insert(name, insert_block=body, settings=dict(_INSERT), fmt="JSONEachRow")
+
+    def covered(self, start: float, end: float, **keys: Any) -> None:
+        """Evidence from one second to another; the last nanosecond is not in it."""
+        keys = {"data_type": "trade", "cause": "minute", "count": 0} | keys
+        instrument = keys.pop("instrument", BTC)
+        self.write("covered", end, instrument, start=start, end=end - 1e-9, **keys)
+
+    def found(self, **window: int) -> list[Coverage]:
+        return coverage(self.ask, self.database, **window)
+
+
+@pytest.fixture
+def book(client: Client) -> Book:
+    return Book(client)
+
+
+def seconds(spans: list[Span]) -> list[tuple[float, float]]:
+    return [((s.start - START) / SECOND, (s.end - START) / SECOND) for s in spans]
+
+
+def test_time_without_evidence_is_lost_from_when_it_was_first_asked_for(book: Book) -> None:
+    book.write("asked", 0, data_type="trade")
+    book.covered(3, 60, from_id=1, to_id=9)
+    book.covered(60, 110, from_id=10, to_id=12)
+    book.covered(115, 180, from_id=20, to_id=30)
+    [each] = book.found()
+    assert each.stream == Stream("binance_spot", "spot", "BTC-USDT", "trade")
+    assert seconds(each.complete) == [(3, 110), (115, 180)]
+    assert seconds(each.lost) == [(0, 3), (110, 115)]
+    holes = [(seconds([h.span])[0], h.healed, h.from_id, h.to_id) for h in each.holes()]
+    assert holes == [((0, 3), False, None, None), ((110, 115), False, 13, 19)]
+    assert each.ratio(each.complete) == pytest.approx(172 / 180)
+    told = [(complete / SECOND, healed) for _, complete, healed in each.minutes()]
+    assert told == [(57, 0), (55, 0), (60, 0)]
+
+
+def test_a_stream_that_never_came_is_all_lost(book: Book) -> None:
+    book.write("asked", 0, ETH, data_type="trade")
+    book.covered(0, 120, from_id=1, to_id=9)
+    found = {each.stream.symbol: each for each in book.found()}
+    assert seconds(found["ETH-USDT"].lost) == [(0, 120)]
+    assert found["BTC-USDT"].lost == []
+
+
+def test_ids_that_follow_leave_nothing_between_them_but_only_of_trades(book: Book) -> None:
+    for kind in ("trade", "orderbook"):
+        book.covered(0, 60, from_id=1, to_id=9, data_type=kind)
+        book.covered(100, 180, from_id=10, to_id=12, data_type=kind)
+    trades, books = sorted(book.found(), key=lambda each: each.stream.data_type != "trade")
+    assert trades.lost == []
+    assert seconds(books.lost) == [(60, 100)]
+
+
+def test_what_was_healed_is_neither_complete_nor_lost(book: Book) -> None:
+    book.covered(0, 60, from_id=1, to_id=9)
+    book.covered(100, 180, from_id=20, to_id=30)
+    book.write("healed", 200, data_type="trade", start=60, end=89.999999999, from_id=10, to_id=15)
+    [each] = book.found()
+    assert seconds(each.healed) == [(60, 90)]
+    assert seconds(each.lost) == [(90, 100)]
+
+
+def test_what_two_collectors_heard_adds_up(book: Book) -> None:
+    book.covered(0, 100, from_id=1, to_id=9)
+    book.covered(80, 180, from_id=8, to_id=20, collector="b")
+    [each] = book.found()
+    assert each.lost == []
+
+
+def test_the_minute_that_is_still_open_is_not_judged_unless_it_is_asked_for(book: Book) -> None:
+    book.covered(0, 60, from_id=1, to_id=9)
+    book.covered(60, 70, from_id=10, to_id=12, cause="end")
+    [each] = book.found()
+    assert seconds([each.window]) == [(0, 60)]
+    [each] = book.found(start=START + 30 * SECOND, end=START + 90 * SECOND)
+    assert seconds(each.lost) == [(70, 90)]
+    assert seconds([each.window]) == [(30, 90)]
+
+
+def test_a_symbol_that_was_delisted_is_not_lost_since(book: Book) -> None:
+    book.covered(0, 60, from_id=1, to_id=9, instrument=ETH)
+    book.covered(0, 300, from_id=1, to_id=9)
+    book.write("delisted", 61, ETH, data_type="trade", cause="BREAK")
+    found = {each.stream.symbol: each for each in book.found()}
+    assert seconds(found["ETH-USDT"].lost) == [(60, 61)]
+
+
+def test_trades_that_evidence_counts_and_no_table_has_are_told(book: Book) -> None:
+    book.covered(0, 60, from_id=1, to_id=3, count=3)
+    [each] = book.found()
+    assert (each.rows, each.stored, each.unstored) == (3, 0, 3)
+    [row] = report.audit(book.ask, book.database, start=None, end=None)
+    assert report.level(row) == 0.0
+
+
+def test_a_loss_is_told_with_its_cause_and_losses_of_one_cause_are_one_incident(
+    book: Book,
+) -> None:
+    for kind in ("trade", "orderbook"):
+        book.covered(0, 60, from_id=1, to_id=9, data_type=kind)
+        book.covered(70, 180, from_id=20, to_id=30, data_type=kind)
+    book.write("disconnected", 61, None, cause="1006")
+    book.write("gap", 70, data_type="trade", start=60, end=70, from_id=10, to_id=19)
+    told = report.gaps(book.ask, book.database, start=None, end=None)
+    assert {(row["data_type"], row["state"], row["cause"]) for row in told} == {
+        ("trade", "lost", "disconnected: 1006"),
+        ("orderbook", "lost", "disconnected: 1006"),
+    }
+    [incident] = report.incidents(book.ask, book.database, start=None, end=None)
+    assert incident["lost_s"] == 20.0
+    assert incident["missing_ids"] == 10
+    assert sorted(incident["streams"]) == ["BTC-USDT orderbook", "BTC-USDT trade"]
+
+
+BOOKS: dict[str, Book] = {}
+SPANS = st.lists(
+    st.tuples(st.integers(0, 119), st.integers(1, 40)).map(lambda s: (s[0], s[0] + s[1])),
+    max_size=8,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(covered=SPANS, healed=SPANS)
+def test_every_second_is_one_of_complete_healed_and_lost(
+    client: Client, covered: list[tuple[int, int]], healed: list[tuple[int, int]]
+) -> None:
+    book = BOOKS["drawn"] if BOOKS else BOOKS.setdefault("drawn", Book(client))
+    client.command(f"TRUNCATE TABLE {book.database}.ledger")
+    book.write("asked", 0, data_type="orderbook")
+    for start, end in covered:
+        book.covered(start, end, data_type="orderbook")
+    for start, end in healed:
+        book.write("healed", 200, data_type="orderbook", start=start, end=end - 1e-9)
+    [each] = book.found(end=START + 120 * SECOND)
+    kinds = [
+        "complete"
+        if any(start <= second < end for start, end in covered)
+        else "healed"
+        if any(start <= second < end for start, end in healed)
+        else "lost"
+        for second in range(120)
+    ]
+    for name in ("complete", "healed", "lost"):
+        spans: list[Span] = getattr(each, name)
+        assert [s for s in range(120) if kinds[s] == name] == [
+            second for start, end in seconds(spans) for second in range(int(start), int(end))
+        ]
+
+
+def test_the_commands_tell_what_a_disaster_cost(tmp_path: Path) -> None:
+    faults = tmp_path / "faults.yaml"
+    faults.write_text("faults: [{kind: reset, at: 6, section: binance_spot}]")
+    where = ("--data-dir", tmp_path / "data")
+    words = ("collect", "--demo", *where, "--faults", faults, "--duration", "14", "--json")
+    summary(marketprism(*words, "--set", "sim.venues=['binance']"))
+    window = ("--from", "1h", "--to", "0s")
+    audit = marketprism("audit", *where, *window)
+    assert audit.returncode == 4, audit.stderr
+    assert "binance_spot" in audit.stdout
+    assert marketprism("audit", *where, *window, "--level", "1").returncode == 0
+    gaps = marketprism("gaps", *where, *window)
+    assert "disconnected" in gaps.stdout
+    incidents = marketprism("incidents", *where, *window, "--json")
+    assert '"cause": "disconnected: no close frame"' in incidents.stdout
+    bad = marketprism("audit", *where, "--from", "yesterday")
+    assert (bad.returncode, bad.stdout) == (2, "")
+    assert "2026-11-22T10:00" in bad.stderr
