@@ -6,6 +6,9 @@
 //! or at its last fact. Intervals of one stream do not overlap while the venue's time goes on, and
 //! none reaches beyond what was heard. A silence of several cells is one interval.
 //!
+//! Where facts neither follow each other nor come at a pace (forced orders, rates), the evidence is
+//! that somebody listened: that the venue's time went on, by whatever was heard ([`Cover::present`]).
+//!
 //! # Not here
 //! Whether a fact follows (`session`), and rows (whoever writes the ledger).
 
@@ -62,6 +65,8 @@ pub struct Cover {
     open: Option<Open>,
     /// The next interval begins no earlier: several facts share a millisecond.
     floor: u64,
+    /// Listening is evidence enough.
+    present: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -88,7 +93,21 @@ fn cell_of(ts: u64) -> u64 {
 
 impl Cover {
     pub fn new(instrument: usize, data_type: &'static str) -> Cover {
-        Cover { instrument, data_type, open: None, floor: 0 }
+        Cover { instrument, data_type, open: None, floor: 0, present: false }
+    }
+
+    pub fn data_type(&self) -> &'static str {
+        self.data_type
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Somebody listens, and the venue's time is `now`.
+    pub fn present(&mut self, now: u64, out: &mut Vec<Covered>) {
+        self.present = true;
+        self.fact(None, now, out);
     }
 
     /// From when on any frame's time closes the open interval; never, if none is open.
@@ -148,7 +167,7 @@ impl Cover {
     /// venue only counts anew, it goes on from there.
     pub fn end(&mut self, cause: Cause, out: &mut Vec<Covered>) {
         if let Some(open) = self.open.take() {
-            if open.ids.is_some() || open.count > 0 {
+            if open.ids.is_some() || open.count > 0 || self.present {
                 let to_ts = open.last_ts;
                 self.close(open, to_ts, cause, out);
                 if cause == Cause::Reset {

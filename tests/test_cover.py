@@ -7,6 +7,7 @@ Not here: what becomes of it in the tables (``test_sim_check``), and whole recor
 from __future__ import annotations
 
 import itertools
+import json
 from random import Random
 from typing import Any
 
@@ -14,6 +15,7 @@ from marketprism import Session, guess_instrument
 from marketprism._core import Batch, Covered
 from test_engine import (
     BIDS,
+    FUTURE,
     MILLISECOND,
     SECOND,
     SPOT,
@@ -173,3 +175,41 @@ def expect_evidence(covered: list[Covered], back: set[int | None]) -> None:
             assert following.from_ts in (one.to_ts + 1, *back)
         if one.to_id is not None and following.from_id is not None:
             assert one.to_id < following.from_id
+
+
+def force_order(at: int, symbol: str = "BTCUSDT") -> bytes:
+    """A forced order of USD-M at ``at`` milliseconds."""
+    order = {"s": symbol, "S": "SELL", "o": "LIMIT", "f": "IOC", "q": "1", "p": "100", "ap": "100"}
+    order |= {"X": "FILLED", "l": "1", "z": "1", "T": at}
+    event = {"e": "forceOrder", "E": at, "o": order}
+    return json.dumps({"stream": "btcusdt@forceOrder", "data": event}).encode()
+
+
+def test_what_comes_when_it_comes_is_covered_while_somebody_listens() -> None:
+    session = Session("binance_usdm", [FUTURE], collector="test")
+    session.open(0)
+    # Nothing was heard yet, so nobody knows what time it is there.
+    assert told(session.listen(FUTURE, "liquidation")) == []
+    futures = {"e": "aggTrade", "f": 1, "l": 1}
+    give(session, trade(5, T=10_000, a=5, **futures))
+    batch = give(session, force_order(30_000), trade(6, T=61_500, a=6, **futures))
+    assert ("liquidation", None, None, 10_000, 59_999, 1, "minute") in told(batch)
+    # Until the last thing that was heard, whatever it was.
+    give(session, trade(7, T=95_000, a=7, **futures))
+    assert ("liquidation", None, None, 60_000, 95_000, 0, "end") in told(session.close())
+    # Nobody has asked for it again.
+    give(session, trade(8, T=96_000, a=8, **futures))
+    assert [each[0] for each in told(session.close())] == ["trade"]
+
+
+def test_a_symbol_that_is_left_is_covered_until_then() -> None:
+    session = live()
+    give(session, trade(5, T=2_000))
+    left = session.leave(SPOT)
+    assert told(left) == [
+        ("trade", 5, 5, 2_000, 2_000, 1, "end"),
+        ("orderbook", 9, 10, 1_000, 1_000, 1, "end"),
+    ]
+    # Its book is not asked for again, however long nothing comes.
+    assert [request.kind for request in session.tick(3_600 * SECOND).requests] == []
+    assert told(session.close()) == []

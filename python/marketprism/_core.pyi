@@ -126,7 +126,7 @@ class Covered:
     @property
     def instrument(self) -> Instrument: ...
     @property
-    def data_type(self) -> Literal["trade", "orderbook"]: ...
+    def data_type(self) -> str: ...
     @property
     def from_id(self) -> int | None: ...
     @property
@@ -233,6 +233,9 @@ class Session:
         """The connection is up: every book begins again, trade ids go on."""
     def close(self) -> Batch:
         """The connection is closed: what each stream has covered ends with its last fact."""
+    def listen(self, instrument: Instrument, data_type: str) -> Batch:
+        """The venue has taken the subscription: from now on this kind is heard, so the venue's time
+        going on is evidence of it. Trades and books have better evidence. Raises ``ValueError``."""
     def leave(self, instrument: Instrument) -> Batch:
         """The instrument is not traded any more, or not wanted: what it has covered ends with its
         last fact, and its book is let go."""

@@ -275,6 +275,16 @@ impl Session {
         self.batch(py, &mut inner, batch)
     }
 
+    #[pyo3(signature = (instrument, data_type))]
+    fn listen(&self, py: Python<'_>, instrument: &Instrument, data_type: &str) -> PyResult<Batch> {
+        let at = self.position(py, instrument)?;
+        let kind = kind_named(data_type)?;
+        let mut inner = self.lock(py);
+        let mut batch = core::Batch::default();
+        inner.session.listen(at, kind, &mut batch);
+        self.batch(py, &mut inner, batch)
+    }
+
     fn leave(&self, py: Python<'_>, instrument: &Instrument) -> PyResult<Batch> {
         let at = self.position(py, instrument)?;
         let mut inner = self.lock(py);
@@ -543,13 +553,15 @@ fn py_message(
 
 fn wanted(data_types: Option<&[PyBackedStr]>) -> PyResult<Kinds> {
     let Some(names) = data_types else { return Ok(encode::USUAL) };
-    let kinds = names.iter().map(|name| {
-        Kind::from_name(name).ok_or_else(|| {
-            let known: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
-            PyValueError::new_err(format!("no data type {name:?}; one of {}", known.join(", ")))
-        })
-    });
+    let kinds = names.iter().map(|name| kind_named(name));
     Ok(Kinds::of(&kinds.collect::<PyResult<Vec<_>>>()?))
+}
+
+fn kind_named(name: &str) -> PyResult<Kind> {
+    Kind::from_name(name).ok_or_else(|| {
+        let known: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+        PyValueError::new_err(format!("no data type {name:?}; one of {}", known.join(", ")))
+    })
 }
 
 fn section_named(name: &str) -> PyResult<Section> {

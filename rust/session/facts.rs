@@ -168,9 +168,13 @@ impl Session {
         if sized(update) {
             self.tell_worth(at, kind.name(), out);
         }
+        if !polled {
+            self.listen(at, kind, out);
+        }
         let every = self.options.ticker_every;
-        let Slot { names, samples, .. } = &mut self.slots[at];
+        let Slot { names, samples, others, .. } = &mut self.slots[at];
         let rows = &mut out.rows;
+        let before = rows.messages.len();
         match update {
             Update::Funding(funding) => fund(names, samples, funding, polled, stamp, rows),
             Update::OpenInterest(interest)
@@ -184,6 +188,12 @@ impl Session {
             Update::Kline(kline) => bar(names, samples, kline, polled, stamp, rows),
             Update::Ticker(ticker) => look(names, samples, ticker, every, stamp, rows),
             _ => {}
+        }
+        let made = rows.messages.len() - before;
+        if let Some(cover) = others.iter_mut().find(|cover| cover.data_type() == kind.name()) {
+            for _ in 0..if polled { 0 } else { made } {
+                cover.published();
+            }
         }
     }
 

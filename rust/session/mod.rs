@@ -92,6 +92,8 @@ struct Slot {
     trades: Cover,
     aggregates: Cover,
     images: Cover,
+    /// Of all other kinds that are listened to, in the order in which that began.
+    others: Vec<Cover>,
     samples: Samples,
     worth_told: bool,
     heard: [Option<Box<Heard>>; Kind::ALL.len()],
@@ -107,6 +109,8 @@ pub struct Session {
     opened: u64,
     /// Receive time of this call. Frames that waited have times of their own, and are older.
     now: u64,
+    /// The newest venue time of anything that is happening.
+    venue_now: u64,
     /// The earliest venue time at which some book's change is to be flushed or some stream's
     /// interval is over.
     flush_at: u64,
@@ -139,6 +143,7 @@ impl Session {
                 trades: Cover::new(at, "trade"),
                 aggregates: Cover::new(at, "trade"),
                 images: Cover::new(at, "orderbook"),
+                others: Vec::new(),
                 samples: Samples::default(),
                 worth_told: false,
                 heard: Default::default(),
@@ -153,6 +158,7 @@ impl Session {
             levels: Levels::default(),
             opened: 0,
             now: 0,
+            venue_now: 0,
             flush_at: u64::MAX,
             counts: Vec::new(),
             lags: Default::default(),
@@ -205,27 +211,55 @@ impl Session {
             slot.life.open(now);
             slot.samples.reopen();
         }
-        self.flush_at = u64::MAX;
+        (self.flush_at, self.venue_now) = (u64::MAX, 0);
         out
     }
 
     /// The connection is closed: what each stream has covered ends with its last fact. Books are
     /// left as they are until `open`, for those who look at them.
     pub fn close(&mut self, out: &mut Batch) {
-        for slot in &mut self.slots {
-            for cover in [&mut slot.trades, &mut slot.aggregates, &mut slot.images] {
-                cover.end(Cause::End, &mut out.covered);
-            }
+        for at in 0..self.slots.len() {
+            self.end_covers(at, out);
         }
+    }
+
+    fn end_covers(&mut self, at: usize, out: &mut Batch) {
+        let (now, slot) = (self.venue_now, &mut self.slots[at]);
+        for cover in [&mut slot.trades, &mut slot.aggregates, &mut slot.images] {
+            cover.end(Cause::End, &mut out.covered);
+        }
+        for mut cover in slot.others.drain(..) {
+            if cover.is_open() {
+                cover.present(now, &mut out.covered);
+            }
+            cover.end(Cause::End, &mut out.covered);
+        }
+    }
+
+    /// The venue has taken the subscription: from now on what it says of this kind is heard. Trades
+    /// and books have better evidence than that.
+    pub fn listen(&mut self, instrument: usize, kind: Kind, out: &mut Batch) {
+        let now = self.venue_now;
+        let others = &mut self.slots[instrument].others;
+        let known = others.iter().any(|cover| cover.data_type() == kind.name());
+        if known || matches!(kind, Kind::Trade | Kind::Orderbook | Kind::OrderbookDelta) {
+            return;
+        }
+        let mut cover = Cover::new(instrument, kind.name());
+        if now > 0 {
+            cover.present(now, &mut out.covered);
+        }
+        // Where the venue's time is not known yet, the next that is heard begins it.
+        self.flush_at =
+            self.flush_at.min(if now > 0 { cover.over(self.options.flush_after) } else { 0 });
+        others.push(cover);
     }
 
     /// The instrument is not traded any more, or not wanted: what it has covered ends with its last
     /// fact, its book is let go, and no seed is asked for again unless something of it comes.
     pub fn leave(&mut self, instrument: usize, out: &mut Batch) {
+        self.end_covers(instrument, out);
         let slot = &mut self.slots[instrument];
-        for cover in [&mut slot.trades, &mut slot.aggregates, &mut slot.images] {
-            cover.end(Cause::End, &mut out.covered);
-        }
         slot.seeded_when_quiet = false;
         slot.life.open(self.now);
     }
@@ -288,8 +322,9 @@ impl Session {
     #[inline]
     fn event(&mut self, event: Event<'_>, arrival: Arrival<'_>, levels: &Levels, out: &mut Batch) {
         let Event { native, times, broad, update } = event;
-        if let Some(event) = times.event {
-            if event >= self.flush_at && drives_time(&update) {
+        if let Some(event) = times.event.filter(|_| drives_time(&update)) {
+            self.venue_now = self.venue_now.max(event);
+            if event >= self.flush_at {
                 self.flush(event, out);
             }
         }
@@ -439,6 +474,13 @@ impl Session {
             let slot = &mut self.slots[at];
             for cover in [&mut slot.trades, &mut slot.aggregates, &mut slot.images] {
                 cover.pass(event.saturating_sub(flush_after), &mut out.covered);
+                self.flush_at = self.flush_at.min(cover.over(flush_after));
+            }
+            for cover in &mut slot.others {
+                cover.pass(event.saturating_sub(flush_after), &mut out.covered);
+                if !cover.is_open() {
+                    cover.present(event, &mut out.covered);
+                }
                 self.flush_at = self.flush_at.min(cover.over(flush_after));
             }
         }
