@@ -165,19 +165,25 @@ PYTHON: dict[str, Rule] = {
     "marketprism": rule("_core", "the package is the engine's face and must import in an instant"),
     "__main__": rule("cli", "it only starts the commands"),
     "cli": rule(
-        "marketprism app collect config directory report sim store serve",
+        "marketprism app clock collect config directory report sim store serve",
         "a command is settings and one call; what it calls has its own place",
     ),
     "app": rule(
-        "_core collect config directory embedded metrics serve sim.faults sources store",
+        "_core clock collect config directory embedded metrics serve sim.faults sources store "
+        "trouble",
         "it wires the parts",
     ),
+    "trouble": rule(
+        "clock embedded sim.faults",
+        "it does to processes what a schedule says, and decides nothing",
+    ),
     "sources": rule(
-        "_core collect config directory venues",
+        "_core clock collect config directory venues",
         "it knows who is to be asked for what, and holds nothing that runs",
     ),
     "report": rule("store.coverage", "it tells what is stored, and asks nobody else"),
     "directory": rule("", "whoever is given a directory must be able to ask who holds it"),
+    "clock": rule("", "time is there before anything that happens in it"),
     "config": rule("", "settings are read before anything else is there"),
     "metrics": rule("config", "anything may count, so counting may need nothing"),
     "log": rule("config", "anything may log, so logging may need nothing"),
@@ -186,7 +192,7 @@ PYTHON: dict[str, Rule] = {
         "it knows how to ask; what was answered is the engine's to say, and who asks is collect's",
     ),
     "collect": rule(
-        "_core config metrics venues collect",
+        "_core clock config metrics venues collect",
         "it brings bytes to the engine and messages to NATS; storing is another process",
     ),
     "store": rule(
@@ -197,9 +203,9 @@ PYTHON: dict[str, Rule] = {
     "serve.health": rule("", "every process has a health page, so it may need none of them"),
     "serve": rule("config metrics store.query serve", "it reads through the store"),
     "sim": rule(
-        "config sim collect.journal",
-        "a venue that shared code with the collector could hide the collector's mistakes; the "
-        "journal's reader is the one thing both read with",
+        "clock config sim collect.journal",
+        "a venue that shared code with the collector could hide the collector's mistakes; both "
+        "read journals with one reader, and their time from one clock",
     ),
 }
 PYTHON_TARGETS = {

@@ -30,6 +30,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from . import metrics
+from .clock import SteadyClock
 from .collect.feed import Feed
 from .collect.ledger import Ledger
 from .collect.plugins import Plugins
@@ -47,6 +48,7 @@ from .sim.faults import load as load_faults
 from .sources import Sources
 from .store.query import StoreError, connect, run_sql
 from .store.schema import DATA_TYPES, TABLES
+from .trouble import misbehave
 
 __all__ = ["Options", "collect"]
 
@@ -92,6 +94,7 @@ class _Run:
     plugins: Plugins
     rest: Rest
     stop: asyncio.Event
+    clock: SteadyClock
     feeds: list[Feed] = field(default_factory=list)
     children: list[Child] = field(default_factory=list)
     tables_before: dict[str, int] = field(default_factory=dict)
@@ -117,22 +120,37 @@ async def collect(settings: Settings, options: Options) -> tuple[int, dict[str, 
             # Removed last: until then the ports in it are the way to the data.
             stack.callback(lambda: (directory / "run.json").unlink(missing_ok=True))
             nats_url, server = await _start_nats(settings, directory, ports, stack)
+            clock = _clock(settings, options)
             publisher = await _start_publisher(settings, nats_url, stack)
+            publisher.now_ns = clock.now_ns
             plugins = Plugins.installed()
             stack.callback(lambda: plugins.close(_PLUGINS_STOP))
             if plugins:
                 publisher.tap = plugins.offer
-            ledger = Ledger(publisher, settings.collector, run)
+            ledger = Ledger(publisher, settings.collector, run, clock.now_ns)
             publisher.tell = ledger.spooled
             rest = await stack.enter_async_context(
-                Rest(recorded=bool(options.replay), bans=directory / "bans.json")
+                Rest(
+                    recorded=bool(options.replay),
+                    # Nobody is banned by the time of another market.
+                    bans=directory / "bans.json" if clock.speed == 1 else None,
+                    clock=clock,
+                )
             )
-            state = _Run(settings, options, run, ports, publisher, ledger, plugins, rest, stop)
+            state = _Run(
+                settings, options, run, ports, publisher, ledger, plugins, rest, stop, clock
+            )
             if server:
                 server.ended = lambda *what: _ended(state, *what)
                 state.children.append(server)
             _listen_for_signals(state)
             return await _go(state, nats_url, stack)
+
+
+def _clock(settings: Settings, options: Options) -> SteadyClock:
+    """Of a demo at another speed the market's, from its start on."""
+    speed = float(options.speed) if options.demo else 1.0
+    return SteadyClock(speed, start=settings.sim.start)
 
 
 def _ports_needed(settings: Settings) -> list[str]:
@@ -167,6 +185,7 @@ async def _go(
         publisher=state.publisher,
         ledger=state.ledger,
         rest=state.rest,
+        clock=state.clock,
     )
     state.feeds = await _feeds(state, wanted)
     try:
@@ -369,11 +388,14 @@ async def _start_venue(state: _Run, stack: contextlib.AsyncExitStack) -> dict[st
     words += ["--ws-port", str(ws), "--rest-port", str(rest)]
     words += _inherited(state)
     if options.demo:
-        start = state.settings.sim.start or time.time_ns()
+        clock, start = state.clock, state.settings.sim.start or time.time_ns()
+        if clock.speed != 1:
+            start = clock.start
+            words += ["--speed", options.speed, "--origin", str(clock.origin)]
         words += ["--set", f"sim.start={start}"]
         if options.faults:
             duration = options.duration or _FAULTS_DURATION
-            state.faults_from = time.time_ns() if state.settings.sim.start else start
+            state.faults_from = clock.now_ns()
             words += ["--faults", options.faults, "--duration", str(duration)]
             words += ["--faults-from", str(state.faults_from)]
     else:
@@ -424,7 +446,10 @@ async def _run_feeds(state: _Run, wanted: Sources, frames_in_all: int) -> None:
         stopped = asyncio.create_task(state.stop.wait())
         over = asyncio.create_task(asyncio.wait(feeds))
         progress = asyncio.create_task(_progress(state, frames_in_all))
-        trouble = [asyncio.create_task(_misbehave(state, fault)) for fault in _troubles(state)]
+        trouble = [
+            asyncio.create_task(misbehave(fault, state.children, state.clock, state.faults_from))
+            for fault in _troubles(state)
+        ]
         await asyncio.wait(
             [stopped, over],
             timeout=state.options.duration,
@@ -488,20 +513,6 @@ def _troubles(state: _Run) -> list[ProcessFault]:
     schedule = load_faults(options.faults, options.duration or _FAULTS_DURATION)
     log.info("%s", schedule)
     return schedule.for_processes()
-
-
-async def _misbehave(state: _Run, fault: ProcessFault) -> None:
-    await asyncio.sleep(max(0.0, fault.at - (time.time_ns() - state.faults_from) / 1e9))
-    name = {"nats": "nats-server", "store": "store"}[fault.target]
-    for child in (child for child in state.children if child.name == name):
-        log.warning("fault: %s %s for %.1f s", fault.action, name, fault.lasts)
-        if fault.action == "pause":
-            child.signal(signal.SIGSTOP)
-            await asyncio.sleep(fault.lasts)
-            child.signal(signal.SIGCONT)
-        else:
-            number = signal.SIGKILL if fault.action == "kill" else signal.SIGTERM
-            child.signal(number, down_for=fault.lasts)
 
 
 async def _by_deadline(state: _Run, tasks: Sequence[asyncio.Task[Any]]) -> bool:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .clock import SteadyClock
 from .collect.journal import JournalError
 from .collect.replay import ReplayError, replay
 from .config import ConfigError, Settings, load, moment
@@ -108,8 +109,14 @@ def _collect_grammar(commands: Any) -> None:
     source.add_argument(
         "--replay", nargs="+", type=Path, metavar="JOURNAL", help="serve recorded sessions"
     )
-    parser.add_argument("--speed", default="1", help="of a replay: a factor, or max (default: 1)")
-    parser.add_argument("--duration", type=float, metavar="S", help="end after so many seconds")
+    parser.add_argument(
+        "--speed",
+        default="1",
+        help="of a demo or replay: a factor; of a replay also max (default: 1)",
+    )
+    parser.add_argument(
+        "--duration", type=float, metavar="S", help="end after so many seconds, at any speed"
+    )
     parser.add_argument(
         "--ports",
         metavar="auto|fixed|BASE",
@@ -208,7 +215,8 @@ def _sim_grammar(commands: Any) -> None:
     parser.add_argument("--json", action="store_true", help="of check: one line of JSON")
     parser.add_argument("--ws-port", type=int, default=0)
     parser.add_argument("--rest-port", type=int, default=0)
-    parser.add_argument("--speed", default="1", help="of a journal: a factor, or max (default: 1)")
+    parser.add_argument("--speed", default="1", help="a factor; of a journal also max (default: 1)")
+    parser.add_argument("--origin", type=int, help=argparse.SUPPRESS)
     _common(parser)
     _child_grammar(parser)
     parser.set_defaults(run=_sim)
@@ -262,12 +270,22 @@ def _speed(text: str) -> float | None:
     return speed
 
 
+def _market_speed(text: str) -> float:
+    """Of a market, which has no end to hurry to."""
+    speed = _speed(text)
+    if speed is None:
+        raise ConfigError("--speed max needs recorded sessions; expected a number above 0")
+    return speed
+
+
 def _collect(arguments: argparse.Namespace) -> int:
     from .app import Options
     from .app import collect as run_collector
 
     settings = _settings(arguments)
-    _speed(arguments.speed)
+    speed = _market_speed(arguments.speed) if arguments.demo else _speed(arguments.speed)
+    if speed != 1 and not (arguments.demo or arguments.replay):
+        raise ConfigError("--speed needs --demo or --replay: a live venue has its own")
     _present(arguments.replay or ())
     if arguments.faults and not arguments.demo:
         raise RunError("--faults needs --demo: it is the built-in venue that misbehaves", 2)
@@ -485,15 +503,21 @@ def _sim(arguments: argparse.Namespace) -> int:
     if [str(path) for path in arguments.journals] == ["check"]:
         return _sim_check(arguments)
     settings = _settings(arguments)
+    journals, clock = arguments.journals or None, None
     speed = _speed(arguments.speed)
+    if journals is None:
+        clock = SteadyClock(
+            _market_speed(arguments.speed), start=settings.sim.start, origin=arguments.origin
+        )
     faults = load_faults(arguments.faults, arguments.duration) if arguments.faults else None
 
     async def run() -> int:
         stop = _stop_event(arguments)
         return await run_sim(
             settings,
-            journals=arguments.journals or None,
+            journals=journals,
             speed=speed,
+            clock=clock,
             ws_port=arguments.ws_port,
             rest_port=arguments.rest_port,
             announce=_say,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -21,6 +20,7 @@ from urllib.parse import urlsplit
 
 from . import venues
 from ._core import Instrument, Session, guess_instrument, instruments
+from .clock import SteadyClock
 from .collect.feed import Feed
 from .collect.ledger import Ledger
 from .collect.publish import Publisher, PublishError
@@ -62,6 +62,7 @@ class Sources:
     publisher: Publisher
     ledger: Ledger
     rest: Rest
+    clock: SteadyClock
 
     async def recorded(self) -> list[Feed]:
         """A feed for each recorded connection, with what it was subscribed to."""
@@ -210,7 +211,7 @@ class Sources:
                     "refused", exchange=exchange, cause="instrument list", detail=str(error)
                 )
             else:
-                listed.bodies.append(_Body(url, body, time.time_ns()))
+                listed.bodies.append(_Body(url, body, self.clock.now_ns()))
         return listed
 
     def _route(self, wanted: Exchange) -> Route:
@@ -292,6 +293,7 @@ class Sources:
             answer=venue.answer,
             resubscribe=venue.resubscribe,
             lives=rotate,
+            clock=self.clock,
             lists=[(body.url, body.payload, body.ts_recv) for body in listed.bodies],
             publisher=self.publisher,
             ledger=self.ledger,

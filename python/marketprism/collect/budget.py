@@ -14,17 +14,16 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Protocol
 
+from ..clock import Clock
 from ..venues import Charge, Limit
 
-__all__ = ["Budget", "Clock", "Closed", "Priority", "SteadyClock"]
+__all__ = ["Budget", "Closed", "Priority"]
 
 _WAITERS_MAX = 1024  # questions a venue that may wait
 _WAIT_MAX = 65.0  # seconds that a question waits for a limit to open again: a minute's window
@@ -50,31 +49,6 @@ class Priority(IntEnum):
 
 # How much of the part that goes by priority may be in use for such a question still to be granted.
 _SHARE = {Priority.SEED: 1.0, Priority.HEAL: 0.9, Priority.POLL: 0.75, Priority.AUDIT: 0.6}
-
-
-class Clock(Protocol):
-    """Seconds since 1970 that never jump, and a way to let them pass."""
-
-    def now(self) -> float:
-        """The time."""
-
-    async def sleep(self, seconds: float) -> None:
-        """Returns when they are over."""
-
-
-class SteadyClock:
-    """The machine's time at the start, and what its monotonic clock has counted since."""
-
-    def __init__(self) -> None:
-        self._origin = time.time() - time.monotonic()
-
-    def now(self) -> float:
-        """The time."""
-        return self._origin + time.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        """Returns when they are over."""
-        await asyncio.sleep(seconds)
 
 
 class Closed(Exception):

@@ -9,6 +9,9 @@ What was subscribed is answered channel by channel; one that is refused, or not 
 of the ledger and costs no other. A channel that stops while others go on is subscribed again, and
 then its connection is replaced; a socket that is open and says nothing is closed.
 
+Stamps, ages and pauses follow the run's clock; what two ends of a socket need to answer each other
+follows the machine's.
+
 Not here: what frames mean, whether a seed is asked again, and where to connect.
 """
 
@@ -32,6 +35,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import Event
 
 from .._core import Batch, BookStatus, Instrument, Session, StreamStatus
+from ..clock import SteadyClock
 from ..venues import Answer, Channel, Connection
 from .budget import Closed
 from .ledger import Ledger
@@ -51,18 +55,19 @@ _BATCH_MAX = 256  # frames a call into the engine
 _HELD_MAX = 4096  # frames read and not yet taken by the engine
 _FRAME_BYTES_MAX = 16 * 1024**2
 _QUEUE_FRAMES = 256  # frames that the library may hold before it pushes back on TCP
-_TICK = 1.0
+# At a high speed so many seconds of the machine, if that is longer: between ticks, for a message to
+# travel, before a socket counts as silent.
+_TICK, _TICK_LEAST = 1.0, 0.02
 # FEATURES S2-01, S2-02: 10 s to connect, 1 s to 30 s between tries, 60 s for a pong.
 _OPEN_TIMEOUT = 10.0
 _DELAY_FIRST, _DELAY_MAX, _DELAY_FACTOR = 1.0, 30.0, 2.0
 # A socket without facts is closed (``silence``); where that brings none either, the market may be
-# quiet, and twice as long is waited the next time.
-_SILENT_TIMES_MAX = 16
+# quiet, and twice as long is waited the next time. So many seconds of the machine's at least.
+_SILENT_TIMES_MAX, _SILENT_LEAST = 16, 5.0
 _LOOK_EVERY = 2  # ticks between two looks at the channels
 _ANSWERED_WITHIN = 10.0
-_SPOKEN_APART = (
-    0.25  # seconds between two messages of ours: venues allow 5 a second (PROTOCOLS 1.1)
-)
+# Between two messages of ours: venues allow 5 a second (PROTOCOLS 1.1).
+_SPOKEN_APART, _SPOKEN_LEAST = 0.25, 0.005
 _HOUR = 3600.0
 _SPREAD = 0.2  # by how much of itself a delay or an age may be shorter
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
@@ -115,6 +120,7 @@ class Feed:
         resubscribe: Callable[[Connection, Channel], Sequence[bytes]],
         lives: float = math.inf,
         draw: Callable[[], float] = random.random,
+        clock: SteadyClock | None = None,
         lists: Sequence[tuple[str, bytes, int]] = (),
         publisher: Publisher,
         ledger: Ledger,
@@ -141,13 +147,15 @@ class Feed:
         self.lives = lives
         # Connections that begin together neither come back nor are replaced at once.
         self._draw = draw
+        self._clock = clock or SteadyClock()
+        self._now_ns = self._clock.now_ns
         self._due_at = lives * (1 - _SPREAD * draw())
         self._answer = answer
         self._resubscribe = resubscribe
         # Channels whose answer is awaited, by name.
         self._unanswered: dict[str, Channel] = {}
-        self._opened = 0.0
-        self._heard = 0.0
+        self._opened = 0.0  # by the run's clock
+        self._asked = self._heard = 0.0  # by the machine's
         self._silent_times = 1
         self._watchdog = Watchdog((), 0)
         self._spoken: deque[float] = deque(maxlen=max(connection.requests_an_hour, 1))
@@ -215,10 +223,10 @@ class Feed:
                 async with self._rest.connecting(self.connection.url):
                     opened = await self._connect()
                 async with opened as socket:
-                    began = time.monotonic()
+                    began = self._clock.now()
                     yield socket
                 # A connection that lived has earned a quick return; one that did not has not.
-                if time.monotonic() - began >= _DELAY_MAX:
+                if self._clock.now() - began >= _DELAY_MAX:
                     delays = _delays()
             except InvalidURI as error:
                 log.error("%s", error)
@@ -230,7 +238,7 @@ class Feed:
                     "refused", exchange=self.exchange, cause="connect", detail=reason
                 )
             if not self.stopping and not self.served:
-                await asyncio.sleep(next(delays) * (1 - _SPREAD * self._draw()))
+                await self._clock.sleep(next(delays) * (1 - _SPREAD * self._draw()))
 
     async def _connect(self) -> ClientConnection:
         return await connect(
@@ -252,13 +260,14 @@ class Feed:
         self.reconnects += 1
         self.connected = True
         await self._ledger.write("connected", exchange=self.exchange, detail=self.url)
-        await self._use(self.session.open(time.time_ns()))
+        await self._use(self.session.open(self._clock.now_ns()))
         while self._lists:
             await self._use(self.session.answer(*self._lists.pop(0)))
-        self._opened = self._heard = time.monotonic()
+        self._opened, self._asked = self._clock.now(), time.monotonic()
+        self._heard = self._asked
         self._spoken.clear()
         self._unanswered = {channel.name: channel for channel in self.connection.channels}
-        self._watchdog = Watchdog(self.connection.channels, time.time_ns())
+        self._watchdog = Watchdog(self.connection.channels, self._clock.now_ns())
         reader = asyncio.create_task(self._read(socket))
         ticker = asyncio.create_task(self._tick())
         try:
@@ -293,14 +302,15 @@ class Feed:
         """One message of ours, no sooner after the last one than venues allow. A socket on which
         the hour's messages are spent is closed: the next one has its own."""
         async with self._speaking:
-            now = time.monotonic()
+            clock, now = self._clock, self._clock.now()
             spent = self.connection.requests_an_hour and len(self._spoken) == self._spoken.maxlen
             if spent and now - self._spoken[0] < _HOUR:
                 log.info("%s: %d requests within an hour", self.url, len(self._spoken))
                 await socket.close()
                 return
-            await asyncio.sleep(self._spoken[-1] + _SPOKEN_APART - now if self._spoken else 0)
-            self._spoken.append(time.monotonic())
+            apart = clock.longer(_SPOKEN_APART, _SPOKEN_LEAST)
+            await clock.sleep(self._spoken[-1] + apart - now if self._spoken else 0)
+            self._spoken.append(clock.now())
             await socket.send(payload, text=True)
 
     def _say(self, *payloads: bytes) -> None:
@@ -350,12 +360,12 @@ class Feed:
 
     async def _watch(self, socket: ClientConnection) -> None:
         """Once a second: answers that did not come, a socket that says nothing, or is old."""
-        now = time.monotonic()
-        if now - self._opened >= self._due_at:
+        clock, now = self._clock, time.monotonic()
+        if clock.now() - self._opened >= self._due_at:
             self.due.set()
         if not self._unanswered and all(book.state == "live" for book in self.books()):
             self.whole.set()
-        if self._unanswered and now - self._opened >= _ANSWERED_WITHIN:
+        if self._unanswered and now - self._asked >= _ANSWERED_WITHIN:
             await self._give_up(f"no answer within {_ANSWERED_WITHIN:.0f} s")
         silent = now - self._heard
         keep = self.connection.keep_alive
@@ -368,18 +378,20 @@ class Feed:
     async def _look(self, socket: ClientConnection) -> None:
         """At each channel: what stopped is asked for again, and then had by another connection. A
         socket on which all have stopped is closed; signs of life are no facts."""
-        now = time.time_ns()
+        now = self._clock.now_ns()
         heard = self.streams(now)
         opened = self._watchdog.opened
         newest = max((stream.last_recv for stream in heard.values()), default=opened)
         silent = (now - max(newest, opened)) / 1e9
         if newest > opened:
             self._silent_times = 1
-        if silent >= socket_patience(heard.values()) * self._silent_times:
+        patience = socket_patience(heard.values()) * self._silent_times
+        if silent >= self._clock.longer(patience, _SILENT_LEAST):
             log.warning("%s: open, and without facts for %.0f s", self.url, silent)
             self._silent_times = min(self._silent_times * 2, _SILENT_TIMES_MAX)
             await socket.close()
-        for found in self._watchdog.look(now, heard, newest):
+        least = round(self._clock.longer(0, _SILENT_LEAST) * 1e9)
+        for found in self._watchdog.look(now, heard, newest, least):
             await self._tell_silence(found)
             if found.over:
                 continue
@@ -408,7 +420,7 @@ class Feed:
     def _hold(self, frame: bytes) -> None:
         self._heard = time.monotonic()
         self._held.append(frame)
-        self._times.append(time.time_ns())
+        self._times.append(self._now_ns())
         self._arrived.set()
         if len(self._held) >= _HELD_MAX and self._socket:
             self._socket.transport.pause_reading()
@@ -442,13 +454,13 @@ class Feed:
 
     async def _tick(self) -> None:
         for n in itertools.count():
-            await asyncio.sleep(_TICK)
+            await self._clock.sleep(self._clock.longer(_TICK, _TICK_LEAST))
             if self._socket and self.connection.channels:
                 await self._watch(self._socket)
                 if n % _LOOK_EVERY == 0:
                     await self._look(self._socket)
             async with self._order:
-                await self._use(self.session.tick(time.time_ns()))
+                await self._use(self.session.tick(self._clock.now_ns()))
 
     async def _use(self, batch: Batch) -> None:
         for request in batch.requests:
@@ -494,4 +506,4 @@ class Feed:
             )
             return
         async with self._order:
-            await self._use(self.session.seed(instrument, body, time.time_ns()))
+            await self._use(self.session.seed(instrument, body, self._clock.now_ns()))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 
 from .._core import Covered, Fault, Instrument, dead_letter_message, ledger_message
 from .publish import Publisher
@@ -35,9 +36,16 @@ _BREAKS = ("gap", "reset", "crossed", "precision", "checksum_mismatch")
 
 
 class Ledger:
-    """Numbers the rows of one run and keeps the counts that its summary needs."""
+    """Numbers the rows of one run and keeps the counts that its summary needs. ``now_ns`` is the
+    run's time: rows are compared with what the venue sent."""
 
-    def __init__(self, publisher: Publisher, collector: str, run: int) -> None:
+    def __init__(
+        self,
+        publisher: Publisher,
+        collector: str,
+        run: int,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
         self.collector = collector
         self.run = run
         self.dead_letters = 0
@@ -45,6 +53,7 @@ class Ledger:
         self.lost_gaps = 0
         self.faults: Counter[str] = Counter()
         self._publisher = publisher
+        self._now_ns = now_ns
         self._n = 0
         self._minute: dict[str, tuple[float, int]] = {}
         self._untold: Counter[str] = Counter()
@@ -74,7 +83,7 @@ class Ledger:
             collector=self.collector,
             run=self.run,
             n=self._next(),
-            ts=time.time_ns(),
+            ts=self._now_ns(),
             instrument=instrument,
             exchange=exchange,
             cause=cause,
@@ -163,7 +172,7 @@ class Ledger:
             collector=self.collector,
             run=self.run,
             n=self._next(),
-            ts=time.time_ns(),
+            ts=self._now_ns(),
             origin=origin,  # type: ignore[arg-type]
             reason=reason,
             where=where,

@@ -149,6 +149,8 @@ class Publisher:
         self.tell: Tell | None = None
         self.tap: Callable[[Sequence[Message]], None] | None = None
         """Sees every row once, as it is given to be published."""
+        self.now_ns: Callable[[], int] = time.time_ns
+        """The run's time, for what is told of the spool."""
         self.lost = 0
         self.spooling = ""
         self.conflated = 0
@@ -317,7 +319,7 @@ class Publisher:
         """From now on facts wait in the spool, behind those that wait already."""
         if not self.spooling:
             self.spooling = cause
-            self._since = time.time_ns()
+            self._since = self.now_ns()
             self._empty.clear()
             log.warning("facts are spooled to disk: %s", cause)
             self._tell("spooled", cause, self.spool.queued)
@@ -327,7 +329,7 @@ class Publisher:
         self, event: str, detail: str, count: int, times: tuple[int, int] | None = None
     ) -> None:
         if self.tell:
-            start, end = times or (self._since, time.time_ns())
+            start, end = times or (self._since, self.now_ns())
             task = asyncio.create_task(self.tell(event, detail, count, start, end))
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)

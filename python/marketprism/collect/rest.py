@@ -27,9 +27,10 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, ProxyTimeoutError
 
+from ..clock import Clock, SteadyClock
 from ..metrics import Values
 from ..venues import VENUES, Charge, venue_of_rest, venue_of_socket
-from .budget import Budget, Clock, Closed, Priority, SteadyClock
+from .budget import Budget, Closed, Priority
 from .host import Host
 from .route import Route
 
@@ -122,8 +123,8 @@ class Rest:
     """What is shared by all who ask: sessions, each venue's budget, each host's health.
 
     ``recorded``: the venue is a recording, which has no limits, and nothing more to say when it is
-    asked again. ``bans``: a file that keeps what a venue forbids beyond this run. ``clock`` and
-    ``draw`` (in [0, 1)) are for tests.
+    asked again. ``bans``: a file that keeps what a venue forbids beyond this run. ``clock`` is the
+    run's; ``draw`` (in [0, 1)) is for tests.
     """
 
     def __init__(

@@ -76,10 +76,15 @@ class Watchdog:
         return {(channel.instrument_id, channel.data_type) for channel in self._asked}
 
     def look(
-        self, now: int, heard: Mapping[tuple[str, str], StreamStatus], anything: int
+        self,
+        now: int,
+        heard: Mapping[tuple[str, str], StreamStatus],
+        anything: int,
+        least: int = _LIVELY,
     ) -> Iterator[Silence]:
         """What has stopped and what is back. ``heard`` is by instrument id and data type, and
-        ``anything`` the time at which anything came. Times are of the clock that stamps frames."""
+        ``anything`` the time at which anything came. Times are of the clock that stamps frames.
+        Nothing shorter than ``least`` is a silence."""
         for channel in self.channels:
             stream = heard.get((channel.instrument_id, channel.data_type))
             asked = self._asked.get(channel)
@@ -89,8 +94,9 @@ class Watchdog:
                 del self._asked[channel]
                 continue
             patience = _patience(channel.data_type, stream)
-            if patience is None or now - anything > _LIVELY:
+            if patience is None or now - anything > least:
                 continue
+            patience = max(patience, least)
             # Counts go on from one connection to the next; this one began when it was opened.
             last = max(stream.last_recv if stream else 0, self.opened)
             if asked is None and now - last > patience:

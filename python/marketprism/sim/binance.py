@@ -9,10 +9,8 @@ Not here: the bytes of the events (``binance_book``), who is sent them and when 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-import time
 from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -62,6 +60,7 @@ _HABITS: dict[Section, _Habit] = {
     "binance_usdm": _Habit(180, 600, 10),
 }
 _DEEPEST: dict[Section, int] = {"binance_spot": 5000, "binance_usdm": 1000}
+LIVES = 24 * 3600.0  # seconds of a connection
 _ID_KEY = b'{"lastUpdateId":'  # with which every snapshot begins
 _NAMED = re.compile(rb'"s":"[A-Z0-9]+"')
 _NOBODY = b'"s":"NOSUCHUSDT"'
@@ -147,8 +146,18 @@ class Binance:
         return Said()
 
     def farewell(self, peer: Peer) -> bytes | None:
-        """The venue closes without a word."""
-        return None
+        """The notice that spot sends unasked; none is known of USD-M (PROTOCOLS 1.2, 1.3)."""
+        assert isinstance(peer, _Client)
+        if peer.section != "binance_spot":
+            return None
+        said = f'{{"e":"serverShutdown","E":{self._market.now // 1_000_000}}}'
+        if peer.combined:
+            said = f'{{"stream":"!serverShutdown","data":{said}}}'
+        return said.encode()
+
+    def lives(self, peer: Peer) -> float | None:
+        """A day, on either section."""
+        return LIVES
 
     def foreign(self, payload: bytes) -> bytes:
         """The same event of a symbol that is not traded."""
@@ -178,7 +187,7 @@ class Binance:
     def hear(self, peer: Peer, message: str | bytes) -> Said:
         """The answer to a control message; too many of them end the connection."""
         assert isinstance(peer, _Client)
-        if peer.too_fast(time.monotonic()):
+        if peer.too_fast(self._world.clock.now()):
             return Said(close=(CloseCode.POLICY_VIOLATION, "Too many requests"))
         return Said([json.dumps(self._control(peer, message)).encode()])
 
@@ -234,10 +243,11 @@ class Binance:
             limit, weight = _limit(section, request.query.get("limit"))
             if limit is None:
                 return _error(-1130, "Data sent for parameter 'limit' is not valid.")
-        verdict = self._weights[section].weigh(weight, time.time(), self._world.closed(section))
+        now = self._world.clock.now()
+        verdict = self._weights[section].weigh(weight, now, self._world.closed(section))
         headers = {"X-MBX-USED-WEIGHT-1M": str(verdict.used)}
         if verdict.status != 200:
-            return _refused(verdict, headers)
+            return _refused(verdict, headers, now)
         if limit is not None:
             body = self._depth(section, symbol, limit)
         elif name == "time":
@@ -251,7 +261,7 @@ class Binance:
                 told = [one.day() for one in mine]
                 body = json.dumps(told[0] if symbol else told, separators=(",", ":")).encode()
         if slow := self._world.fault("slow_rest", section):
-            await asyncio.sleep(slow.seconds)  # the answer is as old as the question
+            await self._world.clock.sleep(slow.seconds)  # the answer is as old as the question
         return web.Response(body=body, content_type="application/json", headers=headers)
 
     def _depth(self, section: Section, symbol: str, limit: int) -> bytes:
@@ -265,12 +275,12 @@ class Binance:
         return body
 
 
-def _refused(verdict: Verdict, headers: dict[str, str]) -> web.Response:
+def _refused(verdict: Verdict, headers: dict[str, str], now: float) -> web.Response:
     """The answer to a question too many: wait, or a ban."""
     headers["Retry-After"] = str(verdict.wait)
     said = "Too many requests; current limit is used up."
     if verdict.status == 418:
-        until = round(time.time() + verdict.wait) * 1000
+        until = round(now + verdict.wait) * 1000
         said = f"Way too many requests; IP banned until {until}."
     return _error(-1003, said, verdict.status, headers)
 

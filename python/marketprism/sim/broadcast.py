@@ -14,9 +14,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import NamedTuple, Protocol
 
 from aiohttp import web
@@ -26,6 +26,7 @@ from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 
+from ..clock import SteadyClock
 from .faults import Edge, Fault, Play
 from .ledger import Seed, SimLedger
 from .market import Event, Market, Section
@@ -39,8 +40,10 @@ log = logging.getLogger(__name__)
 
 QUEUE_MAX = 32 * 1024**2  # bytes that wait for one client before it is cut off
 _TICK = 0.005  # seconds between two looks at the clock
-_SLICE_NS = 50_000_000  # at most so much venue time at once, so that sockets get their turn
+# At most so much venue time at once, at speed 1, so that sockets get their turn.
+_SLICE_NS = 50_000_000
 _SKIP_NS = 1_000_000_000
+_NOTICE_NS = 600 * 1_000_000_000  # so long before it hangs up a venue says so, if it does
 # A start further back than this is a run to be had again, not one to be gone on with.
 _CATCH_UP_NS = 6 * 3600 * 1_000_000_000
 _SPOILING = frozenset(("drop", "stall", "malformed", "truncated"))
@@ -62,6 +65,8 @@ class Peer:
         self.swapped: dict[int, list[bytes]] = {}  # and those that wait for the next, by channel
         self.cut_at: int | None = None  # venue time of the truncated frame after which is nothing
         self.written_at = 0.0  # of the loop's clock: when it was last sent anything
+        self.ends_at: int | None = None  # venue time at which the connection is too old
+        self.warned = False  # of that
 
 
 class Said(NamedTuple):
@@ -96,12 +101,13 @@ class World:
     market: Market
     ledger: SimLedger | None = None
     play: Play | None = None
-    behind: int = 0  # ns of the venue's clock behind the wall's
+    clock: SteadyClock = field(default_factory=SteadyClock)
+    behind: int = 0  # ns of the venue's time behind the clock's
     stale: dict[tuple[Section, str], bytes] = field(default_factory=dict)  # seeds before a fault
 
     def now(self) -> int:
-        """The venue's clock, in ns UTC."""
-        return time.time_ns() - self.behind
+        """The venue's time, in ns UTC."""
+        return self.clock.now_ns() - self.behind
 
     def fault(self, kind: str, section: str, route: str = "") -> Fault | None:
         """The first active fault of a kind that strikes a connection or request."""
@@ -151,7 +157,10 @@ class Desk(Protocol):
         """The same event of a symbol that is not traded."""
 
     def farewell(self, peer: Peer) -> bytes | None:
-        """What a client is told before the venue closes for maintenance."""
+        """What a client is told before the venue hangs up, if anything."""
+
+    def lives(self, peer: Peer) -> float | None:
+        """Seconds after which the venue ends a connection, whatever it does."""
 
     def deepest(self, section: Section, symbol: str) -> bytes:
         """The deepest image of a book that REST gives."""
@@ -182,8 +191,11 @@ class SyntheticVenue:
         self._peers: dict[Peer, Desk] = {}
         self._taps: list[list[_Tap]] = [[] for _ in self._market.channels]
         self._heard: Collection[int] = ()  # books, by number
-        age = time.time_ns() - self._market.start
-        world.behind = age if age > _CATCH_UP_NS else 0
+        clock = world.clock
+        age = clock.now_ns() - self._market.start
+        # A clock with a speed begins with the market.
+        world.behind = age if age > _CATCH_UP_NS and clock.speed == 1 else 0
+        self._pace = max(1.0, clock.speed)
 
     def about(self) -> dict[str, object]:
         """What the announcement of readiness says of this venue."""
@@ -192,15 +204,18 @@ class SyntheticVenue:
 
     async def catch_up(self, stop: asyncio.Event) -> None:
         """Bring a market that began in the past to the present, so that its ids go on."""
-        while (now := self._world.now()) - self._market.now > _SLICE_NS and not stop.is_set():
-            self._market.skip(min(now, self._market.now + _SKIP_NS))
+        slice_ns, skip_ns = int(_SLICE_NS * self._pace), int(_SKIP_NS * self._pace)
+        while (now := self._world.now()) - self._market.now > slice_ns and not stop.is_set():
+            self._market.skip(min(now, self._market.now + skip_ns))
             await asyncio.sleep(0)
 
     async def run(self) -> None:
-        """Send every event when the venue's clock reaches its venue time; until cancelled."""
+        """Send every event when the venue's clock reaches its venue time, or later, but never not
+        at all; until cancelled."""
+        slice_ns = int(_SLICE_NS * self._pace)
         while True:
             now = self._world.now()
-            due = min(now, self._market.now + _SLICE_NS)
+            due = min(now, self._market.now + slice_ns)
             if self._play:
                 for edge in self._play.turns(self._market.now):
                     self._turn(edge)
@@ -208,6 +223,7 @@ class SyntheticVenue:
             if due > self._market.now:
                 self._part()
                 self._deliver(self._market.advance(due, self._heard))
+                self._end_old(self._market.now)
             await asyncio.sleep(0 if due < now else _TICK)
 
     def _part(self) -> None:
@@ -246,6 +262,23 @@ class SyntheticVenue:
             log.warning("client does not read: %d bytes wait, closed", waiting)
             evict(peer.connection, "Too slow")
             self._dismiss(peer)
+
+    def _end_old(self, now: int) -> None:
+        """Hang up on those whose time is up, after notice where the venue gives it."""
+        for peer in [*self._peers]:
+            if peer.ends_at is None or now < peer.ends_at - _NOTICE_NS:
+                continue
+            if not peer.warned:
+                peer.warned = True
+                self._warn(peer)
+            if now >= peer.ends_at:
+                peer.ends_at = None
+                evict(peer.connection, "too old", CloseCode.GOING_AWAY)
+                self._dismiss(peer)
+
+    def _warn(self, peer: Peer) -> None:
+        if (notice := self._peers[peer].farewell(peer)) is not None:
+            self._write(peer, [text_frame(notice)])
 
     def _dismiss(self, peer: Peer) -> None:
         peer.streams.clear()
@@ -294,8 +327,8 @@ class SyntheticVenue:
             if not on:
                 evict(peer.connection, "service upgrade", CloseCode.GOING_AWAY)
                 self._dismiss(peer)
-            elif (notice := self._peers[peer].farewell(peer)) is not None:
-                self._write(peer, [text_frame(notice)])
+            else:
+                self._warn(peer)
 
     def _renumber(self, fault: Fault) -> None:
         """Books of OKX go on with smaller ids; the ledger is told, or nobody could know."""
@@ -408,6 +441,8 @@ class SyntheticVenue:
         desk = self._ws[host]
         peer = desk.welcome(next(self._numbers), connection, host, path, query)
         peer.written_at = asyncio.get_running_loop().time()
+        if lives := desk.lives(peer):
+            peer.ends_at = self._market.now + round(lives * 1e9)
         self._peers[peer] = desk
         self._tap()
         log.info("client connected to %s%s", host, path)
@@ -449,4 +484,7 @@ class SyntheticVenue:
         desk = self._rest.get(host)
         if desk is None:
             return web.Response(status=404, text=f"no such path: {host}{path}\n")
-        return await desk.answer(request, host, path)
+        answer = await desk.answer(request, host, path)
+        # The client reads the venue's clock from it.
+        answer.headers["Date"] = formatdate(self._world.clock.now(), usegmt=True)
+        return answer

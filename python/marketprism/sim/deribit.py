@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -157,6 +156,10 @@ class Deribit:
         """The venue closes without a word."""
         return None
 
+    def lives(self, peer: Peer) -> float | None:
+        """No limit is stated."""
+        return None
+
     def foreign(self, payload: bytes) -> bytes:
         """The same event of an instrument that is not listed."""
         _, _, rest = payload.partition(b'"instrument_name":"')
@@ -174,7 +177,7 @@ class Deribit:
     def hear(self, peer: Peer, message: str | bytes) -> Said:
         """The answer to a call; images of books follow it."""
         assert isinstance(peer, _Client)
-        came = time.time_ns() // 1000
+        came = self._microseconds()
         images: list[bytes] = []
         close = None
         number: object = None
@@ -194,12 +197,12 @@ class Deribit:
             said = f'"error":{wrong.body()}'
             if wrong.code == _TOO_MANY:
                 close = (CloseCode.POLICY_VIOLATION, wrong.message)
-        return Said([_answer(said, came, number), *images], close)
+        return Said([_answer(said, came, self._microseconds(), number), *images], close)
 
     def _spend(self, method: str) -> None:
         """Take a call's credits; raises ``_Wrong`` where there are too few."""
         pool = _POOL_OF.get(method, "other")
-        if not self._pools[pool].take(_POOLS[pool][2], time.monotonic()):
+        if not self._pools[pool].take(_POOLS[pool][2], self._world.clock.now()):
             raise _Wrong(_TOO_MANY, "too_many_requests")
 
     def _subscribe(self, peer: _Client, params: Mapping[str, Any], images: list[bytes]) -> str:
@@ -246,7 +249,7 @@ class Deribit:
 
     async def answer(self, request: web.Request, host: str, path: str) -> web.Response:
         """One REST request: the same questions as on the socket."""
-        came, method = time.time_ns() // 1000, path.removeprefix(_API)
+        came, method = self._microseconds(), path.removeprefix(_API)
         if method not in self._questions or path == method:
             return web.Response(status=404, text=f"no such path: {host}{path}\n")
         status = 200
@@ -258,8 +261,8 @@ class Deribit:
         except _Wrong as wrong:
             said, status = f'"error":{wrong.body()}', 429 if wrong.code == _TOO_MANY else 400
         if slow := self._world.fault("slow_rest", "deribit"):
-            await asyncio.sleep(slow.seconds)  # the answer is as old as the question
-        body = _answer(said, came)
+            await self._world.clock.sleep(slow.seconds)  # the answer is as old as the question
+        body = _answer(said, came, self._microseconds())
         return web.Response(body=body, status=status, content_type="application/json")
 
     def _book(self, name: object) -> DeribitBook:
@@ -303,6 +306,9 @@ class Deribit:
         trades, more = book.trades_between(first, last, count, newest)
         return f'{{"trades":[{",".join(trades)}],"has_more":{"true" if more else "false"}}}'
 
+    def _microseconds(self) -> int:
+        return self._world.clock.now_ns() // 1000
+
     def _time(self, params: Mapping[str, Any]) -> str:
         return str(self._world.now() // 1_000_000)
 
@@ -336,9 +342,8 @@ def _whole(params: Mapping[str, Any], name: str, default: int) -> int:
     return int(text)
 
 
-def _answer(said: str, came: int, number: object = None) -> bytes:
+def _answer(said: str, came: int, went: int, number: object = None) -> bytes:
     """The envelope: when the question came and the answer went, in us."""
-    went = time.time_ns() // 1000
     head = '{"jsonrpc":"2.0"' + (f',"id":{json.dumps(number)}' if number is not None else "")
     times = f'"usIn":{came},"usOut":{went},"usDiff":{went - came}'
     return f'{head},{said},{times},"testnet":false}}'.encode()

@@ -82,6 +82,7 @@ class Account:
     origin: Origin
     opened: int
     rest: tuple[str, ...]
+    speed: float = 1.0  # seconds of the market in one of the machine's
     delivered: dict[int, list[Delivery]] = field(default_factory=dict)
     unsent: dict[int, list[tuple[int, int]]] = field(default_factory=dict)  # connection, time
     seeds: list[Seed] = field(default_factory=list)
@@ -93,7 +94,7 @@ class Account:
 class SimLedger:
     """The file of this process. Raises ``LedgerError`` where it cannot be written."""
 
-    def __init__(self, directory: Path, origin: Origin) -> None:
+    def __init__(self, directory: Path, origin: Origin, speed: float = 1.0) -> None:
         self.path = directory / f"{time.time_ns()}.jsonl"
         header = {
             "generation": GENERATION,
@@ -105,6 +106,7 @@ class SimLedger:
             "venues": origin.venues,
             "listed": origin.listed,
             "rest": REST_KINDS,
+            "speed": speed,
         }
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -183,6 +185,7 @@ def _account(path: Path) -> Account:
         header = json.loads(header_text)
         generation = header.pop("generation")
         rest = tuple(header.pop("rest"))
+        speed = header.pop("speed", 1.0)
         # Ledgers of before there were more venues do not name theirs.
         lists = {key: tuple(header[key]) for key in ("symbols", "venues") if key in header}
         origin = Origin(**{**header, **lists})
@@ -195,7 +198,7 @@ def _account(path: Path) -> Account:
             f"{path}: written by generation {generation} of the market, this is {GENERATION}; "
             "check it with the version that wrote it"
         )
-    account = Account(origin, int(path.stem), rest)
+    account = Account(origin, int(path.stem), rest, speed)
     try:
         _follow(account, lines, upto)
     except (ValueError, KeyError, TypeError) as error:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -90,7 +89,7 @@ class Okx:
             return connection.respond(404, f"no such stream address: {host}{path}\n")
         if self._world.fault("refuse", "okx", route):
             return connection.respond(503, "try again later\n")
-        if not self._connects.allow(time.monotonic()):
+        if not self._connects.allow(self._world.clock.now()):
             return connection.respond(429, "too many connections\n")
         connection.ping_interval = None  # it is the client who says `ping` here
         return None
@@ -121,6 +120,10 @@ class Okx:
             return None
         notice = {"event": "notice", "code": "64008", "msg": _NOTICE, "connId": peer.name}
         return _json(notice)
+
+    def lives(self, peer: Peer) -> float | None:
+        """No limit is stated."""
+        return None
 
     def foreign(self, payload: bytes) -> bytes:
         """The same event of an instrument that is not listed."""
@@ -153,7 +156,7 @@ class Okx:
         items = asked.get("args")
         if not isinstance(items, list) or not items or len(_json(items)) > ARGS_MAX:
             return Said([_error(peer, asked, "60013", "Invalid args")])
-        if not peer.requests.allow(now):
+        if not peer.requests.allow(self._world.clock.now()):
             return Said([_error(peer, asked, "60014", "Requests too frequent")])
         had = bool(peer.streams)
         frames = [frame for item in items for frame in self._item(peer, asked, item)]
@@ -193,7 +196,8 @@ class Okx:
         most, key = _LIMITS[name]
         by = request.query.get(key, "") if key else ""
         counted = f"{name}?{by if by in _KINDS else ''}"
-        if self._world.closed("okx") or not self._windows.allow(counted, most, time.time()):
+        now = self._world.clock.now()
+        if self._world.closed("okx") or not self._windows.allow(counted, most, now):
             return _refusal("50011", "Too Many Requests", 429)
         if name == "public/time":
             answer = _data([{"ts": str(self._world.now() // 1_000_000)}])
@@ -208,7 +212,7 @@ class Okx:
         else:
             answer = _trades(book, request, 100 if name == "market/history-trades" else 500)
         if slow := self._world.fault("slow_rest", "okx"):
-            await asyncio.sleep(slow.seconds)  # the answer is as old as the question
+            await self._world.clock.sleep(slow.seconds)  # the answer is as old as the question
         return answer
 
     def _listed(self, kind: str) -> list[OkxBook]:

@@ -41,6 +41,8 @@ class Sent:
         self.images: dict[int, int] = {}  # venue time by id
         if isinstance(book, ImagedBook):
             self.images = {lasting(book, seed.last_id): seed.at for seed in seeds}
+        # Of the market's seconds, those in one of the machine's.
+        self.speed = max((account.speed for account in accounts), default=1.0)
         self.something = bool(seeds or self.trades.deliveries or self.diffs.deliveries)
 
 

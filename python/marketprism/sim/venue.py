@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import errno
 import logging
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +22,7 @@ from aiohttp import web
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
+from ..clock import SteadyClock
 from ..config import Settings
 from . import binance, deribit, okx
 from .broadcast import Desk, SyntheticVenue, World
@@ -67,11 +67,13 @@ async def run_sim(
     ledger: bool = False,
     faults: Schedule | None = None,
     faults_from: int | None = None,
+    clock: SteadyClock | None = None,
 ) -> int:
     """Serve until ``stop`` is set; the exit status.
 
     With ``journals`` those are served, paced by their times and ``speed`` (None: as fast as the
     client reads), else the synthetic market of ``settings.sim``. A port of 0 is any free one.
+    ``clock``: the market's (None: the machine's).
     ``ledger``: what the synthetic market sends is accounted for in ``DATA_DIR/sim``. ``faults``
     make it misbehave, their times counted from the venue time ``faults_from`` (None: the start of
     the market); journals are served without.
@@ -86,11 +88,12 @@ async def run_sim(
     if journals is not None:
         venue = await RecordedVenue.load(journals, speed, announce)
     else:
-        origin = _origin(settings)
-        account = SimLedger(settings.data_dir / "sim", origin) if ledger else None
+        clock = clock or SteadyClock(start=settings.sim.start)
+        origin = _origin(settings, clock.start)
+        account = SimLedger(settings.data_dir / "sim", origin, clock.speed) if ledger else None
         since = origin.start if faults_from is None else faults_from
         play = Play(faults, since) if faults else None
-        venue = _synthetic(World(origin.market(), account, play), settings)
+        venue = _synthetic(World(origin.market(), account, play, clock), settings)
         await venue.catch_up(stop)
     try:
         return await _serve(venue, host, ws_port, rest_port, announce, stop)
@@ -99,9 +102,8 @@ async def run_sim(
             account.close()
 
 
-def _origin(settings: Settings) -> Origin:
+def _origin(settings: Settings, start: int) -> Origin:
     sim = settings.sim
-    start = time.time_ns() if sim.start is None else sim.start
     return Origin(
         sim.seed,
         start,

@@ -25,7 +25,7 @@ from .sent import Sent, lasting, written
 
 __all__ = ["BOOKS_MAX", "SEED_PATIENCE", "Witness"]
 
-SEED_PATIENCE = 10_000_000_000  # ns that a book may wait for its first seed
+SEED_PATIENCE = 10_000_000_000  # ns that a book may wait for its first seed, at speed 1
 BOOKS_MAX = 20_000  # rows a symbol whose levels are compared; of more, every n-th
 
 _CHUNK = 50_000  # trades that are compared at once
@@ -51,6 +51,7 @@ class Witness:
         self.court, self.book, self.last_id = court, book, last_id
         self.trades, self.diffs, self.first_seed = sent.trades, sent.diffs, sent.first_seed
         self.images, self.renumbered = sent.images, sent.renumbered
+        self.patience = round(SEED_PATIENCE * max(1.0, sent.speed))
         swap = isinstance(book, OkxBook) and book.swap
         self.exchange, market_type = _SWAPS if swap else _PLACES[book.section]
         # An instrument's trades are counted by their ids, on Deribit by their places.
@@ -369,7 +370,7 @@ class Witness:
                 f"{place}: {len(invented)} order books have an id at which no diff that was sent "
                 f"ended, the first {min(invented)}"
             )
-        begin = bisect_left(self.times, self.diffs.first + SEED_PATIENCE)
+        begin = bisect_left(self.times, self.diffs.first + self.patience)
         if self.first_seed is not None:
             begin = min(begin, bisect_right(self.ids, self.first_seed))
         cells = {self._cell(event) for event in self.events[begin:]}
