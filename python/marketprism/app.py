@@ -466,18 +466,23 @@ async def _run_feeds(state: _Run, wanted: Sources, frames_in_all: int) -> None:
 async def _hold(state: _Run, wanted: Sources, feed: Feed) -> None:
     """A connection, for as long as it is wanted. When a feed's time is up the next one is opened
     beside it, and the first ends when the second is whole: what both hear has one identity, and is
-    stored once."""
+    stored once. Where the venue ends the first, the second goes on if it hears everything already;
+    else the first comes back, since it knows what was missed."""
     async with asyncio.TaskGroup() as group:
         running = group.create_task(feed.run())
         while await _first(running, feed.due.wait()) and not feed.stopping:
-            following = wanted.again(feed)
+            following = feed.successor = wanted.again(feed)
             state.feeds.append(following)
             taking_over = group.create_task(following.run())
-            if await _first(taking_over, following.whole.wait(), running, timeout=_OVERLAP_MAX):
-                following.follow(feed)
+            lost = group.create_task(feed.lost.wait())
+            others = (running, lost)
+            await _first(taking_over, following.whole.wait(), *others, timeout=_OVERLAP_MAX)
+            lost.cancel()
+            if following.whole.is_set() or running.done():
                 await state.ledger.write("rotated", exchange=feed.exchange, detail=feed.url)
                 await feed.stop()
                 await running
+                following.follow(feed)
                 state.feeds.remove(feed)
                 feed, running = following, taking_over
             else:
@@ -485,13 +490,14 @@ async def _hold(state: _Run, wanted: Sources, feed: Feed) -> None:
                 await following.stop()
                 await taking_over
                 state.feeds.remove(following)
+                feed.successor = None
                 feed.due.clear()
 
 
 async def _first(
     ending: asyncio.Task[None],
     event: Coroutine[Any, Any, Any],
-    *others: asyncio.Task[None],
+    *others: asyncio.Task[Any],
     timeout: float | None = None,
 ) -> bool:
     """Whether the event comes before the task, or another, ends."""

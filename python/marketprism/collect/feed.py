@@ -57,7 +57,7 @@ _FRAME_BYTES_MAX = 16 * 1024**2
 _QUEUE_FRAMES = 256  # frames that the library may hold before it pushes back on TCP
 # At a high speed so many seconds of the machine, if that is longer: between ticks, for a message to
 # travel, before a socket counts as silent.
-_TICK, _TICK_LEAST = 1.0, 0.02
+_TICK, _TICK_LEAST = 1.0, 0.25
 # FEATURES S2-01, S2-02: 10 s to connect, 1 s to 30 s between tries, 60 s for a pong.
 _OPEN_TIMEOUT = 10.0
 _DELAY_FIRST, _DELAY_MAX, _DELAY_FACTOR = 1.0, 30.0, 2.0
@@ -144,6 +144,10 @@ class Feed:
         self.due = asyncio.Event()
         # Set while everything that was asked for is there: channels answered, books live.
         self.whole = asyncio.Event()
+        # Set when the connection ends and nobody else hears what this one would have.
+        self.lost = asyncio.Event()
+        self.successor: Feed | None = None
+        self.listening = False  # every channel is answered
         self.lives = lives
         # Connections that begin together neither come back nor are replaced at once.
         self._draw = draw
@@ -198,6 +202,9 @@ class Feed:
                     await self._converse(socket)
                     if self.served or self.stopping:
                         return
+                    if self.successor and self.successor.listening:
+                        return
+                    self.lost.set()
         finally:
             for task in (*self._seeding.values(), *self._sayings):
                 task.cancel()
@@ -259,6 +266,7 @@ class Feed:
     async def _converse(self, socket: ClientConnection) -> None:
         self.reconnects += 1
         self.connected = True
+        self.lost.clear()
         await self._ledger.write("connected", exchange=self.exchange, detail=self.url)
         await self._use(self.session.open(self._clock.now_ns()))
         while self._lists:
@@ -276,7 +284,7 @@ class Feed:
                     await self._speak(socket, payload)
             await self._work(reader)
         finally:
-            self.connected = False
+            self.connected = self.listening = False
             self.whole.clear()
             ticker.cancel()
             reader.cancel()
@@ -339,6 +347,7 @@ class Feed:
         for name, reason in answer.refused:
             channel = self._unanswered.pop(name, None)
             await self._refused(channel, reason if channel else f"{name} {reason}".strip())
+        self.listening = not self._unanswered
 
     async def _refused(self, channel: Channel | None, reason: str) -> None:
         ids = {i.instrument_id: i for i in self.instruments}
