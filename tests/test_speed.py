@@ -134,3 +134,25 @@ def test_a_speed_that_cannot_be_is_refused(tmp_path: Path, words: list[str], sai
     done = marketprism("collect", "--data-dir", tmp_path, *words)
     assert done.returncode == 2
     assert said in done.stderr
+
+
+def test_a_connection_that_ends_while_nothing_can_be_published_is_accounted_for(
+    tmp_path: Path,
+) -> None:
+    config = configured(
+        tmp_path,
+        {"exchange": "binance_spot", "symbols": ["BTC-USDT"], "rotate": "23h"},
+        {"exchange": "binance_derivatives", "symbols": ["BTC-USDT", "ETH-USDT"], "rotate": "23h"},
+    )
+    # The time of the first rotation, and the end of what was not replaced, pass while NATS stands
+    # still.
+    faults = tmp_path / "faults.yaml"
+    faults.write_text(json.dumps({"faults": [{"kind": "nats_pause", "at": "20h", "for": "16h"}]}))
+    waits = ("--set", "nats.publish_window=50", "--set", "nats.ack_timeout=8s")
+    result = demo(config, 18, "--faults", faults, *waits)
+    assert result["books"] == {"live": 3}
+    told = events(tmp_path)
+    assert {cause for event, _, cause in told if event == "disconnected"} == {"stopped", "too old"}
+    checked = summary(marketprism("sim", "check", "--config", config, "--json"))
+    assert checked["stored"] > 1000
+    assert [checked[name] for name in CAREFUL] == [0] * 6

@@ -478,9 +478,10 @@ async def _hold(state: _Run, wanted: Sources, feed: Feed) -> None:
             others = (running, lost)
             await _first(taking_over, following.whole.wait(), *others, timeout=_OVERLAP_MAX)
             lost.cancel()
-            if following.whole.is_set() or running.done():
+            if not feed.lost.is_set() and (following.whole.is_set() or running.done()):
                 await state.ledger.write("rotated", exchange=feed.exchange, detail=feed.url)
-                await feed.stop()
+                # What the venue said before the second listened may wait behind a slow publisher.
+                await feed.stop(_OVERLAP_MAX)
                 await running
                 following.follow(feed)
                 state.feeds.remove(feed)

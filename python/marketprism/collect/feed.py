@@ -144,7 +144,8 @@ class Feed:
         self.due = asyncio.Event()
         # Set while everything that was asked for is there: channels answered, books live.
         self.whole = asyncio.Event()
-        # Set when the connection ends and nobody else hears what this one would have.
+        # Set when the connection has ended and nobody else hears what it would have said: this feed
+        # knows what was last, so it must come back and say what was missed.
         self.lost = asyncio.Event()
         self.successor: Feed | None = None
         self.listening = False  # every channel is answered
@@ -200,11 +201,8 @@ class Feed:
                 async for socket in sockets:
                     self._socket = socket
                     await self._converse(socket)
-                    if self.served or self.stopping:
+                    if self.served or self.stopping or not self.lost.is_set():
                         return
-                    if self.successor and self.successor.listening:
-                        return
-                    self.lost.set()
         finally:
             for task in (*self._seeding.values(), *self._sayings):
                 task.cancel()
@@ -216,10 +214,12 @@ class Feed:
         for kind, n in feed.received.items():
             self.received[kind] = self.received.get(kind, 0) + n
 
-    async def stop(self) -> None:
-        """Closes the socket; what was received until then still goes its way."""
+    async def stop(self, patience: float = _CLOSE_TIMEOUT) -> None:
+        """Closes the socket; what was received until then still goes its way, and so does what the
+        venue sent before it agreed, if that can be read within so many seconds."""
         self.stopping = True
         if self._socket:
+            self._socket.close_timeout = patience
             await self._socket.close()
 
     async def _sockets(self) -> AsyncGenerator[ClientConnection, None]:
@@ -267,6 +267,7 @@ class Feed:
         self.reconnects += 1
         self.connected = True
         self.lost.clear()
+        self.due.clear()
         await self._ledger.write("connected", exchange=self.exchange, detail=self.url)
         await self._use(self.session.open(self._clock.now_ns()))
         while self._lists:
@@ -277,6 +278,8 @@ class Feed:
         self._unanswered = {channel.name: channel for channel in self.connection.channels}
         self._watchdog = Watchdog(self.connection.channels, self._clock.now_ns())
         reader = asyncio.create_task(self._read(socket))
+        # Not when all that came is worked off: until then a successor may have begun.
+        reader.add_done_callback(lambda _: self._ended())
         ticker = asyncio.create_task(self._tick())
         try:
             with contextlib.suppress(ConnectionClosed):
@@ -296,7 +299,7 @@ class Feed:
         self.served = received is not None and received.reason == SERVED
         cause = (
             "stopped"
-            if self.stopping
+            if self.stopping and not socket.protocol.close_rcvd_then_sent
             else (received.reason or str(received.code))
             if (received)
             else "no close frame"
@@ -305,6 +308,16 @@ class Feed:
         await self._ledger.write(
             "disconnected", exchange=self.exchange, cause=cause, count=self.frames
         )
+
+    def _ended(self) -> None:
+        """The socket is closed, by whom ever."""
+        if not self.stopping and not (self.successor and self.successor.listening):
+            self.lost.set()
+
+    def _fall_due(self) -> None:
+        """Another feed should take over; there is nothing to take over where this one has ended."""
+        if not self.lost.is_set():
+            self.due.set()
 
     async def _speak(self, socket: ClientConnection, payload: bytes) -> None:
         """One message of ours, no sooner after the last one than venues allow. A socket on which
@@ -371,7 +384,7 @@ class Feed:
         """Once a second: answers that did not come, a socket that says nothing, or is old."""
         clock, now = self._clock, time.monotonic()
         if clock.now() - self._opened >= self._due_at:
-            self.due.set()
+            self._fall_due()
         if not self._unanswered and all(book.state == "live" for book in self.books()):
             self.whole.set()
         if self._unanswered and now - self._asked >= _ANSWERED_WITHIN:
@@ -485,7 +498,7 @@ class Feed:
                 self._say(self.connection.proof)
             elif request.kind == "reconnect" and self.connection.channels:
                 log.info("%s: the venue will close: %s", self.url, request.reason)
-                self.due.set()
+                self._fall_due()
             elif request.kind == "reconnect" and self._socket:
                 await self._socket.close()
         for fault in batch.faults:
