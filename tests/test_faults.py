@@ -60,6 +60,19 @@ def all_kinds() -> set[str]:
     return found
 
 
+def test_what_a_seed_draws_is_stretched_by_the_speed_and_what_a_file_says_is_not(
+    tmp_path: Path,
+) -> None:
+    slow, fast = load("7", 120).faults, load("7", 120, 500).faults
+    assert [fault.kind for fault in fast] == [fault.kind for fault in slow]
+    assert [(fault.at, fault.lasts) for fault in fast] == [
+        (fault.at * 500, fault.lasts * 500) for fault in slow
+    ]
+    path = tmp_path / "faults.yaml"
+    path.write_text("faults: [{kind: drop, at: 2h, for: 1h}]")
+    assert load(str(path), 120, 500) == load(str(path), 120)
+
+
 def test_what_the_parent_has_to_do_is_listed_in_order() -> None:
     drawn = schedule(
         {"kind": "nats_kill", "at": 3, "for": 2},

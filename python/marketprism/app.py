@@ -517,7 +517,7 @@ def _troubles(state: _Run) -> list[ProcessFault]:
     options = state.options
     if not options.faults:
         return []
-    schedule = load_faults(options.faults, options.duration or _FAULTS_DURATION)
+    schedule = load_faults(options.faults, options.duration or _FAULTS_DURATION, state.clock.speed)
     log.info("%s", schedule)
     return schedule.for_processes()
 

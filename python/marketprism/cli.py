@@ -509,7 +509,9 @@ def _sim(arguments: argparse.Namespace) -> int:
         clock = SteadyClock(
             _market_speed(arguments.speed), start=settings.sim.start, origin=arguments.origin
         )
-    faults = load_faults(arguments.faults, arguments.duration) if arguments.faults else None
+    faults = None
+    if arguments.faults:
+        faults = load_faults(arguments.faults, arguments.duration, clock.speed if clock else 1.0)
 
     async def run() -> int:
         stop = _stop_event(arguments)

@@ -2,7 +2,9 @@
 
 A fault lasts from ``at`` for ``for`` seconds, counted in venue time from the start of the run, and
 strikes the connections and streams that its patterns name. Which frames it strikes depends on their
-venue time and on nothing else, so the same schedule over the same market does the same again.
+venue time and on nothing else, so the same schedule over the same market does the same again. At a
+speed a file's seconds are the market's; what a seed draws for a run is stretched, so that faults
+last as long as ever for those who have to bear them.
 
 A file is a list under ``faults`` (YAML or JSON)::
 
@@ -30,7 +32,8 @@ A file is a list under ``faults`` (YAML or JSON)::
 ``rate_limited``      REST answers 429 with ``Retry-After``
 ``slow_rest``         REST answers after ``seconds``
 ``stale_seed``        REST gives depth snapshots of ``seconds`` before the fault
-``shutdown``          OKX gives notice; where the fault ends connections are closed with 1001
+``shutdown``          OKX and Binance spot give notice; where the fault ends connections are closed
+                      with 1001
 ``renumber``          books of OKX go on with smaller ids, as after the venue's maintenance
 ``nats_*, store_*``   ``stop`` (and start again), ``pause``, ``kill``: for the parent to carry out
 ====================  ============================================================================
@@ -194,6 +197,15 @@ class Schedule:
                 found.append(ProcessFault(fault.at, target, action, fault.lasts))  # type: ignore[arg-type]
         return found
 
+    def stretched(self, speed: float) -> Schedule:
+        """The same in a market that lives so many times as fast."""
+        times = ("at", "lasts", "seconds")
+        faults = (
+            fault.model_copy(update={name: getattr(fault, name) * speed for name in times})
+            for fault in self.faults
+        )
+        return Schedule(tuple(faults), self.seed)
+
     @property
     def ends(self) -> float:
         """Seconds after which nothing goes wrong any more."""
@@ -206,17 +218,18 @@ class Schedule:
         return "\n".join([head, *map(str, self.faults)])
 
 
-def load(text: str, duration: float) -> Schedule:
+def load(text: str, duration: float, speed: float = 1.0) -> Schedule:
     """A schedule drawn from ``text`` if that is an integer, else read from the file it names.
 
-    ``duration`` is the run's, in seconds: the last fault drawn ends 20 s before it is over. Raises
-    ``ConfigError`` for a file that cannot be used and for a run too short to draw from.
+    ``duration`` is the run's, in the machine's seconds, of which each is ``speed`` of the market's:
+    the last fault drawn ends 20 s before it is over. Raises ``ConfigError`` for a file that cannot
+    be used and for a run too short to draw from.
     """
     try:
         seed = int(text)
     except ValueError:
         return _read(Path(text))
-    return _draw(seed, duration)
+    return _draw(seed, duration).stretched(speed)
 
 
 def _read(path: Path) -> Schedule:
