@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from types import ModuleType
+from typing import get_args
 
 import orjson
 import pytest
 
-from marketprism.venues import VENUES, Answer, Connection
+from marketprism.config import Interval
+from marketprism.venues import VENUES, Answer, Connection, offers
 
 BINANCE, OKX, DERIBIT = VENUES["binance"], VENUES["okx"], VENUES["deribit"]
 
@@ -20,10 +22,11 @@ class Listed:
 
     section: str
     instrument_id: str
+    market_type: str = "perpetual"
 
 
 def okx(count: int, data_types: tuple[str, ...] = ("orderbook", "trade")) -> list[Connection]:
-    listed = [Listed("okx", f"C{n}-USDT") for n in range(count)]
+    listed = [Listed("okx", f"C{n}-USDT", "spot") for n in range(count)]
     return list(OKX.connections("okx", listed, data_types))
 
 
@@ -96,6 +99,124 @@ def test_what_is_sent_is_read_back_as_what_was_asked(
         assert (found.book_ids, found.broad) == (made.book_ids, False)
 
 
+STREAMED = (
+    "orderbook",
+    "trade",
+    "funding_rate",
+    "open_interest",
+    "liquidation",
+    "lsr_top_position",
+    "lsr_all_account",
+    "volatility_index",
+    "orderbook_delta",
+    "kline",
+    "ticker",
+)
+
+
+def channels(
+    venue: ModuleType, section: str, *named: tuple[str, str], types: tuple[str, ...] = STREAMED
+) -> dict[str, list[str]]:
+    """What is asked of each URL for instruments of these market types, with bars of two lengths."""
+    listed = [Listed(section, name, market_type) for name, market_type in named]
+    made: dict[str, list[str]] = {}
+    for connection in venue.connections(section, listed, types, 1, ("1m", "4h")):
+        made.setdefault(connection.url, []).extend(c.name for c in connection.channels)
+    return made
+
+
+def test_binance_has_each_kind_on_the_route_that_delivers_it() -> None:
+    host = "wss://fstream.binance.com"
+    assert channels(BINANCE, "binance_usdm", ("BTCUSDT", "perpetual")) == {
+        f"{host}/public/stream": ["btcusdt@depth@100ms", "btcusdt@bookTicker"],
+        f"{host}/market/stream": [
+            "btcusdt@aggTrade",
+            "btcusdt@markPrice@1s",
+            "btcusdt@forceOrder",
+            "btcusdt@kline_1m",
+            "btcusdt@kline_4h",
+        ],
+    }
+    # A dated contract pays no funding; COIN-M has one route.
+    dated = channels(BINANCE, "binance_coinm", ("BTCUSD_260925", "futures"))
+    assert dated == {
+        "wss://dstream.binance.com/stream": [
+            "btcusd_260925@depth@100ms",
+            "btcusd_260925@aggTrade",
+            "btcusd_260925@forceOrder",
+            "btcusd_260925@kline_1m",
+            "btcusd_260925@kline_4h",
+            "btcusd_260925@bookTicker",
+        ]
+    }
+    spot = channels(BINANCE, "binance_spot", ("BTCUSDT", "spot"), types=STREAMED[1:8])
+    assert spot == {"wss://stream.binance.com:9443/stream": ["btcusdt@trade"]}
+
+
+def test_okx_has_one_channel_for_the_forced_orders_of_a_market() -> None:
+    named = [("A-B-SWAP", "perpetual"), ("C-D-SWAP", "perpetual"), ("A-B-260925", "futures")]
+    listed = [Listed("okx", *each) for each in (*named, ("A-B", "spot"))]
+    (made,) = OKX.connections("okx", listed, ("liquidation",))
+    assert [(c.name, c.instrument_id) for c in made.channels] == [
+        ("liquidation-orders:SWAP", ""),
+        ("liquidation-orders:FUTURES", ""),
+    ]
+    assert orjson.loads(made.sent[0])["args"] == [
+        {"channel": "liquidation-orders", "instType": "SWAP"},
+        {"channel": "liquidation-orders", "instType": "FUTURES"},
+    ]
+    # Of everything that may come, what was asked for; nothing of spot.
+    assert made.instrument_ids == ("A-B-SWAP", "C-D-SWAP", "A-B-260925")
+    ack = b'{"event":"subscribe","arg":{"channel":"liquidation-orders","instType":"SWAP"}}'
+    assert OKX.answer(ack, made) == Answer(taken=("liquidation-orders:SWAP",))
+    assert OKX.subscribed(made.url, made.sent).broad
+
+
+def test_okx_statistics_leave_the_deep_books_alone() -> None:
+    made = channels(OKX, "okx", ("A-B-SWAP", "perpetual"), ("A-B", "spot"))
+    assert made == {
+        "wss://ws.okx.com:8443/ws/v5/public": [
+            *("books:A-B-SWAP", "books:A-B"),
+            *("funding-rate:A-B-SWAP", "open-interest:A-B-SWAP", "liquidation-orders:SWAP"),
+            *("tickers:A-B-SWAP", "tickers:A-B"),
+        ],
+        "wss://ws.okx.com:8443/ws/v5/business": [
+            *("trades-all:A-B-SWAP", "trades-all:A-B"),
+            *("candle1m:A-B-SWAP", "candle4H:A-B-SWAP", "candle1m:A-B", "candle4H:A-B"),
+        ],
+    }
+
+
+def test_a_channel_of_deribit_that_says_several_things_is_asked_for_once() -> None:
+    named = [("BTC-PERPETUAL", "perpetual"), ("SOL_USDC-PERPETUAL", "perpetual")]
+    listed = [Listed("deribit", *each) for each in named]
+    (made,) = DERIBIT.connections("deribit", listed, STREAMED[:8])
+    assert [c.name for c in made.channels] == [
+        *(f"book.{name}.100ms" for name, _ in named),
+        *(f"trades.{name}.100ms" for name, _ in named),
+        *(f"ticker.{name}.100ms" for name, _ in named),
+        "deribit_volatility_index.btc_usd",
+    ]
+    assert made.instrument_ids == ("BTC-PERPETUAL", "SOL_USDC-PERPETUAL", "btc_usd")
+    assert made.book_ids == ("BTC-PERPETUAL", "SOL_USDC-PERPETUAL")
+    assert made.data_types == STREAMED[:8]
+    # No bar of four hours.
+    bars = channels(DERIBIT, "deribit", named[0], types=("kline",))
+    assert list(bars.values()) == [["chart.trades.BTC-PERPETUAL.1"]]
+
+
+def test_every_market_data_type_is_offered_by_stream_or_by_rest() -> None:
+    derivatives = [set(offers(f"{venue}_derivatives")) for venue in VENUES]
+    assert set().union(*derivatives) == set(STREAMED)
+    for exchange in ("binance_spot", "okx_spot", "deribit_spot"):
+        kinds = {"orderbook", "trade", "orderbook_delta", "kline", "ticker"}
+        assert set(offers(exchange)) == kinds
+    for venue in VENUES.values():
+        for given in venue.OFFERS.values():
+            assert all(offer.stream or offer.polls for offer in given.values())
+            assert given["kline"].intervals.keys() <= set(get_args(Interval))
+
+
 def test_okx_answers_channel_by_channel() -> None:
     connection, _ = okx(2)
     ack = b'{"event":"subscribe","arg":{"channel":"books","instId":"C1-USDT"},"connId":"a4"}'
@@ -133,7 +254,7 @@ def test_deribit_leaves_out_what_it_does_not_know() -> None:
 
 def test_binance_answers_a_request_as_a_whole() -> None:
     (connection,) = BINANCE.connections(
-        "binance_spot", [Listed("binance_spot", "BTCUSDT")], ("orderbook", "trade")
+        "binance_spot", [Listed("binance_spot", "BTCUSDT", "spot")], ("orderbook", "trade")
     )
     found = BINANCE.answer(b'{"result":null,"id":1}', connection)
     assert found.taken == ("btcusdt@depth@100ms", "btcusdt@trade")

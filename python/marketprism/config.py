@@ -138,11 +138,36 @@ class Tls(_Section):
     ca_file: Path | None = None
 
 
+# What there is to collect of an instrument (CONTRACT 1): the market data, then what is opt-in.
+DataType = Literal[
+    "orderbook",
+    "trade",
+    "funding_rate",
+    "open_interest",
+    "liquidation",
+    "lsr_top_position",
+    "lsr_all_account",
+    "volatility_index",
+    "orderbook_delta",
+    "kline",
+    "ticker",
+]
+# Bars that at least one venue has, as rows name them: 1m is a minute, 1M a month.
+# fmt: off
+Interval = Literal[
+    "1s", "1m", "3m", "5m", "10m", "15m", "30m", "1h", "2h", "3h", "4h", "6h", "8h",
+    "12h", "1d", "2d", "3d", "5d", "1w", "1M", "3M",
+]
+# fmt: on
+
+
 class Exchange(_Section):
     """One section of a venue and what to take from it. ``patterns`` are of symbols, as a shell has
     them: ``*-USDT``; every traded instrument that fits one is taken beside ``symbols``. ``top``
-    takes only so many of them, or of all, the most traded in 24 hours first. ``rotate`` is the age
-    at which a connection is replaced, the next one opened first: Binance ends them at 24 hours."""
+    takes only so many of them, or of all, the most traded in 24 hours first. Of ``data_types`` a
+    venue takes what it has; ``klines`` are the intervals of bars, if ``kline`` is among them.
+    ``rotate`` is the age at which a connection is replaced, the next one opened first: Binance ends
+    them at 24 hours."""
 
     exchange: Literal[
         "binance_spot",
@@ -155,7 +180,8 @@ class Exchange(_Section):
     symbols: tuple[str, ...] = ("BTC-USDT", "ETH-USDT")
     patterns: tuple[str, ...] = ()
     top: int | None = Field(None, ge=1, le=2000)
-    data_types: tuple[Literal["orderbook", "trade"], ...] = ("orderbook", "trade")
+    data_types: tuple[DataType, ...] = Field(("orderbook", "trade"), min_length=1)
+    klines: tuple[Interval, ...] = Field(("1m",), min_length=1)
     rotate: Seconds = Field(23 * 3600.0, gt=0)
     hosts: Hosts | None = None
     proxy: Proxy | None = None

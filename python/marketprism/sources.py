@@ -84,6 +84,7 @@ class Sources:
     async def _exchange(self, wanted: Exchange) -> list[Feed]:
         venue = venues.venue_of(wanted.exchange)
         route = self._route(wanted)
+        await self._not_offered(wanted)
         named: dict[str, list[str]] = {}
         for symbol in wanted.named:
             named.setdefault(venue.section_for(wanted.exchange, symbol), []).append(symbol)
@@ -102,10 +103,35 @@ class Sources:
         sockets = self.settings.sim.connections if self.demo else 1
         for section in named:
             some = [i for i in found if i.section == section]
-            for connection in venue.connections(section, some, wanted.data_types, sockets):
+            made = venue.connections(section, some, wanted.data_types, sockets, wanted.klines)
+            for connection in made:
                 feed = self._feed(connection, some, lists[section], route, wanted.rotate)
                 feeds.append(await self._resumed(feed))
         return feeds
+
+    async def _not_offered(self, wanted: Exchange) -> None:
+        """Tells of what was asked for by name and the exchange does not have."""
+        offers = venues.offers(wanted.exchange)
+        if "data_types" in wanted.model_fields_set:
+            for data_type in (t for t in wanted.data_types if t not in offers):
+                log.error("%s has no %s; it is left out", wanted.exchange, data_type)
+                await self.ledger.write(
+                    "refused",
+                    exchange=wanted.exchange,
+                    data_type=data_type,
+                    cause="not offered",
+                    detail=f"{wanted.exchange} has {', '.join(sorted(offers))}",
+                )
+        intervals = {i: None for offer in offers["kline"] for i in offer.intervals}
+        for interval in (i for i in wanted.klines if i not in intervals):
+            log.error("%s has no bars of %s; they are left out", wanted.exchange, interval)
+            await self.ledger.write(
+                "refused",
+                exchange=wanted.exchange,
+                data_type="kline",
+                cause="not offered",
+                detail=f"{interval}: {wanted.exchange} has {', '.join(intervals)}",
+            )
 
     def again(self, feed: Feed) -> Feed:
         """Another feed of the same connection, to take over from this one. It is told nothing of
@@ -271,7 +297,13 @@ class Sources:
         rotate: float = math.inf,
     ) -> Feed:
         snapshot = self.settings.snapshot
-        carried = [i for i in found if i.instrument_id in connection.instrument_ids]
+        by_native = {i.instrument_id: i for i in found}
+        # What no list has is known by its spelling: a volatility index.
+        spelled = (
+            by_native.get(native) or _guessed(connection.section, native)
+            for native in connection.instrument_ids
+        )
+        carried = [i for i in spelled if i is not None]
         session = Session(
             connection.section,
             carried,
@@ -281,6 +313,8 @@ class Sources:
             depth_published=snapshot.depth,
             snapshot_every_ns=round(snapshot.every * 1e9),
             flush_after_ns=round(snapshot.flush_after * 1e9),
+            # What an instrument is stands beside its data: sizes are read by it.
+            data_types=(*connection.data_types, "instrument") if connection.data_types else None,
         )
         venue, _ = venues.section_of_host(connection.url)
         return Feed(

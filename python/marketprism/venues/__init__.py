@@ -2,7 +2,7 @@
 
 One module a venue, the same names in each: ``section_for``, ``sections``, ``native``,
 ``list_urls``, ``is_list``, ``TRADING``, ``volume_urls``, ``volumes``, ``seed_url``,
-``connections``, ``CONNECTS``, ``answer``, ``resubscribe``, ``subscribed``, ``LIMITS``,
+``OFFERS``, ``connections``, ``CONNECTS``, ``answer``, ``resubscribe``, ``subscribed``, ``LIMITS``,
 ``charges``, ``refusal``. A new venue is one module and one line in ``VENUES``.
 """
 
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from . import binance, deribit, okx
 from .connection import Answer, Channel, Connection, KeepAlive, Subscribed
 from .limit import Charge, Limit, Refusal
+from .offer import DERIVATIVES, SPOT, Offer
 
 __all__ = [
     "VENUES",
@@ -24,9 +25,11 @@ __all__ = [
     "Connection",
     "KeepAlive",
     "Limit",
+    "Offer",
     "Refusal",
     "Subscribed",
     "equal_urls",
+    "offers",
     "section_of_host",
     "venue_of",
     "venue_of_rest",
@@ -89,3 +92,14 @@ def equal_urls(url: str) -> tuple[str, ...]:
 def venue_of(exchange: str) -> ModuleType:
     """The module that asks this exchange, ``binance_spot`` or ``binance_derivatives``."""
     return VENUES[exchange.partition("_")[0]]
+
+
+def offers(exchange: str) -> dict[str, list[Offer]]:
+    """What the sections of an exchange give of its instruments, by data type."""
+    venue, kinds = venue_of(exchange), SPOT if exchange.endswith("_spot") else DERIVATIVES
+    found: dict[str, list[Offer]] = {}
+    for section in venue.sections(exchange):
+        for data_type, offer in venue.OFFERS[section].items():
+            if offer.of & kinds:
+                found.setdefault(data_type, []).append(offer)
+    return found

@@ -17,13 +17,15 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import orjson
 
-from .connection import Answer, Channel, Connection, Subscribed, packed
+from .connection import BOOKS, Answer, Channel, Connection, Subscribed, packed
 from .limit import Charge, Limit, Refusal
+from .offer import DERIVATIVES, SPOT, Offer
 
 __all__ = [
     "CONNECTS",
     "HOSTS",
     "LIMITS",
+    "OFFERS",
     "REST_HOSTS",
     "TRADING",
     "answer",
@@ -90,9 +92,43 @@ _SEED_LIMIT = {"binance_spot": 5000, "binance_usdm": 1000, "binance_coinm": 1000
 _STREAMS_MAX = 200
 # Answers repeat the number of their request.
 _FIRST_ID, _AGAIN_ID = 1, 2
-# One granularity a symbol: spot gives each match, futures give aggregates (CONTRACT 3).
-_TRADE_STREAM = {"binance_spot": "trade", "binance_usdm": "aggTrade", "binance_coinm": "aggTrade"}
-_ROUTES = {"depth": "/public", "aggTrade": "/market", "trade": "/public"}
+_PERPETUAL = frozenset({"perpetual"})
+_HOURS = ("1h", "2h", "4h", "6h", "8h", "12h")
+_BARS = {i: i for i in ("1m", "3m", "5m", "15m", "30m", *_HOURS, "1d", "3d", "1w", "1M")}
+
+
+def _futures(api: str, public: str = "", market: str = "") -> dict[str, Offer]:
+    """What futures give, on their two routes where there are two (PROTOCOLS 1.3, 4.2-4.6)."""
+    depth = Offer("{}@depth@100ms", public, DERIVATIVES)
+    data = "/futures/data"
+    return {
+        "orderbook": depth,
+        "orderbook_delta": depth,
+        "trade": Offer("{}@aggTrade", market, DERIVATIVES),
+        "ticker": Offer("{}@bookTicker", public, DERIVATIVES),
+        "kline": Offer("{}@kline_{}", market, DERIVATIVES, intervals=_BARS),
+        # The stream has forecasts, REST what was paid.
+        "funding_rate": Offer("{}@markPrice@1s", market, _PERPETUAL, polls=(f"{api}/fundingRate",)),
+        "liquidation": Offer("{}@forceOrder", market, DERIVATIVES),
+        "open_interest": Offer(of=DERIVATIVES, polls=(f"{api}/openInterest",)),
+        "lsr_top_position": Offer(of=DERIVATIVES, polls=(f"{data}/topLongShortPositionRatio",)),
+        "lsr_all_account": Offer(of=DERIVATIVES, polls=(f"{data}/globalLongShortAccountRatio",)),
+    }
+
+
+_SPOT_DEPTH = Offer("{}@depth@100ms", of=SPOT)
+# One granularity of trades a symbol: spot gives each match, futures give aggregates (CONTRACT 3).
+OFFERS: dict[str, dict[str, Offer]] = {
+    "binance_spot": {
+        "orderbook": _SPOT_DEPTH,
+        "orderbook_delta": _SPOT_DEPTH,
+        "trade": Offer("{}@trade", of=SPOT),
+        "ticker": Offer("{}@bookTicker", of=SPOT),
+        "kline": Offer("{}@kline_{}", of=SPOT, intervals={"1s": "1s", **_BARS}),
+    },
+    "binance_usdm": _futures("/fapi/v1", "/public", "/market"),
+    "binance_coinm": _futures("/dapi/v1"),
+}
 
 # What one IP may ask (PROTOCOLS 6.1). Spot's 300,000 raw requests in five minutes never bind: each
 # weighs 1 at least. Windows of five minutes have no documented beginning.
@@ -156,9 +192,9 @@ _EXPIRY = re.compile(r"^(?P<pair>.+)-(?P<date>\d{6})$")
 
 class _Instrument(Protocol):
     @property
-    def section(self) -> str: ...
-    @property
     def instrument_id(self) -> str: ...
+    @property
+    def market_type(self) -> str: ...
 
 
 def section_for(exchange: str, symbol: str) -> str:
@@ -260,31 +296,39 @@ def refusal(body: bytes) -> Refusal:
 
 
 def connections(
-    section: str, instruments: Sequence[_Instrument], data_types: Iterable[str], sockets: int = 1
+    section: str,
+    instruments: Sequence[_Instrument],
+    data_types: Sequence[str],
+    sockets: int = 1,
+    klines: Sequence[str] = ("1m",),
 ) -> list[Connection]:
     """The sockets that carry these data types of these instruments, packed by route: at least
-    ``sockets`` a route, where it has so many streams."""
-    routes: dict[str, list[Channel]] = {}
+    ``sockets`` a route, where it has so many streams. Bars are of the intervals ``klines``. What
+    the section does not give by a stream is left out."""
+    routes: dict[str, dict[str, Channel]] = {}
     for data_type in data_types:
-        kind = "depth" if data_type == "orderbook" else _TRADE_STREAM[section]
-        suffix = "depth@100ms" if kind == "depth" else kind
-        # Spot and COIN-M have one route for everything.
-        route = _ROUTES[kind] if section == "binance_usdm" else ""
-        routes.setdefault(route, []).extend(
-            Channel(f"{i.instrument_id.lower()}@{suffix}", i.instrument_id, data_type)
-            for i in instruments
-        )
+        offer = OFFERS[section].get(data_type)
+        if offer is None or not offer.stream:
+            continue
+        route = routes.setdefault(offer.socket, {})
+        bars = [offer.intervals[i] for i in klines if i in offer.intervals]
+        for each in (i for i in instruments if i.market_type in offer.of):
+            for bar in bars if offer.intervals else ("",):
+                name = offer.stream.format(each.instrument_id.lower(), bar)
+                # A stream may give several data types: it is asked for once.
+                route.setdefault(name, Channel(name, each.instrument_id, data_type))
     return [
         Connection(
             section=section,
             url=f"{_WS[section]}{route}/stream",
             sent=(_request("SUBSCRIBE", [channel.name for channel in some], _FIRST_ID),),
             instrument_ids=tuple(dict.fromkeys(c.instrument_id for c in some)),
-            book_ids=tuple(c.instrument_id for c in some if c.data_type == "orderbook"),
+            book_ids=tuple(c.instrument_id for c in some if c.data_type in BOOKS),
             channels=some,
+            data_types=tuple(data_types),
         )
         for route, channels in routes.items()
-        for some in packed(channels, _STREAMS_MAX, sockets)
+        for some in packed([*channels.values()], _STREAMS_MAX, sockets)
     ]
 
 

@@ -8,12 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-__all__ = ["Answer", "Channel", "Connection", "KeepAlive", "Subscribed", "packed"]
+__all__ = ["BOOKS", "Answer", "Channel", "Connection", "KeepAlive", "Subscribed", "packed"]
+
+# Data types whose channel keeps a book.
+BOOKS = ("orderbook", "orderbook_delta")
 
 
 @dataclass(frozen=True)
 class Channel:
-    """One thing that a socket subscribes to. ``name`` is the venue's, as its answers repeat it."""
+    """One thing that a socket subscribes to. ``name`` is the venue's, as its answers repeat it.
+    ``instrument_id`` is empty where it is about a whole market. Of several data types that one
+    channel gives, ``data_type`` is the first that was asked for."""
 
     name: str
     instrument_id: str
@@ -35,10 +40,12 @@ class KeepAlive:
 class Connection:
     """One socket to open: where, what to send first, and what it will carry.
 
-    ``channels`` are answered one by one (``answer``); a recorded connection has none.
+    ``instrument_ids`` are all that may come; others, of a channel that is about a whole market, are
+    nobody's. ``channels`` are answered one by one (``answer``); a recorded connection has none.
     ``keep_alive`` is None where WebSocket pings do it. ``proof`` answers the venue's question for a
     sign of life.
-    ``requests_an_hour`` may be sent at most, 0 where there is no such limit.
+    ``requests_an_hour`` may be sent at most, 0 where there is no such limit. ``data_types`` are
+    those that rows are wanted of; a recorded connection has the engine's own choice.
     """
 
     section: str
@@ -50,6 +57,7 @@ class Connection:
     keep_alive: KeepAlive | None = None
     proof: bytes = b""
     requests_an_hour: int = 0
+    data_types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Protocol
 from urllib.parse import urlsplit
 
 import orjson
 
-from .connection import Answer, Channel, Connection, KeepAlive, Subscribed, packed
+from .connection import BOOKS, Answer, Channel, Connection, KeepAlive, Subscribed, packed
 from .limit import Charge, Limit, Refusal
+from .offer import DERIVATIVES, Offer
 
 __all__ = [
     "CONNECTS",
     "HOSTS",
     "LIMITS",
+    "OFFERS",
     "REST_HOSTS",
     "TRADING",
     "answer",
@@ -66,8 +68,36 @@ _CURRENCIES = ("BTC", "ETH", "USDC", "USDT")
 TRADING = frozenset({"open", "active"})
 # Channels a socket: no limit is documented (PROTOCOLS 1.1).
 _CHANNELS_MAX = 200
+_BARS = {
+    **{f"{minutes}m": str(minutes) for minutes in (1, 3, 5, 10, 15, 30)},
+    **{f"{hours}h": str(60 * hours) for hours in (1, 2, 3, 6, 12)},
+    "1d": "1D",
+}
 # Every 100 ms is the best that is had without a key (PROTOCOLS 1.6).
-_CHANNELS = {"orderbook": "book.{}.100ms", "trade": "trades.{}.100ms"}
+_DEEP, _TRADES, _TICKER = "book.{}.100ms", "trades.{}.100ms", "ticker.{}.100ms"
+OFFERS: dict[str, dict[str, Offer]] = {
+    "deribit": {
+        "orderbook": Offer(_DEEP),
+        "orderbook_delta": Offer(_DEEP),
+        "trade": Offer(_TRADES),
+        # Trades say which of them were forced: there is no other channel (PROTOCOLS 4.5).
+        "liquidation": Offer(_TRADES, of=DERIVATIVES),
+        "ticker": Offer(_TICKER),
+        "open_interest": Offer(_TICKER, of=DERIVATIVES),
+        "funding_rate": Offer(
+            _TICKER, of=frozenset({"perpetual"}), polls=("get_funding_rate_history",)
+        ),
+        "volatility_index": Offer(
+            "deribit_volatility_index.{}",
+            of=DERIVATIVES,
+            broad=True,
+            polls=("get_volatility_index_data",),
+        ),
+        "kline": Offer("chart.trades.{}.{}", intervals=_BARS),
+    }
+}
+# Currencies that have a volatility index (PROTOCOLS 4.7).
+_INDEXED = ("BTC", "ETH")
 _HEARTBEAT = 30  # seconds between the venue's signs of life
 _HEARTBEAT_ID, _SUBSCRIBE_ID, _TEST_ID, _AGAIN_ID = 1, 2, 3, 4
 # Channels of one instrument or index: its name is what follows.
@@ -87,6 +117,8 @@ _KINDS = ("any", "future", "future_combo", "option", "option_combo", "spot")
 class _Instrument(Protocol):
     @property
     def instrument_id(self) -> str: ...
+    @property
+    def market_type(self) -> str: ...
 
 
 def _call(number: int, method: str, **params: object) -> bytes:
@@ -171,14 +203,21 @@ def refusal(body: bytes) -> Refusal:
 
 
 def connections(
-    section: str, instruments: Sequence[_Instrument], data_types: Iterable[str], sockets: int = 1
+    section: str,
+    instruments: Sequence[_Instrument],
+    data_types: Sequence[str],
+    sockets: int = 1,
+    klines: Sequence[str] = ("1m",),
 ) -> list[Connection]:
-    """The sockets that carry these data types of these instruments, at least ``sockets``."""
-    channels = [
-        Channel(_CHANNELS[data_type].format(i.instrument_id), i.instrument_id, data_type)
-        for data_type in data_types
-        for i in instruments
-    ]
+    """The sockets that carry these data types of these instruments, at least ``sockets``. Bars are
+    of the intervals ``klines``. What the venue does not give by a stream is left out."""
+    channels: dict[str, Channel] = {}
+    for data_type in data_types:
+        offer = OFFERS[section].get(data_type)
+        if offer is not None:
+            for channel in _offered(offer, data_type, instruments, klines):
+                # A ticker says several things: it is asked for once.
+                channels.setdefault(channel.name, channel)
     return [
         Connection(
             section=section,
@@ -188,13 +227,31 @@ def connections(
                 _call(_SUBSCRIBE_ID, "subscribe", channels=[channel.name for channel in some]),
             ),
             instrument_ids=tuple(dict.fromkeys(c.instrument_id for c in some)),
-            book_ids=tuple(c.instrument_id for c in some if c.data_type == "orderbook"),
+            book_ids=tuple(c.instrument_id for c in some if c.data_type in BOOKS),
             channels=some,
+            data_types=tuple(data_types),
             keep_alive=_KEEP_ALIVE,
             proof=_PROOF,
         )
-        for some in packed(channels, _CHANNELS_MAX, sockets)
+        for some in packed([*channels.values()], _CHANNELS_MAX, sockets)
     ]
+
+
+def _offered(
+    offer: Offer, data_type: str, instruments: Sequence[_Instrument], klines: Sequence[str]
+) -> Iterator[Channel]:
+    """The channels of one data type. A volatility index is an instrument of its own, of which
+    every instrument of its currency makes us ask."""
+    bars = [offer.intervals[i] for i in klines if i in offer.intervals]
+    for each in (i for i in instruments if i.market_type in offer.of):
+        of = each.instrument_id
+        if offer.broad:
+            currency = re.split("[-_]", of)[0]
+            if currency not in _INDEXED:
+                continue
+            of = f"{currency.lower()}_usd"
+        for bar in bars if offer.intervals else ("",):
+            yield Channel(offer.stream.format(of, bar), of, data_type)
 
 
 def answer(frame: bytes, connection: Connection) -> Answer | None:

@@ -11,20 +11,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 
-from .connection import Answer, Channel, Connection, KeepAlive, Subscribed, packed
+from .connection import BOOKS, Answer, Channel, Connection, KeepAlive, Subscribed, packed
 from .limit import Charge, Limit, Refusal
+from .offer import DERIVATIVES, Offer
 
 __all__ = [
     "CONNECTS",
     "HOSTS",
     "LIMITS",
+    "OFFERS",
     "REST_HOSTS",
     "TRADING",
     "answer",
@@ -72,11 +74,42 @@ _SPOT = _LISTS[:1]
 _SEED_LIMIT = 400
 # States of an instrument that is traded (PROTOCOLS 5.2).
 TRADING = frozenset({"live"})
-# Channel and socket of each data type; `trades-all` has each match (CONTRACT 3).
-_CHANNELS = {"orderbook": ("books", "public"), "trade": ("trades-all", "business")}
+_PERPETUAL, _CONTRACTS = frozenset({"perpetual"}), frozenset({"perpetual", "futures"})
+_RATIOS = "rubik/stat/contracts/long-short-"
+# From six hours on bars open by the clock of UTC+8 unless it is said otherwise (PROTOCOLS 4.2).
+_BARS = {
+    **{bar: bar for bar in ("1s", "1m", "3m", "5m", "15m", "30m")},
+    **{f"{hours}h": f"{hours}H" for hours in (1, 2, 4)},
+    **{f"{hours}h": f"{hours}Hutc" for hours in (6, 12)},
+    **{f"{days}d": f"{days}Dutc" for days in (1, 2, 3, 5)},
+    "1w": "1Wutc",
+    "1M": "1Mutc",
+    "3M": "3Mutc",
+}
+_DEEP = Offer("books", "public")
+# Channel and socket of each data type (PROTOCOLS 1.5, 4); `trades-all` has each match (CONTRACT 3).
+OFFERS: dict[str, dict[str, Offer]] = {
+    "okx": {
+        "orderbook": _DEEP,
+        "orderbook_delta": _DEEP,
+        "trade": Offer("trades-all", "business"),
+        "ticker": Offer("tickers", "public"),
+        "kline": Offer("candle{}", "business", intervals=_BARS),
+        "funding_rate": Offer(
+            "funding-rate", "public", _PERPETUAL, polls=("public/funding-rate-history",)
+        ),
+        "open_interest": Offer("open-interest", "public", DERIVATIVES),
+        "liquidation": Offer("liquidation-orders", "public", DERIVATIVES, broad=True),
+        "lsr_top_position": Offer(
+            of=_CONTRACTS, polls=(f"{_RATIOS}position-ratio-contract-top-trader",)
+        ),
+        "lsr_all_account": Offer(of=_CONTRACTS, polls=(f"{_RATIOS}account-ratio-contract",)),
+    }
+}
+_INST_TYPES = {"spot": "SPOT", "perpetual": "SWAP", "futures": "FUTURES", "options": "OPTION"}
 # Fewer than 30 deep books a socket are advised, and 64 KB of channels a request allowed: PROTOCOLS
 # 1.1. A channel takes up to 80 bytes.
-_CHANNELS_MAX = {"public": 25, "business": 500}
+_BOOKS_MAX, _CHANNELS_MAX = 25, 500
 # Closed after 30 s without a push (PROTOCOLS 1.5); asked 5 s sooner, given up 10 s after it.
 _KEEP_ALIVE = KeepAlive(after=25.0, dead_after=35.0, message=b"ping")
 _REQUESTS_AN_HOUR = 480
@@ -87,6 +120,8 @@ CONNECTS = Limit("okx_connects", 3, 1.0, "sliding")
 class _Instrument(Protocol):
     @property
     def instrument_id(self) -> str: ...
+    @property
+    def market_type(self) -> str: ...
 
 
 def _limit(path: str, size: int) -> Limit:
@@ -206,36 +241,75 @@ def refusal(body: bytes) -> Refusal:
 
 
 def connections(
-    section: str, instruments: Sequence[_Instrument], data_types: Iterable[str], sockets: int = 1
+    section: str,
+    instruments: Sequence[_Instrument],
+    data_types: Sequence[str],
+    sockets: int = 1,
+    klines: Sequence[str] = ("1m",),
 ) -> list[Connection]:
-    """The sockets that carry these data types of these instruments: at least ``sockets`` for each
-    data type, where it has so many channels."""
-    made = []
+    """The sockets that carry these data types of these instruments: at least ``sockets`` for deep
+    books and for each URL, where there are so many channels. Bars are of the intervals ``klines``.
+    What the venue does not give by a stream is left out."""
+    groups: dict[tuple[str, int], dict[str, Channel]] = {}
     for data_type in data_types:
-        name, socket = _CHANNELS[data_type]
-        channels = [
-            Channel(f"{name}:{i.instrument_id}", i.instrument_id, data_type) for i in instruments
-        ]
-        for some in packed(channels, _CHANNELS_MAX[socket], sockets):
-            ids = tuple(channel.instrument_id for channel in some)
-            made.append(
-                Connection(
-                    section=section,
-                    url=f"{_WS}/{socket}",
-                    sent=(_request("subscribe", name, ids),),
-                    instrument_ids=ids,
-                    book_ids=ids if data_type == "orderbook" else (),
-                    channels=some,
-                    keep_alive=_KEEP_ALIVE,
-                    requests_an_hour=_REQUESTS_AN_HOUR,
-                )
-            )
-    return made
+        offer = OFFERS[section].get(data_type)
+        if offer is not None and offer.stream:
+            most = _BOOKS_MAX if data_type in BOOKS else _CHANNELS_MAX
+            group = groups.setdefault((offer.socket, most), {})
+            for channel in _offered(offer, data_type, instruments, klines):
+                group.setdefault(channel.name, channel)
+    return [
+        Connection(
+            section=section,
+            url=f"{_WS}/{socket}",
+            sent=(_request("subscribe", [channel.name for channel in some]),),
+            instrument_ids=_told_of(some, instruments),
+            book_ids=tuple(c.instrument_id for c in some if c.data_type in BOOKS),
+            channels=some,
+            data_types=tuple(data_types),
+            keep_alive=_KEEP_ALIVE,
+            requests_an_hour=_REQUESTS_AN_HOUR,
+        )
+        for (socket, most), channels in groups.items()
+        for some in packed([*channels.values()], most, sockets)
+    ]
 
 
-def _request(operation: str, channel: str, ids: Iterable[str]) -> bytes:
-    arguments = [{"channel": channel, "instId": instrument_id} for instrument_id in ids]
-    return orjson.dumps({"op": operation, "args": arguments})
+def _offered(
+    offer: Offer, data_type: str, instruments: Sequence[_Instrument], klines: Sequence[str]
+) -> Iterator[Channel]:
+    """The channels of one data type, named ``channel:instId`` or ``channel:instType``."""
+    bars = [offer.intervals[i] for i in klines if i in offer.intervals]
+    for each in (i for i in instruments if i.market_type in offer.of):
+        if offer.broad:
+            yield Channel(f"{offer.stream}:{_INST_TYPES[each.market_type]}", "", data_type)
+            continue
+        for bar in bars if offer.intervals else ("",):
+            name = f"{offer.stream.format(bar)}:{each.instrument_id}"
+            yield Channel(name, each.instrument_id, data_type)
+
+
+def _told_of(channels: Iterable[Channel], instruments: Sequence[_Instrument]) -> tuple[str, ...]:
+    """The instruments of which these channels may tell, as far as they are wanted."""
+    ids: dict[str, None] = {}
+    for channel in channels:
+        if channel.instrument_id:
+            ids[channel.instrument_id] = None
+        else:
+            kind = channel.name.partition(":")[2]
+            told = (i for i in instruments if _INST_TYPES[i.market_type] == kind)
+            ids.update((i.instrument_id, None) for i in told)
+    return tuple(ids)
+
+
+def _argument(name: str) -> dict[str, str]:
+    """What a channel's name stands for in requests and answers."""
+    channel, _, of = name.partition(":")
+    return {"channel": channel, "instType" if of in _INST_TYPES.values() else "instId": of}
+
+
+def _request(operation: str, names: Iterable[str]) -> bytes:
+    return orjson.dumps({"op": operation, "args": [_argument(name) for name in names]})
 
 
 def answer(frame: bytes, connection: Connection) -> Answer | None:
@@ -247,7 +321,8 @@ def answer(frame: bytes, connection: Connection) -> Answer | None:
     match said["event"]:
         case "subscribe":
             argument = said["arg"]
-            return Answer(taken=(f"{argument['channel']}:{argument['instId']}",))
+            of = argument.get("instId") or argument.get("instType")
+            return Answer(taken=(f"{argument['channel']}:{of}",))
         case "error":
             text = str(said.get("msg", ""))
             named = [c for c in connection.channels if _names(text, c)]
@@ -258,15 +333,13 @@ def answer(frame: bytes, connection: Connection) -> Answer | None:
 
 def _names(text: str, channel: Channel) -> bool:
     """Whether an error's text is about this channel."""
-    kind = channel.name.partition(":")[0]
     words = re.split(r"[^A-Za-z0-9_-]+", text)
-    return channel.instrument_id in words and kind in words
+    return all(word in words for word in channel.name.split(":"))
 
 
 def resubscribe(connection: Connection, channel: Channel) -> tuple[bytes, ...]:
     """Leaves a channel and asks for it again: of a book the venue then sends an image."""
-    name, _, instrument_id = channel.name.partition(":")
-    return tuple(_request(o, name, [instrument_id]) for o in ("unsubscribe", "subscribe"))
+    return tuple(_request(operation, [channel.name]) for operation in ("unsubscribe", "subscribe"))
 
 
 def subscribed(url: str, sent: Iterable[bytes]) -> Subscribed:
