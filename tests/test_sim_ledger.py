@@ -25,7 +25,7 @@ from websockets.exceptions import ConnectionClosed
 from marketprism.config import Settings, Sim
 from marketprism.sim.faults import Schedule
 from marketprism.sim.ledger import Account, LedgerError, Origin, SimLedger, read
-from marketprism.sim.market import Book, Trade
+from marketprism.sim.market import GENERATION, Book, Trade
 from marketprism.sim.venue import run_sim
 
 START = 1_700_000_000_000_000_000
@@ -270,7 +270,7 @@ def test_what_is_no_ledger_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_another_generation_of_the_market_is_refused(tmp_path: Path) -> None:
     ledger = SimLedger(tmp_path, ORIGIN)
     ledger.close()
-    text = ledger.path.read_text().replace('"generation": 1', '"generation": 0')
+    text = ledger.path.read_text().replace(f'"generation": {GENERATION}', '"generation": 0')
     ledger.path.write_text(text)
     with pytest.raises(LedgerError, match="generation 0"):
         read(tmp_path)

@@ -565,7 +565,7 @@ async def _tell_end(state: _Run) -> None:
 
 async def _unstored(state: _Run) -> int:
     try:
-        return await state.publisher.unstored(DATA_TYPES)
+        return await state.publisher.unstored((*DATA_TYPES, *state.settings.opted))
     except PublishError as error:
         log.warning("%s", error)
         return -1

@@ -549,6 +549,7 @@ def _sim_check(arguments: argparse.Namespace) -> int:
                 database=settings.clickhouse.hot_database,
                 depth=settings.snapshot.depth,
                 every=settings.snapshot.every,
+                data_types=settings.data_types,
             )
         finally:
             client.close()

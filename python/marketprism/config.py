@@ -152,6 +152,7 @@ DataType = Literal[
     "kline",
     "ticker",
 ]
+_OPT_IN = ("orderbook_delta", "kline", "ticker")
 # Bars that at least one venue has, as rows name them: 1m is a minute, 1M a month.
 # fmt: off
 Interval = Literal[
@@ -313,6 +314,20 @@ class Settings(_Section):
     store: Store = Store()
     sim: Sim = Sim()
     log: Log = Log()
+
+    @property
+    def data_types(self) -> dict[str, set[str]]:
+        """What is collected, by exchange."""
+        found: dict[str, set[str]] = {}
+        for each in self.exchanges:
+            found.setdefault(each.exchange, set()).update(each.data_types)
+        return found
+
+    @property
+    def opted(self) -> tuple[str, ...]:
+        """The opt-in data types that some exchange is asked for: they are stored, too."""
+        wanted = set().union(*self.data_types.values())
+        return tuple(kind for kind in _OPT_IN if kind in wanted)
 
     @property
     def unverified(self) -> tuple[str, ...]:

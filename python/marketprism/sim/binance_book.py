@@ -4,7 +4,7 @@ Sources: PROTOCOLS 2.1, 2.2, 3.1. Spot trade ids follow each other and a diff be
 ``u + 1``; USD-M aggregate ids follow each other, a diff names the previous ``u`` as ``pu`` and its
 ids have holes.
 
-Not here: streams and requests (``binance``).
+Not here: streams and requests (``binance``), what is told beside (``binance_report``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 
-from .book import MS, Book, Event, Grid, Name, Section, Shape, Tempo
+from .binance_report import BinanceReport
+from .book import FORCED_EACH, MS, Book, Event, Grid, Name, Section, Shape, Tempo
 
 __all__ = ["WEIGHT_PER_MINUTE", "BinanceBook", "exchange_info"]
 
@@ -26,17 +27,21 @@ def _grid(spot: bool, base: str) -> Grid:
 
 
 class BinanceBook(Book):
-    """One symbol on spot or on USD-M. Its third channel has the best prices."""
+    """One symbol on spot or on USD-M. Its third channel has the best prices, those behind are of
+    the report."""
 
     def __init__(
         self, name: Name, channel: int, seed: int, start: int, tempo: Tempo, shape: Shape
     ) -> None:
         self.spot = name.section == "binance_spot"
         self.strides = not self.spot
+        if not self.spot:
+            self.forced_mask = FORCED_EACH - 1
         grid = _grid(self.spot, name.symbol.partition("-")[0])
         self.lot = 10**grid.lot_digits
         self.quantity = f"%d.%0{grid.lot_digits}d{grid.lot_pad}"
         super().__init__(name, channel, seed, start, tempo, grid, shape)
+        self.report = BinanceReport(name, channel + 3, seed, start)
         self._write_heads()
 
     def spell(self, units: int) -> str:
@@ -47,7 +52,7 @@ class BinanceBook(Book):
     def streams(self) -> tuple[str, ...]:
         """What its channels are called, in their order."""
         kinds = ("trade" if self.spot else "aggTrade", "depth@100ms", "bookTicker")
-        return tuple(f"{self.name.lower()}@{kind}" for kind in kinds)
+        return (*(f"{self.name.lower()}@{kind}" for kind in kinds), *self.report.streams())
 
     def _write_heads(self) -> None:
         """Prepare the parts of the frames that never change."""
@@ -87,40 +92,52 @@ class BinanceBook(Book):
     def _tell(self, out: list[Event] | None, seen: Callable[[Book], None] | None) -> None:
         if out is not None:
             self._send(out)
+        elif self.overheard is not None:
+            self._quote(self.overheard)
         if seen is not None:
             seen(self)
         self.flushed_id, self.first_change = self.update_id, 0
 
     def _send(self, out: list[Event]) -> None:
-        """The diff and the best prices after it."""
+        """The diff, and the best prices after it."""
         ms, name, stream = self.next_diff // MS, self.name, self.name.lower()
         bids = self._levels(self.bids, sorted(self.changed_bids, reverse=True))
         asks = self._levels(self.asks, sorted(self.changed_asks))
-        bid, ask = self.best_bid, self.best_ask
-        bid_size, ask_size = self.spell(self.bids[bid]), self.spell(self.asks[ask])
-        best = (
-            f'"b":"{self.prices[bid]}","B":"{bid_size}","a":"{self.prices[ask]}","A":"{ask_size}"'
-        )
         first, last = self.first_change, self.update_id
         if self.spot:
             diff = f'"e":"depthUpdate","E":{ms},"s":"{name}","U":{first},"u":{last}'
-            ticker = f'"u":{last},"s":"{name}",{best}'
         else:
             diff = (
                 f'"e":"depthUpdate","E":{ms},"T":{ms - 1},"s":"{name}","ps":"{name}",'
                 f'"U":{first},"u":{last},"pu":{self.flushed_id}'
             )
-            ticker = (
-                f'"e":"bookTicker","u":{last},"s":"{name}","ps":"{name}",{best},'
-                f'"T":{ms - 1},"E":{ms},"st":1'
-            )
         tail = "" if self.spot else ',"st":1'
         depth = (
             f'{{"stream":"{stream}@depth@100ms","data":{{{diff},"b":[{bids}],"a":[{asks}]{tail}}}}}'
         )
-        quote = f'{{"stream":"{stream}@bookTicker","data":{{{ticker}}}}}'
         out.append((self.next_diff, self.channel + 1, depth.encode()))
+        self._quote(out)
+
+    def _quote(self, out: list[Event]) -> None:
+        """The best prices."""
+        ms, name, last = self.next_diff // MS, self.name, self.update_id
+        bid, ask = self.best_bid, self.best_ask
+        bid_size, ask_size = self.spell(self.bids[bid]), self.spell(self.asks[ask])
+        best = (
+            f'"b":"{self.prices[bid]}","B":"{bid_size}","a":"{self.prices[ask]}","A":"{ask_size}"'
+        )
+        if self.spot:
+            ticker = f'"u":{last},"s":"{name}",{best}'
+        else:
+            ticker = (
+                f'"e":"bookTicker","u":{last},"s":"{name}","ps":"{name}",{best},'
+                f'"T":{ms - 1},"E":{ms},"st":1'
+            )
+        quote = f'{{"stream":"{name.lower()}@bookTicker","data":{{{ticker}}}}}'
         out.append((self.next_diff, self.channel + 2, quote.encode()))
+
+    def _report(self, out: list[Event] | None) -> None:
+        self.report.tell(self, out)
 
     def snapshot(self, limit: int, now: int) -> bytes:
         """The REST body of the book as it is, its id inside the next diff."""

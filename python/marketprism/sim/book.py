@@ -2,7 +2,7 @@
 
 A pure function of its arguments: trades take from the touch, orders come near it and further away,
 the fair price wanders within bounds. What changed is told at every beat, under ids that step as the
-venue's do.
+venue's do; so is what a venue tells beside (``_report``).
 
 Not here: how a venue spells any of it (``binance_book``, ``okx_book``, ``deribit_book``), which
 books there are (``market``), the clock.
@@ -15,13 +15,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Literal, NamedTuple, TypeVar
 
+from .bars import Bar, Bars
+
 __all__ = [
     "BUSY",
+    "FORCED_EACH",
     "MS",
     "SECOND",
     "Book",
     "Change",
     "Event",
+    "Forced",
     "Grid",
     "ImagedBook",
     "Name",
@@ -41,6 +45,10 @@ Trade = tuple[int, int, str, int, tuple[int, int], int]
 """Venue time of the match in ns UTC, id, price, size in the book's units, first and last fill,
 1 where the taker sells."""
 
+Forced = tuple[int, int, int, int, int]
+"""A taker that was forced: venue time of the match in ns UTC, id, place of the price, lots, 1 for a
+sale."""
+
 Change = tuple[int, int, int]
 """Place of a level, and its lots before and now; 0 where it is not told of."""
 
@@ -49,6 +57,7 @@ _Tell = Callable[[int, int, str, int, tuple[int, int], int], _Told]
 
 MS = 1_000_000
 SECOND = 1_000_000_000
+FORCED_EACH = 128  # trades of a contract; told by the last bits of their ids
 _FLIP = 400  # steps of one trend, on average
 _ID_STRIDE_BITS = 3  # where other symbols use the ids between two of ours
 _CENTS = {"BTC": 6_000_000, "ETH": 250_000}  # where the price starts; any other symbol at 500.00
@@ -106,6 +115,7 @@ class Book(ABC):
     """
 
     units = 1  # of a size, in a lot: what a venue may divide a trade into
+    forced_mask = (1 << 63) - 1  # bits of an id, 0 where the taker is forced: no id has none
     strides = True  # other symbols use the ids between two of ours
 
     def __init__(
@@ -136,6 +146,11 @@ class Book(ABC):
         self.trend = 1 if self.bits(1) else -1
         self.changed_bids: set[int] = set()
         self.changed_asks: set[int] = set()
+        self.bars = Bars(start)
+        self.forced: list[Forced] = []  # since the last beat
+        self.bought = self.sold = 0  # lots since the last beat
+        # Where what is told beside trades and book goes while facts are collected (``testify``).
+        self.overheard: list[Event] | None = None
         self._populate()
 
     @property
@@ -160,7 +175,7 @@ class Book(ABC):
         count = 2 * (depth + drift)
         self.low, self.high = depth, depth + 2 * drift
         self.fair = depth + drift
-        first = _CENTS.get(self.base, _CENTS_ELSE) - self.fair * grid.cents
+        self.first_cents = first = _CENTS.get(self.base, _CENTS_ELSE) - self.fair * grid.cents
         cents = range(first, first + count * grid.cents, grid.cents)
         self.prices = [self._price(c) for c in cents]
         mask = (1 << grid.level_bits) - 1
@@ -170,6 +185,7 @@ class Book(ABC):
         self.bids = lots[: self.fair + 1] + [0] * (count - self.fair - 1)
         self.asks = [0] * (self.fair + 1) + lots[self.fair + 1 :]
         self.best_bid, self.best_ask = self.fair, self.fair + 1
+        self.last_place = self.fair  # of the last trade
 
     def advance(self, until: int, out: list[Event] | None) -> None:
         """Live up to and including ``until``; events go to ``out``, or nowhere if it is None."""
@@ -203,6 +219,15 @@ class Book(ABC):
     def _trade(
         self, end: int, out: list[tuple[int, int, _Told]] | None, tell: _Tell[_Told]
     ) -> None:
+        """All trades before ``end``, no part of them across the end of a minute."""
+        while self.bars.minute <= end:
+            self._match(self.bars.minute, out, tell)
+            self.bars.end_minute()
+        self._match(end, out, tell)
+
+    def _match(
+        self, end: int, out: list[tuple[int, int, _Told]] | None, tell: _Tell[_Told]
+    ) -> None:
         """All trades before ``end``, each followed by one order near the touch.
 
         One draw of 64 bits decides both. Locals and hardly a call, because this loop sets the rate
@@ -219,8 +244,11 @@ class Book(ABC):
         level_mask = (1 << self.grid.level_bits) - 1
         trade_mask = (1 << self.grid.trade_bits) - 1
         trade_id, fill_id, update_id = self.trade_id, self.fill_id, self.update_id
-        channel = self.channel
+        channel, forced_mask = self.channel, self.forced_mask
         self.first_change = self.first_change or update_id + stride
+        first_ids, opened = (trade_id, fill_id), -1
+        high = lots = moment = sold = sold_moment = 0
+        low = len(prices)
         while t < end:
             r = bits(64)
             taken = 1 + (r >> 12 & trade_mask)
@@ -233,6 +261,8 @@ class Book(ABC):
                     while not bids[best_bid]:
                         best_bid -= 1
                 bid_changed(at)
+                sold += taken
+                sold_moment += at * taken
             else:
                 at = best_ask
                 if taken < asks[at]:
@@ -242,6 +272,17 @@ class Book(ABC):
                     while not asks[best_ask]:
                         best_ask += 1
                 ask_changed(at)
+            lots += taken
+            moment += at * taken
+            if at > high:
+                high = at
+            if at < low:
+                low = at
+            if opened < 0:
+                opened = at
+            if not trade_id & forced_mask:
+                self.forced.append((t, trade_id, at, taken, r & 1))
+            closed = at
             if out is not None:
                 fills = (fill_id, fill_id + (r >> 59 & 3))
                 out.append((t, channel, tell(t, trade_id, prices[at], taken, fills, r & 1)))
@@ -270,6 +311,20 @@ class Book(ABC):
         self.next_trade = t
         self.best_bid, self.best_ask = best_bid, best_ask
         self.trade_id, self.fill_id, self.update_id = trade_id, fill_id, update_id
+        self.last_place = closed
+        self.bought += lots - sold
+        self.sold += sold
+        cents, tick = self.first_cents, self.grid.cents
+        worth, sold_worth = cents * lots + tick * moment, cents * sold + tick * sold_moment
+        prices_of = (opened, high, low, closed)
+        ids, fills = (first_ids[0], trade_id - 1), (first_ids[1], fill_id - 1)
+        sums = (lots, worth, lots - sold, worth - sold_worth)
+        self.bars.add(Bar(0, *prices_of, *sums, ids, fills, self._coins(out)))
+
+    def _coins(self, out: list[tuple[int, int, _Told]] | None) -> int:
+        """What the trades just told are worth in hundred-millionths of the base, where a lot is not
+        worth the same at every price."""
+        return 0
 
     def _diff(self, out: list[Event] | None, seen: Callable[[Book], None] | None) -> None:
         """Move the fair price if it is time, place the wide orders, send what changed."""
@@ -284,6 +339,9 @@ class Book(ABC):
             away = r >> 1 & far
             self._set(bool(r & 1), self.fair - away if r & 1 else self.fair + 1 + away, placed)
         self._tell(out, seen)
+        self._report(self.overheard if out is None else out)
+        self.forced.clear()
+        self.bought = self.sold = 0
         self.changed_bids.clear()
         self.changed_asks.clear()
         if self.strides:
@@ -293,6 +351,18 @@ class Book(ABC):
     @abstractmethod
     def _tell(self, out: list[Event] | None, seen: Callable[[Book], None] | None) -> None:
         """Tell what changed since the last beat, and begin to collect anew."""
+
+    @abstractmethod
+    def _report(self, out: list[Event] | None) -> None:
+        """Tell what there is beside trades and book, as of this beat."""
+
+    def cents(self, place: int) -> int:
+        """The price of a place, in hundredths."""
+        return self.first_cents + place * self.grid.cents
+
+    def price(self, place: int) -> str:
+        """The price of a place, in the book or beyond it, as the venue writes it."""
+        return self._price(self.cents(place))
 
     def _step(self) -> None:
         """One tick along the trend; what rests on the other side of the new price is withdrawn."""

@@ -14,6 +14,8 @@ What counts (CONTRACT 5), per kind
 - An *orderbook* fact is a cell of venue time in which the book changed: a row must lie in it. Books
   begin with the first seed that was given out, or ``SEED_PATIENCE`` after the subscription.
   An absent cell is *missed* when a row of the ledger says that the book was not to be had then.
+- Everything else: a message that must leave a row, or a run of messages of which one must
+  (``clerk``).
 - *duplicated*: rows beyond the first of a fact. *differing*: rows with another value or time, or
   of a fact that was never sent. Equal ids and equal times also mean that the rows of a symbol,
   sorted by time, are in the order of its facts; *reordered* only counts how often the stream had
@@ -28,13 +30,16 @@ Not here: how rows are asked for (the caller), replayed journals.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from .clerk import Clerk
 from .court import Court
 from .evidence import read_evidence
 from .intervals import EVER
 from .ledger import LedgerError, read
+from .reading import places_of
 from .rows import Ask, ledger_rows
 from .sent import Sent
 from .witness import Witness
@@ -61,8 +66,12 @@ def check(
     database: str = "marketprism_hot",
     depth: int = 400,
     every: float = 1.0,
+    data_types: Mapping[str, Collection[str]] | None = None,
 ) -> dict[str, Any]:
     """Compare what every simulator of a data directory sent with what is stored.
+
+    ``data_types`` are those that a collector was told to store, by exchange: one channel may tell
+    of several. Trades and books are judged wherever they were sent.
 
     ``depth`` and ``every`` are the published levels a side and the seconds of a cell. Returns the
     counts of CONTRACT 5 in all and by kind, the gap rows that name facts and that name none, the
@@ -79,19 +88,24 @@ def check(
     rows, evidence = ledger_rows(ask, database), read_evidence(ask, database)
     court = Court(ask, database, depth, round(every * _SECOND), rows, evidence)
     origins = sorted({account.origin for account in accounts}, key=lambda origin: origin.start)
-    following: dict[tuple[str, str], int] = {}
+    following: dict[tuple[str, str], tuple[int, int]] = {}  # first id and start
     for origin in reversed(origins):
         same = [account for account in accounts if account.origin == origin]
         market = origin.market()
         for book in market.books():
             # Ids begin anew with each market: those of the next one bound what is this one's.
             place = (book.section, book.name)
-            last = following.get(place, EVER) - 1
-            following[place] = book.first_id
+            next_id, next_start = following.get(place, (EVER, EVER))
+            following[place] = book.first_id, origin.start
             sent = Sent(same, book)
+            ids, times = (book.first_id, next_id - 1), (origin.start, next_start - 1)
+            exchange = places_of(book)[""][0]
+            wanted = (data_types or {}).get(exchange, ()) if sent.something else ()
+            streams = sent.streams if sent.something else {}
+            clerk = Clerk(court, book, streams, wanted, ids, times)
             # Of thousands that are only listed, a row without a delivery counts as foreign.
             if sent.something or not book.calm:
-                Witness(court, book, sent, last).judge()
+                Witness(court, book, sent, ids[1], clerk).judge()
     court.judge_gaps()
     court.judge_evidence()
     return court.verdict(len(origins), sum(account.unreadable for account in accounts))

@@ -11,6 +11,7 @@ from typing import Any
 
 from .evidence import Evidence
 from .intervals import EVER, Interval, overlap, union, without
+from .reading import COLUMNS
 from .rows import Ask, Row, place_name
 
 __all__ = ["PROBLEMS_MAX", "Court", "Missing"]
@@ -41,7 +42,7 @@ class Court:
     rows: list[Row]
     evidence: Evidence
     counts: dict[str, Counter[str]] = field(
-        default_factory=lambda: {kind: Counter() for kind in _KINDS}
+        default_factory=lambda: {kind: Counter() for kind in (*_KINDS, *COLUMNS)}
     )
     trades: dict[tuple[str, str], Missing] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -152,7 +153,7 @@ class Court:
 
     def verdict(self, markets: int, unreadable: int) -> dict[str, Any]:
         """The result as ``check`` returns it."""
-        total = self.counts["trade"] + self.counts["orderbook"]
+        total = sum(self.counts.values(), Counter())
         # A sum of counters leaves out what is not positive.
         result: dict[str, Any] = {name: total[name] for name in _COUNTS}
         result["gaps_named"] = self.gaps_named
@@ -161,7 +162,9 @@ class Court:
         result["covered_wrong"] = self.covered_wrong
         result["uncovered"] = self.uncovered
         result["kinds"] = {
-            kind: {name: self.counts[kind][name] for name in _COUNTS} for kind in _KINDS
+            kind: {name: counts[name] for name in _COUNTS}
+            for kind, counts in self.counts.items()
+            if kind in _KINDS or counts
         }
         result["books_compared"] = self.compared
         result["reordered"] = self.reordered

@@ -162,8 +162,8 @@ class Deribit:
 
     def foreign(self, payload: bytes) -> bytes:
         """The same event of an instrument that is not listed."""
-        _, _, rest = payload.partition(b'"instrument_name":"')
-        return payload.replace(rest.partition(b'"')[0], _NOBODY)
+        _, found, rest = payload.partition(b'"instrument_name":"')
+        return payload.replace(rest.partition(b'"')[0], _NOBODY) if found else payload
 
     def deepest(self, section: Section, symbol: str) -> bytes:
         """The whole book, as REST gives it."""

@@ -13,7 +13,21 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from .book import MS, Book, Change, Event, Grid, ImagedBook, Name, Shape, Tempo, Trade, bare
+from .book import (
+    FORCED_EACH,
+    MS,
+    Book,
+    Change,
+    Event,
+    Grid,
+    ImagedBook,
+    Name,
+    Shape,
+    Tempo,
+    Trade,
+    bare,
+)
+from .deribit_report import DeribitReport, notice, number
 
 __all__ = ["DeribitBook"]
 
@@ -24,14 +38,10 @@ _SINCE = 1534167754000  # when the venue listed its first perpetual, in ms
 _NEVER = 32503708800000  # the venue's date for "never", in ms
 
 
-def _number(text: str) -> str:
-    """Digits as the venue writes them: ``62533.0``, ``62533.5``."""
-    whole, _, part = text.partition(".")
-    return f"{whole}.{part.rstrip('0') or '0'}"
-
-
 class DeribitBook(ImagedBook):
-    """One perpetual. Its channels are trades and the book, both every 100 ms."""
+    """One perpetual. Its channels are trades and the book, both every 100 ms, and the report's."""
+
+    forced_mask = FORCED_EACH - 1
 
     def __init__(
         self, name: Name, channel: int, seed: int, start: int, tempo: Tempo, shape: Shape
@@ -44,21 +54,24 @@ class DeribitBook(ImagedBook):
         self.history: deque[tuple[Trade, int]] = deque(maxlen=_HISTORY)
         grid = _INVERSE[base] if self.inverse else _LINEAR
         super().__init__(name, channel, seed, start, tempo, grid, shape)
+        self.report = DeribitReport(name, channel + 2, seed, start, self.inverse)
+        self._valued = 0  # of those that are pending, how many were valued in coins
         self._places = {price: at for at, price in enumerate(self.prices)}
 
     def streams(self) -> tuple[str, ...]:
         """What its channels are called, in their order."""
-        return f"trades.{self.name}.100ms", f"book.{self.name}.100ms"
+        own = (f"trades.{self.name}.100ms", f"book.{self.name}.100ms")
+        return (*own, *self.report.streams())
 
     def spell(self, units: int) -> str:
         """At least one digit behind the point."""
         digits = self.grid.lot_digits
         whole, part = divmod(units, 10**digits)
         text = f"{whole}{self.grid.lot_pad}" if units else "0"
-        return _number(f"{whole}.{part:0{digits}d}" if digits else text)
+        return number(f"{whole}.{part:0{digits}d}" if digits else text)
 
     def _price(self, cents: int) -> str:
-        return _number(super()._price(cents))
+        return number(super()._price(cents))
 
     # --- trades ---
 
@@ -79,23 +92,56 @@ class DeribitBook(ImagedBook):
         fair, first = self.fair, len(self.pending)
         self.history += [(trade, fair) for _, _, trade in self.pending]
         self.pending.clear()
+        self._valued = 0
         if first and out is not None:
             told = [self._spelled(-at) for at in range(first, 0, -1)]
-            frame = _notice(f"trades.{self.name}.100ms", f"[{','.join(told)}]")
+            frame = notice(f"trades.{self.name}.100ms", f"[{','.join(told)}]")
             out.append((self.next_diff, self.channel, frame))
         super()._tell(out, seen)
 
+    def _coins(self, out: object) -> int:
+        """Inverse contracts are worth what their dollars buy at the price of each trade."""
+        fresh, self._valued = self.pending[self._valued :], len(self.pending)
+        if not self.inverse:
+            return 0
+        dollars = 10 ** len(self.grid.lot_pad)
+        worth = (
+            trade[3] * dollars * 10**10 // self.cents(self._places[trade[2]])
+            for _, _, trade in fresh
+        )
+        return sum(worth)
+
+    def _report(self, out: list[Event] | None) -> None:
+        self.report.tell(self, self._best_members(), out)
+
+    def _best_members(self) -> str:
+        """The best levels that were told, as members of a JSON object."""
+        bid, ask = self._best
+        return (
+            f'"best_bid_price":{self.prices[bid]},"best_bid_amount":'
+            f'{self.spell(self.shown_bids[bid])},"best_ask_price":{self.prices[ask]},'
+            f'"best_ask_amount":{self.spell(self.shown_asks[ask])}'
+        )
+
     def _spelled(self, place: int) -> str:
         """What the stream and REST say of a trade of the history, as one JSON object."""
-        (at, number, price, units, _, sell), fair = self.history[place]
+        (at, number_of, price, units, _, sell), fair = self.history[place]
         index, way = self.prices[fair], "sell" if sell else "buy"
+        forced = f',"liquidation":"{mark}"' if (mark := self.forced_side(number_of)) else ""
         return (
             f'{{"timestamp":{at // MS},"price":{price},"direction":"{way}",'
-            f'"index_price":{index},"trade_id":"{self.trade_name(number)}",'
-            f'"instrument_name":"{self.name}","trade_seq":{number},"amount":{self.spell(units)},'
+            f'"index_price":{index},"trade_id":"{self.trade_name(number_of)}",'
+            f'"instrument_name":"{self.name}","trade_seq":{number_of},"amount":{self.spell(units)},'
             f'"mark_price":{index},"tick_direction":{self._tick(place)},'
-            f'"starbase_match_id":"{at}","contracts":{units}.0,"starbase_timestamp":{at}}}'
+            f'"starbase_match_id":"{at}","contracts":{units}.0,"starbase_timestamp":{at}{forced}}}'
         )
+
+    @staticmethod
+    def forced_side(number: int) -> str:
+        """Who was forced to a trade, in the venue's letters: maker, taker, both or nobody."""
+        if number % FORCED_EACH:
+            return ""
+        return ("T", "M", "T", "MT")[number // FORCED_EACH % 4]
 
     def _tick(self, place: int) -> int:
         """0 or 2 after a rise or a fall, one more where the price is that of the trade before. The
@@ -156,17 +202,12 @@ class DeribitBook(ImagedBook):
             ",".join([f"[{self.prices[i]},{self.spell(shown[i])}]" for i in places])
             for shown, places in ((self.shown_bids, bids), (self.shown_asks, asks))
         ]
-        index, (bid, ask) = self.prices[self.fair], self._best
+        index = self.prices[self.fair]
         last = self.history[-1][0][2] if self.history else index
-        best = (
-            f'"best_bid_price":{self.prices[bid]},"best_bid_amount":'
-            f'{self.spell(self.shown_bids[bid])},"best_ask_price":{self.prices[ask]},'
-            f'"best_ask_amount":{self.spell(self.shown_asks[ask])}'
-        )
         return (
             f'{{"timestamp":{self.shown_at // MS},"state":"open","change_id":{self.flushed_id},'
             f'"instrument_name":"{self.name}","index_price":{index},"mark_price":{index},'
-            f'"last_price":{last},{best},'
+            f'"last_price":{last},{self._best_members()},'
             f'"bids":[{sides[0]}],"asks":[{sides[1]}]}}'
         ).encode()
 
@@ -187,7 +228,7 @@ class DeribitBook(ImagedBook):
             f'{{"timestamp":{at // MS},"type":"{kind}","change_id":{last},'
             f'"instrument_name":"{self.name}","bids":[{bids}],"asks":[{asks}]{previous}}}'
         )
-        return _notice(f"book.{self.name}.100ms", data)
+        return notice(f"book.{self.name}.100ms", data)
 
     def _update(self, out: list[Event], bids: list[Change], asks: list[Change]) -> None:
         levels = self._changes(bids), self._changes(asks)
@@ -212,8 +253,3 @@ class DeribitBook(ImagedBook):
             f'"contract_size":{contract},"block_trade_commission":0.0001,'
             f'"base_currency":"{self.base}"}}'
         )
-
-
-def _notice(channel: str, data: str) -> bytes:
-    head = '{"jsonrpc":"2.0","method":"subscription","params":{"channel":'
-    return f'{head}"{channel}","data":{data}}}}}'.encode()

@@ -32,7 +32,7 @@ __all__ = ["GENERATION", "Book", "Channel", "Event", "Market", "Section", "Trade
 
 # Raised with every change after which the same arguments make other events: what an older
 # simulator sent can then no longer be made again.
-GENERATION = 1
+GENERATION = 2
 
 Venue = Literal["binance", "okx", "deribit"]
 VenueBook = BinanceBook | OkxBook | DeribitBook

@@ -21,6 +21,7 @@ from websockets.http11 import Response
 from .broadcast import Cut, Peer, Said, World
 from .market import Section
 from .okx_book import OkxBook
+from .okx_report import BROAD, CANDLES
 from .spoil import Crossing
 from .weights import Recent, Windows
 
@@ -34,7 +35,12 @@ CONNECTS_PER_SECOND = 3
 REQUESTS_PER_HOUR = 480  # of one connection
 ARGS_MAX = 64 * 1024  # bytes of one list of channels
 _PATHS = {"/ws/v5/public": "public", "/ws/v5/business": "business"}
-_SOCKETS = {"books": "public", "trades": "public", "trades-all": "business"}
+_SOCKETS = {
+    **dict.fromkeys(("books", "trades", "tickers", "funding-rate", "open-interest"), "public"),
+    BROAD: "public",
+    "trades-all": "business",
+    **{f"candle{bar}": "business" for bar in CANDLES.values()},
+}
 _SZ_MAX = 400
 # Questions in 2 s, and the parameter by which the venue counts them beside the IP.
 _LIMITS = {
@@ -45,7 +51,8 @@ _LIMITS = {
     "public/instruments": (20, "instType"),
     "public/time": (10, ""),
 }
-_KINDS = ("SPOT", "SWAP", "FUTURES", "OPTION")
+_CONTRACTS = ("SWAP", "FUTURES", "OPTION")
+_KINDS = ("SPOT", *_CONTRACTS)
 _NOBODY = b"NOSUCH-USDT"
 _NOTICE = "The connection will soon be closed for a service upgrade. Please reconnect."
 
@@ -138,7 +145,12 @@ class Okx:
     def cuts(self, peer: Peer) -> Iterator[Cut]:
         """The events of what was subscribed."""
         for stream in peer.streams:
-            yield Cut(self._index[stream])
+            if stream in self._index:
+                yield Cut(self._index[stream])
+                continue
+            channel, _, kind = stream.partition("/")
+            for book in self._listed(kind):
+                yield Cut(self._index[f"{channel}/{book.name}"])
 
     def hear(self, peer: Peer, message: str | bytes) -> Said:
         """The answers to a message: one for each item, and the images of the books."""
@@ -166,23 +178,28 @@ class Okx:
 
     def _item(self, peer: _Client, asked: dict[str, Any], item: object) -> Iterator[bytes]:
         """The answer to one item of a request, and what follows it at once."""
-        channel = item.get("channel") if isinstance(item, dict) else None
-        book = self._book(item.get("instId")) if isinstance(item, dict) else None
+        named: dict[str, Any] = item if isinstance(item, dict) else {}
+        channel, book = named.get("channel"), self._book(named.get("instId"))
         socket = _SOCKETS.get(channel) if isinstance(channel, str) else None
-        if book is None or socket is None:
+        stream = f"{channel}/{book.name if book else ''}"
+        if channel == BROAD and named.get("instType") in _CONTRACTS:
+            stream = f"{BROAD}/{named['instType']}"
+        elif stream not in self._index or channel == BROAD:
+            socket = None
+        if socket is None:
             yield _error(peer, asked, "60018", f"Wrong URL or {_json(item).decode()} doesn't exist")
             return
         if socket != peer.route:
             code = "64001" if socket == "business" else "64002"
             yield _error(peer, asked, code, f"{channel} is on the {socket} URL")
             return
-        stream, op = f"{channel}/{book.name}", asked["op"]
+        op = asked["op"]
         yield _json({**_number(asked), "event": op, "arg": item, "connId": peer.name})
         if op == "unsubscribe":
             peer.streams.pop(stream, None)
             return
         peer.streams[stream] = None
-        if channel == "books" and self._images:
+        if channel == "books" and self._images and book:
             self._world.seed("okx", book.name, book.flushed_id, book.shown_at)
             yield book.image()
 

@@ -5,7 +5,7 @@ steps irregularly and ``prevSeqId`` names the one before it; a minute without ch
 without levels. Trade ids count fills: ``trades-all`` tells each, ``trades`` the last one of a taker
 order and how many there are.
 
-Not here: sockets, requests and their limits (``okx``).
+Not here: sockets, requests and their limits (``okx``), what is told beside (``okx_report``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,21 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
-from .book import MS, SECOND, Change, Event, Grid, ImagedBook, Name, Shape, Tempo, Trade, bare
+from .book import (
+    FORCED_EACH,
+    MS,
+    SECOND,
+    Change,
+    Event,
+    Grid,
+    ImagedBook,
+    Name,
+    Shape,
+    Tempo,
+    Trade,
+    bare,
+)
+from .okx_report import OkxReport, trimmed
 
 __all__ = ["RENUMBERED_IDS", "RENUMBERED_MAX", "OkxBook"]
 
@@ -34,12 +48,8 @@ def _grid(swap: bool, base: str) -> Grid:
     return Grid(10 if base == "BTC" else 1, "", 6 if base == "BTC" else 4, "", 20, 14)
 
 
-def _trimmed(text: str) -> str:
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
 class OkxBook(ImagedBook):
-    """One instrument. Its channels are ``trades-all``, ``books`` and ``trades``.
+    """One instrument. Its channels are ``trades-all``, ``books``, ``trades`` and the report's.
 
     A lot is four units, so that every taker order can be divided into its fills.
     """
@@ -55,20 +65,24 @@ class OkxBook(ImagedBook):
         self.multiplier = Decimal(_CONTRACTS.get(base, "1")) if self.swap else None
         self._renumbered = 0
         self.history: deque[Trade] = deque(maxlen=_HISTORY)  # taker orders
+        if self.swap:
+            self.forced_mask = FORCED_EACH - 1
         super().__init__(name, channel, seed, start, tempo, _grid(self.swap, base), shape)
+        self.report = OkxReport(name, channel + 3, seed, start, self.multiplier)
 
     def streams(self) -> tuple[str, ...]:
         """What its channels are called, in their order."""
-        return tuple(f"{kind}/{self.name}" for kind in ("trades-all", "books", "trades"))
+        kinds = ("trades-all", "books", "trades")
+        return (*(f"{kind}/{self.name}" for kind in kinds), *self.report.streams())
 
     def spell(self, units: int) -> str:
         """No zeros behind the last digit that counts."""
         digits = self.grid.lot_digits
         whole, part = divmod(units, 10**digits)
-        return _trimmed(f"{whole}.{part:0{digits}d}")
+        return trimmed(f"{whole}.{part:0{digits}d}")
 
     def _price(self, cents: int) -> str:
-        return _trimmed(super()._price(cents))
+        return trimmed(super()._price(cents))
 
     # --- trades ---
 
@@ -132,7 +146,7 @@ class OkxBook(ImagedBook):
         return {
             "instType": "SWAP" if self.swap else "SPOT",
             "instId": self.name,
-            "last": price,
+            "last": self.prices[self.last_place],
             "lastSz": self.spell(self.units),
             "askPx": self.prices[ask],
             "askSz": self.spell(self.units * self.shown_asks[ask]),
@@ -203,6 +217,9 @@ class OkxBook(ImagedBook):
             same = self.flushed_id
             frame = self._books("update", ("", ""), same, same, self.next_diff)
             out.append((self.next_diff, self.channel + 1, frame))
+
+    def _report(self, out: list[Event] | None) -> None:
+        self.report.tell(self, self.day, out)
 
     def listing(self) -> dict[str, object]:
         """Its entry of ``public/instruments``."""

@@ -14,6 +14,7 @@ from .book import Book, ImagedBook
 from .intervals import EVER, Interval, union
 from .ledger import Account, Delivery
 from .okx_book import RENUMBERED_IDS, RENUMBERED_MAX, OkxBook
+from .okx_report import BROAD
 
 __all__ = ["Channel", "Sent", "lasting", "written"]
 
@@ -21,11 +22,16 @@ _RENUMBERED = 1 << 60  # above every id that a start gives
 
 
 class Sent:
-    """Who was sent which part of a book's two channels, over all starts of the simulator."""
+    """Who was sent which part of a book's channels, over all starts of the simulator."""
 
     def __init__(self, accounts: list[Account], book: Book) -> None:
-        self.trades = Channel(accounts, book.channel)
-        self.diffs = Channel(accounts, book.channel + 1)
+        # By number, with the name.
+        self.streams = {
+            number: (stream, Channel(accounts, number))
+            for number, stream in enumerate(book.streams(), book.channel)
+        }
+        self.trades = self.streams[book.channel][1]
+        self.diffs = self.streams[book.channel + 1][1]
         seeds = [
             seed
             for account in accounts
@@ -43,7 +49,9 @@ class Sent:
             self.images = {lasting(book, seed.last_id): seed.at for seed in seeds}
         # Of the market's seconds, those in one of the machine's.
         self.speed = max((account.speed for account in accounts), default=1.0)
-        self.something = bool(seeds or self.trades.deliveries or self.diffs.deliveries)
+        # A channel about all instruments of a kind is sent to whoever asks for one of them.
+        asked = (c for stream, c in self.streams.values() if not stream.startswith(BROAD))
+        self.something = bool(seeds or any(channel.deliveries for channel in asked))
 
 
 class Channel:

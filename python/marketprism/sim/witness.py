@@ -16,6 +16,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 from .binance_book import BinanceBook
 from .book import MS, SECOND, Book, Trade
+from .clerk import Clerk
 from .court import Court, Missing
 from .deribit_book import DeribitBook
 from .intervals import EVER, Interval, overlap, runs, union
@@ -47,8 +48,8 @@ class Witness:
     ``last_id`` is the last id that belongs to this market and not to the next one.
     """
 
-    def __init__(self, court: Court, book: Book, sent: Sent, last_id: int) -> None:
-        self.court, self.book, self.last_id = court, book, last_id
+    def __init__(self, court: Court, book: Book, sent: Sent, last_id: int, clerk: Clerk) -> None:
+        self.court, self.book, self.last_id, self.clerk = court, book, last_id, clerk
         self.trades, self.diffs, self.first_seed = sent.trades, sent.diffs, sent.first_seed
         self.images, self.renumbered = sent.images, sent.renumbered
         self.patience = round(SEED_PATIENCE * max(1.0, sent.speed))
@@ -80,8 +81,8 @@ class Witness:
         """Live from the first to the last event that anybody was sent, and compare."""
         book = self.book
         self._list_books()
-        first = min(self.trades.first, self.diffs.first, *self.images.values())
-        last = max(self.trades.last, self.diffs.last)
+        first = min((self.clerk.first, *self.images.values()))
+        last = self.clerk.last
         if book.flushed_id in self.images:  # given out before its first change
             self._remember(book.flushed_id, self.images[book.flushed_id])
         if last >= 0:
@@ -90,7 +91,10 @@ class Witness:
         while now < last:
             now = min(last, now + max(SECOND, book.gap * _CHUNK))
             told: list[tuple[int, int, Trade]] = []
+            book.overheard = []
             self._live(now, told)
+            self.clerk.hear(book.overheard)
+            self.clerk.trades((at, trade) for at, _, trade in told)
             facts = [
                 (at, trade) for at, _, trade in told if self.trades.first <= at <= self.trades.last
             ]
@@ -103,6 +107,7 @@ class Witness:
         self._mark_missing()
         self._judge_cells()
         self._count_reordered()
+        self.clerk.judge()
 
     def _live(self, until: int, told: list[tuple[int, int, Trade]] | None) -> None:
         """Bring the book up to a time; with ``told`` its facts are collected."""

@@ -98,7 +98,7 @@ class Store:
         *,
         nats_url: str,
         clickhouse_url: str,
-        data_types: Sequence[str] = DATA_TYPES,
+        data_types: Sequence[str] | None = None,
     ) -> None:
         self._settings = settings
         self._nats_url = nats_url
@@ -112,7 +112,7 @@ class Store:
                 "ORDERBOOK_SNAP" if kind in _BOOK_TYPES else "MARKET_DATA",
                 Lease(self._asked, f"store_hot_{kind}", run),
             )
-            for kind in data_types
+            for kind in data_types or (*DATA_TYPES, *settings.opted)
         }
         self._writers = {
             kind: Writer(clickhouse_url, database, letters, one.lease.valid)

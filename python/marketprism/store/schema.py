@@ -52,7 +52,7 @@ MARKET_DATA_TYPES = (
     "volatility_index",
 )
 DATA_TYPES = (*MARKET_DATA_TYPES, "ledger", "dead_letter", "instrument")
-"""What is always subscribed to; the tables of the opt-in types stand ready."""
+"""What is always subscribed to; the opt-in types are where an exchange is asked for them."""
 
 # Remembered insert tokens a table: a retried insert of one of the last 10,000 is recognised.
 # Broken parts after a power cut must not keep the engine from opening: they are set aside and

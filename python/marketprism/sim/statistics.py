@@ -1,0 +1,90 @@
+"""What a venue says of a contract beside its trades and its book: index, mark, funding, interest.
+
+A pure function of the book that it belongs to and of random numbers of its own, in integers. The
+index is the fair price; the mark leads or lags it by a basis that wanders. The funding rate is the
+interest of 0.01 % and an eighth of the mean premium since the last payment; it is counted anew
+every ten seconds and paid at every eight hours of venue time. The open interest follows what takers
+bought and sold.
+
+Not here: when and how a venue tells of it (its own file).
+"""
+
+from __future__ import annotations
+
+import random
+
+from .book import SECOND, Book, Name
+
+__all__ = ["FUNDING_EVERY", "Statistics", "scaled"]
+
+FUNDING_EVERY = 8 * 3600 * SECOND
+_COUNT_EVERY = 10 * SECOND
+_INTEREST = 10_000  # of a funding rate, in hundred-millionths
+_BASIS_BITS, _BASIS_MAX, _BASIS_STEP_BITS = 18, 300_000, 12  # hundred-millionths of the index
+_SHARE = 8  # of the premium in the rate
+_OPEN_BITS = 24  # what is open at the start, in lots
+_FLOW_SHARE = 4  # of what is traded, opens or closes a position
+_VOLATILITY, _VOLATILITY_BITS = 4000, 11  # hundredths of a percent a year
+_VOLATILITY_MIN, _VOLATILITY_MAX = 1000, 20_000
+_MOVE = 50  # hundredths for each tick by which the price moved in a second
+
+
+def scaled(value: int, digits: int) -> str:
+    """An integer of so many digits behind the point, all of them written."""
+    sign, (whole, part) = "-" if value < 0 else "", divmod(abs(value), 10**digits)
+    return f"{sign}{whole}.{part:0{digits}d}"
+
+
+class Statistics:
+    """One contract's, as of the last beat of its book.
+
+    ``basis`` and rates are hundred-millionths, ``interest`` are lots, ``volatility`` hundredths of
+    a percent. ``paid`` is when funding was paid last and at which rate; None until it was.
+    """
+
+    def __init__(self, name: Name, seed: int, start: int) -> None:
+        self._bits = random.Random(f"{seed}/{name.section}/{name.draws}/statistics").getrandbits
+        self.basis = self._bits(_BASIS_BITS) - (1 << _BASIS_BITS - 1)
+        self.rate = _INTEREST + self.basis // _SHARE
+        self.funding_time = start - start % FUNDING_EVERY + FUNDING_EVERY
+        self.paid: tuple[int, int] | None = None
+        self.interest = self._first_interest = 1 << _OPEN_BITS
+        self.volatility = _VOLATILITY + self._bits(_VOLATILITY_BITS)
+        self._premiums = self._counted = 0
+        self._next_count = start - start % _COUNT_EVERY + _COUNT_EVERY
+        self._next_second = start - start % SECOND + SECOND
+        self._fair: int | None = None
+
+    def beat(self, book: Book, at: int, bought: int, sold: int) -> None:
+        """The book is as of ``at``; since the last beat takers bought and sold so many lots."""
+        low, high = self._first_interest // 2, self._first_interest * 2
+        flow = (bought - sold) // _FLOW_SHARE
+        self.interest = min(max(self.interest + flow, low), high)
+        while self._next_second <= at:
+            self._next_second += SECOND
+            self._wander(book.fair)
+        while self._next_count <= at:
+            self._count()
+            if self._next_count >= self.funding_time:
+                self.paid = self.funding_time, self.rate
+                self.funding_time += FUNDING_EVERY
+                self._premiums = self._counted = 0
+            self._next_count += _COUNT_EVERY
+
+    def _wander(self, fair: int) -> None:
+        moved = abs(fair - (fair if self._fair is None else self._fair))
+        self._fair = fair
+        pull = (_VOLATILITY + _MOVE * moved - self.volatility) >> 6
+        drawn = self.volatility + pull + self._bits(4) - 7
+        self.volatility = min(max(drawn, _VOLATILITY_MIN), _VOLATILITY_MAX)
+
+    def _count(self) -> None:
+        step = self._bits(_BASIS_STEP_BITS) - (1 << _BASIS_STEP_BITS - 1)
+        self.basis = min(max(self.basis + step, -_BASIS_MAX), _BASIS_MAX)
+        self._premiums += self.basis
+        self._counted += 1
+        self.rate = _INTEREST + self._premiums // (self._counted * _SHARE)
+
+    def mark(self, index: int) -> int:
+        """The mark price for an index in cents, in hundred-millionths."""
+        return index * (10**8 + self.basis) // 100
