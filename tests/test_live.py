@@ -70,6 +70,74 @@ def test_connections_are_replaced_without_losing_or_doubling_anything(tmp_path: 
     assert [checked[name] for name in (*wrong, "covered_wrong", "uncovered")] == [0] * 7
 
 
+# What each exchange gives by a stream, by the tables that must have rows of it.
+STREAMED = {
+    "binance_derivatives": ("funding_rates", "liquidations", "klines", "tickers"),
+    "binance_spot": ("klines", "tickers"),
+    "deribit_derivatives": (
+        *("funding_rates", "open_interests", "liquidations", "volatility_indices"),
+        *("klines", "tickers"),
+    ),
+    "okx_derivatives": ("funding_rates", "open_interests", "liquidations", "klines", "tickers"),
+    "okx_spot": ("klines", "tickers"),
+}
+ALWAYS = ("trades", "orderbooks", "orderbook_deltas", "instruments")
+
+
+def test_every_data_type_is_collected_of_every_venue_that_streams_it(tmp_path: Path) -> None:
+    asked = [
+        {
+            "exchange": exchange,
+            "symbols": ["BTC-USD" if exchange.startswith("deribit") else "BTC-USDT"],
+            "data_types": [
+                *("orderbook", "trade", "orderbook_delta", "kline", "ticker"),
+                *(
+                    ("funding_rate", "open_interest", "liquidation", "volatility_index")
+                    if exchange.endswith("derivatives")
+                    else ()
+                ),
+            ],
+        }
+        for exchange in STREAMED
+    ]
+    # Fifteen seconds before funding is paid, which is also when a minute's bar is closed.
+    sim = {"start": 1_704_095_985_000_000_000, "symbols": ["BTC-USDT", "ETH-USDT"]}
+    path = tmp_path / "marketprism.yaml"
+    path.write_text(
+        json.dumps({"data_dir": str(tmp_path / "data"), "exchanges": asked, "sim": sim})
+    )
+    words = ("collect", "--config", path, "--demo", "--duration", "24", "--json")
+    result = summary(marketprism(*words))
+    assert (result["books"], result["pending"], result["rejected"]) == ({"live": 5}, 0, 0)
+    found: dict[str, set[str]] = {exchange: set() for exchange in STREAMED}
+    for table in {*ALWAYS, *(name for names in STREAMED.values() for name in names)}:
+        query = f"SELECT DISTINCT exchange FROM marketprism_hot.{table}"
+        for (exchange,) in rows(tmp_path / "data", query):
+            found[exchange].add(table)
+    assert found == {exchange: {*ALWAYS, *names} for exchange, names in STREAMED.items()}
+    # What was paid at eight o'clock, the index under its own symbol, and nothing of ETH.
+    paid = "SELECT exchange, funding_time FROM marketprism_hot.funding_rates WHERE rate_kind = "
+    eight = ["okx_derivatives", str(1_704_096_000 * 10**9)]
+    assert rows(tmp_path / "data", f"{paid}'settled'") == [eight]
+    index = "SELECT DISTINCT market_type, symbol FROM marketprism_hot.volatility_indices"
+    assert rows(tmp_path / "data", index) == [["options", "BTC"]]
+    forced = "SELECT DISTINCT symbol FROM marketprism_hot.liquidations ORDER BY ALL"
+    assert rows(tmp_path / "data", forced) == [["BTC-USD"], ["BTC-USDT"]]
+    # Binance has open interest by REST alone, and no volatility index; only the latter is refused.
+    refused = (
+        "SELECT exchange, data_type FROM marketprism_hot.ledger WHERE event = 'refused' "
+        "ORDER BY ALL"
+    )
+    assert rows(tmp_path / "data", refused) == [
+        [exchange, "volatility_index"] for exchange in ("binance_derivatives", "okx_derivatives")
+    ]
+    checked = summary(marketprism("sim", "check", "--config", path, "--json"))
+    assert checked["sent"] == checked["stored"]
+    kinds = {kind for kind, counts in checked["kinds"].items() if counts["stored"]}
+    judged = {"funding_rate", "open_interest", "liquidation", "volatility_index", "ticker"}
+    assert kinds == {"trade", "orderbook", *judged}
+
+
 @pytest.mark.parametrize(
     ("exchange", "found"),
     [
@@ -132,8 +200,9 @@ def test_every_venue_is_collected_live_and_one_bad_symbol_costs_nobody(
     # Channels that the venue said it took, and the symbol that it does not list.
     assert [row[:2] + row[3:] for row in ledger if row[1] == "subscribed"] == [
         ["binance_spot", "subscribed", "2"],
-        ["deribit_derivatives", "subscribed", "2"],
-        ["okx_derivatives", "subscribed", "2"],
+        # Its ticker has the funding and the open interest; a currency has its volatility index.
+        ["deribit_derivatives", "subscribed", "4"],
+        ["okx_derivatives", "subscribed", "5"],
         ["okx_spot", "subscribed", "4"],
     ]
     assert [row[:3] for row in ledger if row[1] == "refused"] == [

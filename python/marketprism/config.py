@@ -152,6 +152,16 @@ DataType = Literal[
     "kline",
     "ticker",
 ]
+_MARKET_DATA: tuple[DataType, ...] = (
+    "orderbook",
+    "trade",
+    "funding_rate",
+    "open_interest",
+    "liquidation",
+    "lsr_top_position",
+    "lsr_all_account",
+    "volatility_index",
+)
 _OPT_IN = ("orderbook_delta", "kline", "ticker")
 # Bars that at least one venue has, as rows name them: 1m is a minute, 1M a month.
 # fmt: off
@@ -181,7 +191,7 @@ class Exchange(_Section):
     symbols: tuple[str, ...] = ("BTC-USDT", "ETH-USDT")
     patterns: tuple[str, ...] = ()
     top: int | None = Field(None, ge=1, le=2000)
-    data_types: tuple[DataType, ...] = Field(("orderbook", "trade"), min_length=1)
+    data_types: tuple[DataType, ...] = Field(_MARKET_DATA, min_length=1)
     klines: tuple[Interval, ...] = Field(("1m",), min_length=1)
     rotate: Seconds = Field(23 * 3600.0, gt=0)
     hosts: Hosts | None = None

@@ -36,7 +36,7 @@ class BinanceBook(Book):
         self.spot = name.section == "binance_spot"
         self.strides = not self.spot
         if not self.spot:
-            self.forced_mask = FORCED_EACH - 1
+            self.forced_each = FORCED_EACH
         grid = _grid(self.spot, name.symbol.partition("-")[0])
         self.lot = 10**grid.lot_digits
         self.quantity = f"%d.%0{grid.lot_digits}d{grid.lot_pad}"

@@ -13,6 +13,7 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from operator import mul
 from typing import Literal, NamedTuple, TypeVar
 
 from .bars import Bar, Bars
@@ -115,7 +116,7 @@ class Book(ABC):
     """
 
     units = 1  # of a size, in a lot: what a venue may divide a trade into
-    forced_mask = (1 << 63) - 1  # bits of an id, 0 where the taker is forced: no id has none
+    forced_each = 1 << 63  # trades; a multiple of it is the id of a forced one. Here none is
     strides = True  # other symbols use the ids between two of ours
 
     def __init__(
@@ -228,11 +229,8 @@ class Book(ABC):
     def _match(
         self, end: int, out: list[tuple[int, int, _Told]] | None, tell: _Tell[_Told]
     ) -> None:
-        """All trades before ``end``, each followed by one order near the touch.
-
-        One draw of 64 bits decides both. Locals and hardly a call, because this loop sets the rate
-        that the simulator reaches.
-        """
+        """All trades before ``end``, each followed by one order near the touch: one draw of 64 bits
+        decides both. Locals and hardly a call, for this loop sets the rate of the simulator."""
         t = self.next_trade
         if t >= end:
             return
@@ -240,15 +238,12 @@ class Book(ABC):
         bids, asks, prices = self.bids, self.asks, self.prices
         best_bid, best_ask = self.best_bid, self.best_ask
         bid_changed, ask_changed = self.changed_bids.add, self.changed_asks.add
-        near = self.shape.near
-        level_mask = (1 << self.grid.level_bits) - 1
+        near, level_mask = self.shape.near, (1 << self.grid.level_bits) - 1
         trade_mask = (1 << self.grid.trade_bits) - 1
         trade_id, fill_id, update_id = self.trade_id, self.fill_id, self.update_id
-        channel, forced_mask = self.channel, self.forced_mask
+        channel, first = self.channel, (trade_id, fill_id)
         self.first_change = self.first_change or update_id + stride
-        first_ids, opened = (trade_id, fill_id), -1
-        high = lots = moment = sold = sold_moment = 0
-        low = len(prices)
+        made: list[tuple[int, int, int, int]] = []
         while t < end:
             r = bits(64)
             taken = 1 + (r >> 12 & trade_mask)
@@ -261,8 +256,6 @@ class Book(ABC):
                     while not bids[best_bid]:
                         best_bid -= 1
                 bid_changed(at)
-                sold += taken
-                sold_moment += at * taken
             else:
                 at = best_ask
                 if taken < asks[at]:
@@ -272,17 +265,7 @@ class Book(ABC):
                     while not asks[best_ask]:
                         best_ask += 1
                 ask_changed(at)
-            lots += taken
-            moment += at * taken
-            if at > high:
-                high = at
-            if at < low:
-                low = at
-            if opened < 0:
-                opened = at
-            if not trade_id & forced_mask:
-                self.forced.append((t, trade_id, at, taken, r & 1))
-            closed = at
+            made.append((t, at, taken, r & 1))
             if out is not None:
                 fills = (fill_id, fill_id + (r >> 59 & 3))
                 out.append((t, channel, tell(t, trade_id, prices[at], taken, fills, r & 1)))
@@ -311,15 +294,33 @@ class Book(ABC):
         self.next_trade = t
         self.best_bid, self.best_ask = best_bid, best_ask
         self.trade_id, self.fill_id, self.update_id = trade_id, fill_id, update_id
-        self.last_place = closed
+        self._count(made, first, out)
+
+    def _count(
+        self,
+        made: list[tuple[int, int, int, int]],
+        first: tuple[int, int],
+        out: list[tuple[int, int, _Told]] | None,
+    ) -> None:
+        """Trades of one minute, as time, place, lots and 1 for a sale, go into the sums; ``first``
+        are the ids of the first one and of its first fill."""
+        _, places, sizes, sells = zip(*made, strict=True)
+        moments = [*map(mul, places, sizes)]
+        lots, sold = sum(sizes), sum(map(mul, sizes, sells))
+        self.last_place = places[-1]
         self.bought += lots - sold
         self.sold += sold
+        step = self.forced_each
+        for n in range(-first[0] % step, len(made), step):
+            t, at, taken, sell = made[n]
+            self.forced.append((t, first[0] + n, at, taken, sell))
         cents, tick = self.first_cents, self.grid.cents
-        worth, sold_worth = cents * lots + tick * moment, cents * sold + tick * sold_moment
-        prices_of = (opened, high, low, closed)
-        ids, fills = (first_ids[0], trade_id - 1), (first_ids[1], fill_id - 1)
+        worth = cents * lots + tick * sum(moments)
+        sold_worth = cents * sold + tick * sum(map(mul, moments, sells))
+        prices = (places[0], max(places), min(places), places[-1])
+        ids, fills = (first[0], self.trade_id - 1), (first[1], self.fill_id - 1)
         sums = (lots, worth, lots - sold, worth - sold_worth)
-        self.bars.add(Bar(0, *prices_of, *sums, ids, fills, self._coins(out)))
+        self.bars.add(Bar(0, *prices, *sums, ids, fills, self._coins(out)))
 
     def _coins(self, out: list[tuple[int, int, _Told]] | None) -> int:
         """What the trades just told are worth in hundred-millionths of the base, where a lot is not

@@ -65,8 +65,9 @@ class Clerk:
     ) -> None:
         self.court, self.book, self._streams = court, book, streams
         self._ids, self._times = ids, times
-        self._kinds = {kind: _Kind() for kind in COLUMNS if kind in wanted}
         self._places = places_of(book)
+        given = [kind for kind in COLUMNS if kind != "volatility_index" or kind in self._places]
+        self._kinds = {kind: _Kind() for kind in given if kind in wanted}
         # The last message of each open chart, and when it was sent.
         self._charts: dict[str, tuple[int, Reading]] = {}
         self._groups: dict[

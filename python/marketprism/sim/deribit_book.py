@@ -41,7 +41,7 @@ _NEVER = 32503708800000  # the venue's date for "never", in ms
 class DeribitBook(ImagedBook):
     """One perpetual. Its channels are trades and the book, both every 100 ms, and the report's."""
 
-    forced_mask = FORCED_EACH - 1
+    forced_each = FORCED_EACH
 
     def __init__(
         self, name: Name, channel: int, seed: int, start: int, tempo: Tempo, shape: Shape

@@ -66,7 +66,7 @@ class OkxBook(ImagedBook):
         self._renumbered = 0
         self.history: deque[Trade] = deque(maxlen=_HISTORY)  # taker orders
         if self.swap:
-            self.forced_mask = FORCED_EACH - 1
+            self.forced_each = FORCED_EACH
         super().__init__(name, channel, seed, start, tempo, _grid(self.swap, base), shape)
         self.report = OkxReport(name, channel + 3, seed, start, self.multiplier)
 

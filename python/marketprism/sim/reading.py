@@ -94,7 +94,8 @@ def based(book: Book, size: str, price: str) -> str:
 
 
 def places_of(book: Book) -> dict[str, Place]:
-    """Where the rows of a book's instrument are, by data type; empty for whatever is not named."""
+    """Where the rows that a book's messages make are, by data type. "" stands for any but a
+    volatility index, which is an instrument of its own and has a place only where there is one."""
     if isinstance(book, BinanceBook):
         spot = book.spot
         own = ("binance_spot", "spot") if spot else ("binance_derivatives", "perpetual")
@@ -102,9 +103,10 @@ def places_of(book: Book) -> dict[str, Place]:
         own = ("okx_derivatives", "perpetual") if book.swap else ("okx_spot", "spot")
     else:
         own = ("deribit_derivatives", "perpetual")
-    # A volatility index is an instrument of its own.
-    index = ("deribit_derivatives", "options", book.base)
-    return {"": (*own, book.symbol), "volatility_index": index}
+    places: dict[str, Place] = {"": (*own, book.symbol)}
+    if isinstance(book, DeribitBook) and book.inverse:
+        places["volatility_index"] = ("deribit_derivatives", "options", book.base)
+    return places
 
 
 def forced_trade(book: DeribitBook, trade: Trade) -> Iterator[Reading]:

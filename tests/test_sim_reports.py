@@ -1,0 +1,192 @@
+"""``sim check`` on what is neither a trade nor a book: nothing wrong where nothing is, every fault.
+
+The messages of the built-in venue go through the real engine, its rows into real tables. Each
+negative control changes one row and must be found.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("chdb", reason="the embedded engine is not installed")
+
+from marketprism import Session, guess_instrument, instruments
+from marketprism.sim.binance_book import exchange_info
+from marketprism.sim.ledger import Origin, SimLedger
+from marketprism.sim.market import Book, Market
+from marketprism.store.schema import TABLES
+from test_sim_check import Engine, engine, expect
+
+__all__ = ["engine"]
+
+SECOND = 1_000_000_000
+# Forty seconds before funding is paid; the first whole minute is over a hundred seconds later.
+EIGHT = 1_704_096_000 * SECOND
+START, LAST = EIGHT - 40 * SECOND, EIGHT + 70 * SECOND
+ORIGIN = Origin(5, START, ("BTC-USDT",), 60.0, 5.0, ("binance", "okx", "deribit"))
+KINDS = ("funding_rate", "open_interest", "liquidation", "volatility_index", "kline", "ticker")
+EXCHANGES = (
+    *("binance_spot", "binance_derivatives", "okx_spot", "okx_derivatives"),
+    "deribit_derivatives",
+)
+NUMBERS = itertools.count(1)
+
+Row = dict[str, Any]
+
+
+def reports(market: Market) -> dict[int, tuple[str, str]]:
+    """Section and instrument of every channel that tells neither of trades nor of books."""
+    return {
+        number: (book.section, book.name)
+        for book in market.books()
+        for number, stream in enumerate(book.streams(), book.channel)
+        if not stream.startswith(("trades", "book"))
+        and not stream.endswith(("rade", "depth@100ms"))
+    }
+
+
+def listed(market: Market, book: Book) -> bytes:
+    """The venue's list of the one instrument."""
+    if book.section.startswith("binance"):
+        return exchange_info(book.section, [book], market.now)  # type: ignore[list-item]
+    entry = book.listing()  # type: ignore[attr-defined]
+    if book.section == "okx":
+        return json.dumps({"code": "0", "msg": "", "data": [entry]}).encode()
+    return f'{{"jsonrpc":"2.0","result":[{entry}],"testnet":false}}'.encode()
+
+
+def session(market: Market, book: Book) -> Session:
+    """An engine that makes rows of everything else of this instrument."""
+    known = list(instruments(book.section, listed(market, book)))
+    if book.section == "deribit":
+        known.append(guess_instrument("deribit", f"{book.base.lower()}_usd"))
+    made = Session(book.section, known, collector="c", data_types=KINDS)
+    made.open(START)
+    return made
+
+
+def faultless() -> dict[str, list[Row]]:
+    """The rows of a faultless path, by data type."""
+    market = ORIGIN.market()
+    sessions = {(book.section, book.name): session(market, book) for book in market.books()}
+    told = reports(market)
+    found: dict[str, list[Row]] = {kind: [] for kind in KINDS}
+    for at, channel, frame in market.advance(LAST):
+        if channel in told:
+            for message in sessions[told[channel]].receive([frame], [at]).messages:
+                found[message.kind].append(json.loads(message.payload))
+    return found
+
+
+FACTS = faultless()
+
+
+class Case:
+    """Tables that a test may spoil before it asks for the verdict."""
+
+    def __init__(self, engine: Engine, directory: Path) -> None:
+        self.engine, self.directory = engine, directory
+        self.database = f"reports_{next(NUMBERS)}"
+        self.rows = {kind: [dict(row) for row in rows] for kind, rows in FACTS.items()}
+
+    def judge(self) -> dict[str, Any]:
+        ledger = SimLedger(self.directory / "sim", ORIGIN)
+        for channel in reports(ORIGIN.market()):
+            ledger.opened(1, channel, START)
+        ledger.sending(LAST)
+        ledger.close()
+        self.engine.put(create=self.database)
+        for kind, rows in self.rows.items():
+            insert = (
+                f"INSERT INTO {self.database}.{TABLES[kind].name} SETTINGS optimize_on_insert = 0"
+            )
+            text = "\n".join(map(json.dumps, rows))
+            self.engine.put(sql=f"{insert} FORMAT JSONEachRow {text}")
+        options = {"database": self.database, "data_types": dict.fromkeys(EXCHANGES, KINDS)}
+        found: dict[str, Any] = self.engine.put(check=str(self.directory), options=options)
+        return found
+
+
+@pytest.fixture
+def case(engine: Engine, tmp_path: Path) -> Case:
+    return Case(engine, tmp_path)
+
+
+def test_a_faultless_store_is_clean(case: Case) -> None:
+    found = case.judge()
+    expect(found, 0)
+    assert found["sent"] == found["stored"]
+    counts = {kind: found["kinds"][kind]["sent"] for kind in KINDS}
+    # A minute's bar of each of the five instruments; two cells of open interest at two venues, and
+    # of the first one the beginning.
+    assert (counts["kline"], counts["open_interest"]) == (5, 6)
+    assert counts["volatility_index"] == (LAST - START) // SECOND + 1
+    assert min(counts.values()) >= 5
+    assert any(row["rate_kind"] == "settled" for row in case.rows["funding_rate"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_removed_row_is_lost(case: Case, kind: str) -> None:
+    rows = case.rows[kind]
+    # Nobody can tell which of spot's best prices must be there.
+    at = next(n for n, row in enumerate(rows) if judged(row))
+    del rows[at]
+    expect(case.judge(), 4, lost=1)
+
+
+def judged(row: Row) -> bool:
+    """Whether a row is one that must be there."""
+    begun_before = row.get("open_time", EIGHT) < START
+    return not begun_before and row["exchange"] != "binance_spot"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_doubled_row_is_duplicated(case: Case, kind: str) -> None:
+    case.rows[kind].append(next(row for row in case.rows[kind] if judged(row)))
+    expect(case.judge(), 4, duplicated=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"),
+    [
+        ("funding_rate", "funding_rate"),
+        ("funding_rate", "funding_time"),
+        ("open_interest", "native_open_interest"),
+        ("volatility_index", "index_value"),
+        ("kline", "high"),
+        ("kline", "quote_volume"),
+        ("ticker", "best_ask_quantity"),
+    ],
+)
+def test_another_value_differs(case: Case, kind: str, key: str) -> None:
+    row = next(row for row in case.rows[kind] if judged(row) and key in row)
+    row[key] = row[key] + 1 if isinstance(row[key], int) else f"{row[key]}1"
+    expect(case.judge(), 4, differing=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changed"),
+    [
+        ("liquidation", lambda row: {"price": f"{row['price']}1", "fact": "another"}),
+        ("volatility_index", lambda row: {"ts_event": row["ts_event"] + 1}),
+        ("ticker", lambda row: {"fact": "b1700000000000001", "ts_event": row["ts_event"] + 1}),
+    ],
+)
+def test_a_row_that_was_never_sent_differs(
+    case: Case, kind: str, changed: Callable[[Row], Row]
+) -> None:
+    row = next(row for row in case.rows[kind] if row["exchange"] != "binance_derivatives")
+    case.rows[kind].append(row | changed(row))
+    expect(case.judge(), 4, differing=1)
+
+
+def test_what_was_in_flight_when_the_connection_ended_is_missed(case: Case) -> None:
+    case.rows["volatility_index"].pop()
+    found = case.judge()
+    expect(found, 0, missed=1)
