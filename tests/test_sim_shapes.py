@@ -1,4 +1,5 @@
-"""What the built-in venue sends for Binance looks like what was recorded there."""
+"""What the built-in venue sends for Binance, and beside trades and books for all venues, looks like
+what was recorded there."""
 
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ from marketprism.sim.market import Market, Section
 START = 1_700_000_000_000_000_000
 SECOND = 1_000_000_000
 SPOT, USDM = "binance_spot_btcusdt_20240808", "binance_usdm_btcusdt_20240808"
+SPOT_OF_FOUR = "binance_spot_4symbols_20211012"
+FUNDING = "binance_usdm_btcusdt_20230405_funding"
 # Keys of futures that are younger than the recordings (PROTOCOLS 1.4).
 YOUNGER = {".st", ".ps"}
 
@@ -99,3 +102,86 @@ def test_bodies_look_like_those_recorded(section: Section, name: str) -> None:
         if {style.partition(",")[0] for style in styles}
         != {style.partition(",")[0] for style in listed.found[path]}
     } == set()
+
+
+# --- beside trades and books, of all venues -------------------------------------------------------
+
+
+def reported(stream: str) -> Shape:
+    """The messages of the channels whose names have this, over two minutes' ends and a payment."""
+    eight = 1_704_096_000 * SECOND
+    market = Market(
+        7, eight - 70 * SECOND, ("BTC-USDT",), 100.0, 5.0, ("binance", "okx", "deribit")
+    )
+    events = market.advance(eight + 10 * SECOND)
+    return Shape(f for _, channel, f in events if stream in market.channels[channel].stream)
+
+
+def lines(name: str, text: str) -> list[str]:
+    """Recorded messages that have this text, of a file of single ones."""
+    found = []
+    for line in live_messages(name):
+        message = line.get("msg", line)
+        message = message if isinstance(message, str) else json.dumps(message)
+        if text in message:
+            found.append(message)
+    return found
+
+
+OKX, DERIBIT = "crypto-msg-parser_okx.jsonl", "crypto-msg-parser_deribit.jsonl"
+# The venue's page has these (PROTOCOLS 4.3), and the recording is of before it.
+TODAY = (
+    *("formulaType", "impactValue", "interestRate", "maxFundingRate", "method", "minFundingRate"),
+    *("nextFundingTime", "premium", "settFundingRate", "settState", "ts"),
+)
+
+
+def in_data(*keys: str, at: str = ".data[]") -> set[str]:
+    return {f"{at}.{key}" for key in keys}
+
+
+@pytest.mark.parametrize(
+    ("stream", "recorded", "younger"),
+    [
+        ("@kline_1m", (SPOT_OF_FOUR, "@kline_1m"), set()),
+        ("@markPrice@1s", (FUNDING, "@markPrice@1s"), {".data.st"}),
+        (
+            "@forceOrder",
+            ("tardis-node_binance_futures.jsonl", "forceOrder"),
+            {".data.o.ps", ".data.o.st"},
+        ),
+        ("funding-rate/", (OKX, '"channel":"funding-rate","instId":"BTC-USDT-'), in_data(*TODAY)),
+        ("tickers/BTC-USDT-SWAP", (OKX, '"channel":"tickers","instId":"BTC-USDT-SWAP"'), set()),
+        (
+            "candle1m/BTC-USDT-SWAP",
+            (OKX, '"channel":"candle1m","instId":"BTC-USDT-SWAP"'),
+            {".data[][7]", ".data[][8]"},
+        ),
+        ("open-interest/", ("tardis-node_okex_futures.jsonl", '"open-interest"'), in_data("oiUsd")),
+        ("liquidation-orders/", ("tardis-node_okex_futures.jsonl", "-orders"), set()),
+        (
+            "ticker.BTC-PERPETUAL",
+            (DERIBIT, '"channel":"ticker.BTC-PERPETUAL'),
+            in_data("interest_value", "stats.volume_notional", at=".params.data"),
+        ),
+        ("chart.trades.BTC-PERPETUAL.1", (DERIBIT, '"chart.trades.BTC-PERPETUAL.1"'), set()),
+    ],
+)
+def test_reports_look_like_those_recorded(
+    stream: str, recorded: tuple[str, str], younger: set[str]
+) -> None:
+    name, text = recorded
+    theirs = Shape(
+        lines(name, text)
+        if name.endswith(".jsonl")
+        else (frame for frame in recorded_frames(name) if text in frame)
+    )
+    mine = reported(stream)
+    assert theirs.count
+    assert mine.count
+    assert theirs.paths() <= mine.paths()
+    assert mine.paths() - theirs.paths() == younger
+    # The same types; a few recorded messages do not show every way to write a number.
+    for path, styles in mine.strangers(theirs).items():
+        types = {style.partition(",")[0] for style in theirs.found[path]}
+        assert {style.partition(",")[0] for style in styles} <= types, path
