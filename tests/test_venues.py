@@ -298,7 +298,7 @@ def test_a_channel_is_left_and_asked_for_again() -> None:
         (f"public/{operation}", ["book.BTC-PERPETUAL.100ms"])
         for operation in ("unsubscribe", "subscribe")
     ]
-    listed = [Listed("binance_spot", "BTCUSDT")]
+    listed = [Listed("binance_spot", "BTCUSDT", "spot")]
     (depth,) = BINANCE.connections("binance_spot", listed, ["orderbook"])
     asked = [orjson.loads(m) for m in BINANCE.resubscribe(depth, depth.channels[0])]
     assert [(a["method"], a["params"]) for a in asked] == [

@@ -106,8 +106,16 @@ class Sources:
             made = venue.connections(section, some, wanted.data_types, sockets, wanted.klines)
             for connection in made:
                 feed = self._feed(connection, some, lists[section], route, wanted.rotate)
+                await self._asked(feed)
                 feeds.append(await self._resumed(feed))
         return feeds
+
+    async def _asked(self, feed: Feed) -> None:
+        """A row for each stream: from now on it is to be there, and is missed where it is not."""
+        for channel in feed.connection.channels:
+            for instrument in feed.about(channel):
+                for data_type in channel.data_types:
+                    await self.ledger.write("asked", instrument=instrument, data_type=data_type)
 
     async def _not_offered(self, wanted: Exchange) -> None:
         """Tells of what was asked for by name and the exchange does not have."""
@@ -324,8 +332,7 @@ class Sources:
             url=route.places(connection.url)[0],
             route=route,
             seed_url=lambda i: venue.seed_url(i.section, i.instrument_id),
-            answer=venue.answer,
-            resubscribe=venue.resubscribe,
+            venue=venue,
             lives=rotate,
             clock=self.clock,
             lists=[(body.url, body.payload, body.ts_recv) for body in listed.bodies],

@@ -27,6 +27,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -116,8 +117,7 @@ class Feed:
         url: str,
         route: Route,
         seed_url: Callable[[Instrument], str],
-        answer: Callable[[bytes, Connection], Answer | None],
-        resubscribe: Callable[[Connection, Channel], Sequence[bytes]],
+        venue: ModuleType,
         lives: float = math.inf,
         draw: Callable[[], float] = random.random,
         clock: SteadyClock | None = None,
@@ -129,6 +129,7 @@ class Feed:
         self.connection = connection
         self.session = session
         self.instruments = instruments
+        self._by_id = {i.instrument_id: i for i in instruments}
         self.exchange = instruments[0].exchange
         self.url = url
         self.connected = False
@@ -155,8 +156,7 @@ class Feed:
         self._clock = clock or SteadyClock()
         self._now_ns = self._clock.now_ns
         self._due_at = lives * (1 - _SPREAD * draw())
-        self._answer = answer
-        self._resubscribe = resubscribe
+        self._venue = venue
         # Channels whose answer is awaited, by name.
         self._unanswered: dict[str, Channel] = {}
         self._opened = 0.0  # by the run's clock
@@ -188,6 +188,13 @@ class Feed:
         """What was heard, by instrument id and data type."""
         found = self.session.streams(now)
         return {(each.instrument.instrument_id, each.data_type): each for each in found}
+
+    def about(self, channel: Channel) -> list[Instrument]:
+        """The instruments that a channel tells of, as far as they are wanted."""
+        if not channel.instrument_id:
+            return self.instruments
+        known = self._by_id.get(channel.instrument_id)
+        return [known] if known else []
 
     @property
     def silent(self) -> set[tuple[str, str]]:
@@ -349,10 +356,12 @@ class Feed:
 
     async def _answered(self, frame: bytes) -> None:
         """What the venue says of channels. A refusal that names none is of nobody in particular."""
-        answer = self._answer(frame, self.connection)
+        answer: Answer | None = self._venue.answer(frame, self.connection)
         if answer is None:
             return
-        taken = [name for name in answer.taken if self._unanswered.pop(name, None)]
+        taken = [self._unanswered.pop(n) for n in answer.taken if n in self._unanswered]
+        for each in taken:
+            await self._listen(each)
         if taken:
             await self._ledger.write(
                 "subscribed", exchange=self.exchange, detail=self.url, count=len(taken)
@@ -362,9 +371,15 @@ class Feed:
             await self._refused(channel, reason if channel else f"{name} {reason}".strip())
         self.listening = not self._unanswered
 
+    async def _listen(self, channel: Channel) -> None:
+        """What this channel gives is heard from now on, of one instrument or of a whole market."""
+        async with self._order:
+            for instrument in self.about(channel):
+                for data_type in channel.data_types:
+                    await self._use(self.session.listen(instrument, data_type))
+
     async def _refused(self, channel: Channel | None, reason: str) -> None:
-        ids = {i.instrument_id: i for i in self.instruments}
-        instrument = ids.get(channel.instrument_id) if channel else None
+        instrument = self._by_id.get(channel.instrument_id) if channel else None
         detail = f"{channel.name}: {reason}" if channel else reason
         log.error("%s: not subscribed: %s", self.url, detail)
         await self._ledger.write(
@@ -418,20 +433,19 @@ class Feed:
             if found.over:
                 continue
             if found.tries == 0:
-                self._say(*self._resubscribe(self.connection, found.channel))
-            elif heard.get((found.channel.instrument_id, found.channel.data_type)):
+                self._say(*self._venue.resubscribe(self.connection, found.channel))
+            elif found.channel.heard_as in heard:
                 # What was never heard is no reason to leave what is.
                 self.due.set()
 
     async def _tell_silence(self, found: Silence) -> None:
         channel = found.channel
-        known = (i for i in self.instruments if i.instrument_id == channel.instrument_id)
         cause = "heard again" if found.over else "silent" if found.since else "never heard"
         log.warning("%s: %s: %s", self.url, channel.name, cause)
         await self._ledger.write(
             "stale",
             exchange=self.exchange,
-            instrument=next(known, None),
+            instrument=self._by_id.get(channel.instrument_id),
             data_type=channel.data_type,
             cause=cause,
             detail=channel.name,
@@ -493,7 +507,7 @@ class Feed:
                 asked = request.instrument.instrument_id
                 for channel in self.connection.channels:
                     if channel.instrument_id == asked and channel.data_type == "orderbook":
-                        self._say(*self._resubscribe(self.connection, channel))
+                        self._say(*self._venue.resubscribe(self.connection, channel))
             elif request.kind == "answer" and self.connection.proof:
                 self._say(self.connection.proof)
             elif request.kind == "reconnect" and self.connection.channels:

@@ -73,7 +73,7 @@ class Watchdog:
     @property
     def silent(self) -> set[tuple[str, str]]:
         """What has stopped: instrument ids and data types."""
-        return {(channel.instrument_id, channel.data_type) for channel in self._asked}
+        return {channel.heard_as for channel in self._asked}
 
     def look(
         self,
@@ -86,7 +86,7 @@ class Watchdog:
         ``anything`` the time at which anything came. Times are of the clock that stamps frames.
         Nothing shorter than ``least`` is a silence."""
         for channel in self.channels:
-            stream = heard.get((channel.instrument_id, channel.data_type))
+            stream = heard.get(channel.heard_as)
             asked = self._asked.get(channel)
             facts = stream.facts if stream else 0
             if asked and facts > asked.facts:

@@ -13,6 +13,7 @@ from typing import TypedDict
 
 from .._core import StreamStatus
 from ..metrics import Histogram
+from ..venues import Channel
 from .feed import Feed
 
 __all__ = ["Stream", "lags", "streams"]
@@ -52,7 +53,12 @@ def _of(feed: Feed, now: int) -> Iterable[Stream]:
     books = {book.instrument.instrument_id: book.state for book in feed.books()}
     silent = feed.silent
     known = {i.instrument_id: i for i in feed.instruments}
-    wanted = [(c.instrument_id, c.data_type) for c in feed.connection.channels]
+    wanted = [
+        (instrument.instrument_id, Channel("", "", kind).heard_as[1])
+        for channel in feed.connection.channels
+        for instrument in feed.about(channel)
+        for kind in channel.data_types
+    ]
     # A channel of a whole market brings what it brings, and a recorded socket names no channels.
     for key in dict.fromkeys([*(key for key in wanted if key[0] in known), *heard]):
         instrument, stream = known[key[0]], heard.get(key)

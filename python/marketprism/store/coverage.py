@@ -123,6 +123,9 @@ def coverage(
     for row in rows_of(ask, _HEALED.format(database=database)):
         healed.setdefault(Stream(*row[:4]), []).append(Span(row[4], row[5] + 1))
     left = {Stream(*row[:4]): row[4] for row in rows_of(ask, _LEFT.format(database=database))}
+    # Changes of a book are as complete as its images.
+    for stream in [s for s in asked if s.data_type == "orderbook_delta"]:
+        covered[stream] = covered.get(stream._replace(data_type="orderbook"), [])
     found = []
     for stream in sorted(asked):
         # A stream that is not listed any more is not lost.

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import orjson
 
-from .connection import BOOKS, Answer, Channel, Connection, Subscribed, packed
+from .connection import BOOKS, Answer, Channel, Connection, Subscribed, gather, packed
 from .limit import Charge, Limit, Refusal
 from .offer import DERIVATIVES, SPOT, Offer
 
@@ -315,8 +315,7 @@ def connections(
         for each in (i for i in instruments if i.market_type in offer.of):
             for bar in bars if offer.intervals else ("",):
                 name = offer.stream.format(each.instrument_id.lower(), bar)
-                # A stream may give several data types: it is asked for once.
-                route.setdefault(name, Channel(name, each.instrument_id, data_type))
+                gather(route, Channel(name, each.instrument_id, data_type))
     return [
         Connection(
             section=section,

@@ -5,10 +5,19 @@ of that, and a recorded socket read back.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
-__all__ = ["BOOKS", "Answer", "Channel", "Connection", "KeepAlive", "Subscribed", "packed"]
+__all__ = [
+    "BOOKS",
+    "Answer",
+    "Channel",
+    "Connection",
+    "KeepAlive",
+    "Subscribed",
+    "gather",
+    "packed",
+]
 
 # Data types whose channel keeps a book.
 BOOKS = ("orderbook", "orderbook_delta")
@@ -18,11 +27,22 @@ BOOKS = ("orderbook", "orderbook_delta")
 class Channel:
     """One thing that a socket subscribes to. ``name`` is the venue's, as its answers repeat it.
     ``instrument_id`` is empty where it is about a whole market. Of several data types that one
-    channel gives, ``data_type`` is the first that was asked for."""
+    channel gives, ``data_type`` is the first that was asked for, and ``also`` are the others."""
 
     name: str
     instrument_id: str
     data_type: str
+    also: tuple[str, ...] = ()
+
+    @property
+    def heard_as(self) -> tuple[str, str]:
+        """Instrument id and data type under which the engine counts what comes by it."""
+        return self.instrument_id, "orderbook" if self.data_type in BOOKS else self.data_type
+
+    @property
+    def data_types(self) -> tuple[str, ...]:
+        """All that it gives of what was asked for."""
+        return (self.data_type, *self.also)
 
 
 @dataclass(frozen=True)
@@ -80,6 +100,14 @@ class Subscribed:
     instrument_ids: tuple[str, ...]
     book_ids: tuple[str, ...]
     broad: bool = False
+
+
+def gather(channels: dict[str, Channel], channel: Channel) -> None:
+    """Adds a channel by its name; one that is there already gives one data type more, and is asked
+    for once."""
+    known = channels.setdefault(channel.name, channel)
+    if channel.data_type not in known.data_types:
+        channels[channel.name] = replace(known, also=(*known.also, channel.data_type))
 
 
 def packed(channels: Sequence[Channel], most: int, sockets: int = 1) -> list[tuple[Channel, ...]]:

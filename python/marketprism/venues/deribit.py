@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from .connection import BOOKS, Answer, Channel, Connection, KeepAlive, Subscribed, packed
+from .connection import BOOKS, Answer, Channel, Connection, KeepAlive, Subscribed, gather, packed
 from .limit import Charge, Limit, Refusal
 from .offer import DERIVATIVES, Offer
 
@@ -216,8 +216,7 @@ def connections(
         offer = OFFERS[section].get(data_type)
         if offer is not None:
             for channel in _offered(offer, data_type, instruments, klines):
-                # A ticker says several things: it is asked for once.
-                channels.setdefault(channel.name, channel)
+                gather(channels, channel)
     return [
         Connection(
             section=section,

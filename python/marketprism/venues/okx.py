@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 
-from .connection import BOOKS, Answer, Channel, Connection, KeepAlive, Subscribed, packed
+from .connection import BOOKS, Answer, Channel, Connection, KeepAlive, Subscribed, gather, packed
 from .limit import Charge, Limit, Refusal
 from .offer import DERIVATIVES, Offer
 
@@ -257,7 +257,7 @@ def connections(
             most = _BOOKS_MAX if data_type in BOOKS else _CHANNELS_MAX
             group = groups.setdefault((offer.socket, most), {})
             for channel in _offered(offer, data_type, instruments, klines):
-                group.setdefault(channel.name, channel)
+                gather(group, channel)
     return [
         Connection(
             section=section,
