@@ -169,10 +169,11 @@ PYTHON: dict[str, Rule] = {
         "a command is settings and one call; what it calls has its own place",
     ),
     "app": rule(
-        "_core clock collect config directory embedded metrics serve sim.faults sources store "
-        "trouble",
+        "_core builtin clock collect config directory embedded metrics serve sim.faults sources "
+        "store trouble",
         "it wires the parts",
     ),
+    "builtin": rule("clock config", "it is what one process says to another, as words"),
     "trouble": rule(
         "clock embedded sim.faults",
         "it does to processes what a schedule says, and decides nothing",

@@ -30,6 +30,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from . import metrics
+from .builtin import damage, market_words
 from .clock import SteadyClock
 from .collect.feed import Feed
 from .collect.ledger import Ledger
@@ -378,7 +379,7 @@ async def _start_venue(state: _Run, stack: contextlib.AsyncExitStack) -> dict[st
         elif event["event"] == "served":
             state.served.set()
         elif event["event"] == "damage":
-            text = _damage(event)
+            text = damage(event)
             state.damaged.append(text)
             log.error("%s", text)
 
@@ -388,14 +389,10 @@ async def _start_venue(state: _Run, stack: contextlib.AsyncExitStack) -> dict[st
     words += ["--ws-port", str(ws), "--rest-port", str(rest)]
     words += _inherited(state)
     if options.demo:
-        clock, start = state.clock, state.settings.sim.start or time.time_ns()
-        if clock.speed != 1:
-            start = clock.start
-            words += ["--speed", options.speed, "--origin", str(clock.origin)]
-        words += ["--set", f"sim.start={start}"]
+        words += market_words(state.settings.sim, state.clock)
         if options.faults:
             duration = options.duration or _FAULTS_DURATION
-            state.faults_from = clock.now_ns()
+            state.faults_from = state.clock.now_ns()
             words += ["--faults", options.faults, "--duration", str(duration)]
             words += ["--faults-from", str(state.faults_from)]
     else:
@@ -408,16 +405,6 @@ async def _start_venue(state: _Run, stack: contextlib.AsyncExitStack) -> dict[st
     )
     await _start_child(state, child, stack)
     return said
-
-
-def _damage(event: dict[str, Any]) -> str:
-    """What was unreadable in a journal, in one sentence."""
-    said = [event["reason"]] if event.get("reason") else []
-    if event.get("lines"):
-        said.append(f"{event['lines']} lines cannot be read, the first is line {event['first']}")
-    if event.get("tail"):
-        said.append(str(event["tail"]))
-    return f"{event['journal']}: {'; '.join(said)}; everything else was served"
 
 
 # --- the run itself ----------------------------------------------------------------------------

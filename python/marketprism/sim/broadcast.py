@@ -43,6 +43,7 @@ _TICK = 0.005  # seconds between two looks at the clock
 # At most so much venue time at once, at speed 1, so that sockets get their turn.
 _SLICE_NS = 50_000_000
 _SKIP_NS = 1_000_000_000
+_BEHIND_NS = 5_000_000_000  # and so much behind its clock, at speed 1, a market says so
 _NOTICE_NS = 600 * 1_000_000_000  # so long before it hangs up a venue says so, if it does
 # A start further back than this is a run to be had again, not one to be gone on with.
 _CATCH_UP_NS = 6 * 3600 * 1_000_000_000
@@ -196,6 +197,7 @@ class SyntheticVenue:
         # A clock with a speed begins with the market.
         world.behind = age if age > _CATCH_UP_NS and clock.speed == 1 else 0
         self._pace = max(1.0, clock.speed)
+        self._behind_ns = _BEHIND_NS * self._pace
 
     def about(self) -> dict[str, object]:
         """What the announcement of readiness says of this venue."""
@@ -216,6 +218,8 @@ class SyntheticVenue:
         while True:
             now = self._world.now()
             due = min(now, self._market.now + slice_ns)
+            if now - self._market.now > self._behind_ns:
+                self._tell_behind(now)
             if self._play:
                 for edge in self._play.turns(self._market.now):
                     self._turn(edge)
@@ -225,6 +229,16 @@ class SyntheticVenue:
                 self._deliver(self._market.advance(due, self._heard))
                 self._end_old(self._market.now)
             await asyncio.sleep(0 if due < now else _TICK)
+
+    def _tell_behind(self, now: int) -> None:
+        """Once, and again where it has become twice as much."""
+        seconds = (now - self._market.now) / 1e9
+        log.warning(
+            "the market is %.0f s of its time behind its clock; everything is sent, later: fewer "
+            "events (sim.trades_per_second, sim.diffs_per_second) or a lower --speed keep it up",
+            seconds,
+        )
+        self._behind_ns = 2 * (now - self._market.now)
 
     def _part(self) -> None:
         """Those whose connection is closing have had their last event."""
