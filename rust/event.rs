@@ -127,7 +127,10 @@ impl Flags {
     /// Asked for by REST after it was missed.
     pub const HEALED: Flags = Flags(128);
 
-    const NAMES: [(Flags, &'static str); 8] = [
+    /// Brought by the second of two connections, and not by the first.
+    pub const LEG2: Flags = Flags(256);
+
+    const NAMES: [(Flags, &'static str); 9] = [
         (Flags::LIQUIDATION, "liquidation"),
         (Flags::BLOCK, "block"),
         (Flags::COMBO, "combo"),
@@ -136,6 +139,7 @@ impl Flags {
         (Flags::INSURANCE, "insurance"),
         (Flags::ADL, "adl"),
         (Flags::HEALED, "healed"),
+        (Flags::LEG2, "leg2"),
     ];
 
     #[must_use]

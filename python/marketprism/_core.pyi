@@ -223,9 +223,12 @@ class Session:
         flush_after_ns: int = 1_000_000_000,
         data_types: Sequence[str] | None = None,
         ticker_every_ns: int = 1_000_000_000,
+        second_leg: bool = False,
     ) -> Session:
         """``data_types``: what rows are made of, by default the market data of CONTRACT 1 and
         ``instrument``; ``orderbook_delta``, ``kline`` and ``ticker`` are opt-in.
+        ``second_leg``: another connection has the same streams; trades that come by this one say
+        so.
 
         Raises ``ValueError`` for an unknown section or data type.
         """
@@ -303,6 +306,7 @@ def ledger_message(
     from_ts: int | None = None,
     to_ts: int | None = None,
     count: int | None = None,
+    leg: str | None = None,
 ) -> Message:
     """One row of the ledger. ``run`` is the run's start, ``n`` counts rows within it."""
 

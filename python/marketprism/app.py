@@ -430,6 +430,7 @@ async def _run_feeds(state: _Run, wanted: Sources, frames_in_all: int) -> None:
         feeds = [
             group.create_task(_hold(state, wanted, feed), name=feed.url) for feed in state.feeds
         ]
+        listing = asyncio.create_task(_follow_lists(state, wanted, group, feeds))
         stopped = asyncio.create_task(state.stop.wait())
         over = asyncio.create_task(asyncio.wait(feeds))
         progress = asyncio.create_task(_progress(state, frames_in_all))
@@ -443,11 +444,24 @@ async def _run_feeds(state: _Run, wanted: Sources, frames_in_all: int) -> None:
             return_when=asyncio.FIRST_COMPLETED,
         )
         state.deadline = min(state.deadline, time.monotonic() + _STORE_WAIT)
+        listing.cancel()
         stopping = [group.create_task(feed.stop()) for feed in state.feeds]
         if not await _by_deadline(state, [*feeds, *stopping]):
             log.error("what was received last could not be published before the end")
-        for task in (stopped, over, progress, *feeds, *stopping, *trouble):
+        for task in (stopped, over, progress, listing, *feeds, *stopping, *trouble):
             task.cancel()
+
+
+async def _follow_lists(
+    state: _Run, wanted: Sources, group: asyncio.TaskGroup, feeds: list[asyncio.Task[None]]
+) -> None:
+    """What is listed while it runs is collected, and what is delisted is left."""
+    while state.settings.scheduler.instruments and not state.options.replay:
+        await state.clock.sleep(state.settings.scheduler.instruments)
+        for feed in await wanted.refresh(state.feeds):
+            state.feeds.append(feed)
+            feeds.append(group.create_task(_hold(state, wanted, feed), name=feed.url))
+        state.feeds = [f for f in state.feeds if f.connection.channels]
 
 
 async def _hold(state: _Run, wanted: Sources, feed: Feed) -> None:

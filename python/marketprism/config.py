@@ -178,7 +178,8 @@ class Exchange(_Section):
     takes only so many of them, or of all, the most traded in 24 hours first. Of ``data_types`` a
     venue takes what it has; ``klines`` are the intervals of bars, if ``kline`` is among them.
     ``rotate`` is the age at which a connection is replaced, the next one opened first: Binance ends
-    them at 24 hours."""
+    them at 24 hours. ``legs: 2`` opens every connection twice: what one misses the other has, and
+    all is stored once."""
 
     exchange: Literal[
         "binance_spot",
@@ -194,6 +195,7 @@ class Exchange(_Section):
     data_types: tuple[DataType, ...] = Field(_MARKET_DATA, min_length=1)
     klines: tuple[Interval, ...] = Field(("1m",), min_length=1)
     rotate: Seconds = Field(23 * 3600.0, gt=0)
+    legs: Literal[1, 2] = 1
     hosts: Hosts | None = None
     proxy: Proxy | None = None
     tls: Tls | None = None
@@ -278,6 +280,13 @@ class Store(_Section):
     max_ack_pending: int = Field(20_000, ge=1)
 
 
+class Scheduler(_Section):
+    """How often a venue is asked for what it does not stream. ``instruments``: its lists, for what
+    is listed and delisted since; 0 asks once, at the start."""
+
+    instruments: Seconds = 300.0
+
+
 class Sim(_Section):
     """The built-in venue's synthetic market; ``seed`` and ``start`` together reproduce a run."""
 
@@ -322,6 +331,7 @@ class Settings(_Section):
     spool: Spool = Spool()
     clickhouse: ClickHouse = ClickHouse()
     store: Store = Store()
+    scheduler: Scheduler = Scheduler()
     sim: Sim = Sim()
     log: Log = Log()
 

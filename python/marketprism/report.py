@@ -145,7 +145,7 @@ def incidents(
 ) -> list[dict[str, Any]]:
     """What went wrong, one after the other: losses that overlap and have one cause on one exchange
     are one incident."""
-    merged: list[dict[str, Any]] = []
+    merged = _saved(ask, database, start, end)
     for gap in sorted(gaps(ask, database, start=start, end=end), key=lambda g: int(g["from"])):
         same = (
             m
@@ -165,7 +165,30 @@ def incidents(
         if gap["from_id"] is not None:
             incident["missing_ids"] += gap["to_id"] - gap["from_id"] + 1
         incident[f"{gap['state']}_s"] += (gap["to"] - gap["from"]) / _SECOND
-    return merged
+    return sorted(merged, key=lambda incident: int(incident["from"]))
+
+
+def _saved(ask: Ask, database: str, start: int | None, end: int | None) -> list[dict[str, Any]]:
+    """What one of two connections missed and the other had."""
+    found = {each.stream: each for each in coverage(ask, database, start=start, end=end)}
+    statement = (
+        "SELECT exchange, market_type, symbol, 'trade', assumeNotNull(leg), from_ts, to_ts, "
+        f"to_id - from_id + 1 FROM {database}.ledger WHERE event = 'gap' AND leg IS NOT NULL "
+        "AND data_type = 'trade' AND from_ts IS NOT NULL AND to_ts IS NOT NULL"
+    )
+    saved = []
+    for *stream, leg, since, until, count in rows_of(ask, statement):
+        each = found.get(Stream(*stream))
+        if each is None or not each.window.start <= since < each.window.end:
+            continue
+        if any(hole.span.start < until and since < hole.span.end for hole in each.holes()):
+            continue
+        saved.append(
+            {"exchange": each.stream.exchange, "cause": f"missed by leg {leg}, heard by the other"}
+            | {"from": since, "to": until, "streams": [f"{each.stream.symbol} trade"]}
+            | {"missing_ids": 0, "saved_ids": count, "healed_s": 0.0, "lost_s": 0.0}
+        )
+    return saved
 
 
 # --- as text -----------------------------------------------------------------------------------
@@ -224,6 +247,7 @@ def _paragraphs(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
         streams = row["streams"]
         named = ", ".join(streams[:4]) + (f" and {len(streams) - 4} more" if streams[4:] else "")
         missing = f"; {row['missing_ids']:,} trades are missing" if row["missing_ids"] else ""
+        missing += f"; {row['saved_ids']:,} trades were saved" if row.get("saved_ids") else ""
         healed = f", {row['healed_s']:,.3f} s healed" if row["healed_s"] else ""
         yield (
             f"{_when(row['from'])}  {row['exchange']}: {row['cause']}, for "

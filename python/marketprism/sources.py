@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fnmatch import fnmatchcase
@@ -34,6 +35,8 @@ __all__ = ["Sources"]
 
 log = logging.getLogger(__name__)
 
+_LEGS = ("1", "2")
+
 
 @dataclass(frozen=True)
 class _Body:
@@ -50,6 +53,16 @@ class _Listed:
 
     instruments: list[Instrument] = field(default_factory=list)
     bodies: list[_Body] = field(default_factory=list)
+    whole: bool = True  # every list could be had
+
+
+@dataclass
+class _Taken:
+    """What is taken from an exchange, by section and the venue's spelling."""
+
+    wanted: Exchange
+    instruments: dict[tuple[str, str], Instrument]
+    absent: Counter[tuple[str, str]] = field(default_factory=Counter)  # lists in a row
 
 
 @dataclass(frozen=True)
@@ -63,6 +76,8 @@ class Sources:
     ledger: Ledger
     rest: Rest
     clock: SteadyClock
+    _taken: list[_Taken] = field(default_factory=list)
+    _unlisted: set[tuple[str, str]] = field(default_factory=set)  # told already
 
     async def recorded(self) -> list[Feed]:
         """A feed for each recorded connection, with what it was subscribed to."""
@@ -81,10 +96,67 @@ class Sources:
             raise RunError("nothing to collect: no exchange lists any of the symbols asked for", 2)
         return feeds
 
+    async def refresh(self, feeds: Sequence[Feed]) -> list[Feed]:
+        """Asks for the lists again: feeds for what is listed since, and an end to what is not any
+        more. An instrument is gone when two lists in a row are without it, or the venue says so.
+        ``top`` is of the start: what is traded most changes by the hour."""
+        made: list[Feed] = []
+        for taken in self._taken:
+            route = self._route(taken.wanted)
+            lists, found = await self._picked(taken.wanted, route, Priority.POLL)
+            old = taken.instruments
+            new = [i for i in found if _key(i) not in old] if taken.wanted.top is None else []
+            for section, listed in lists.items():
+                await self._relisted(taken, section, listed, feeds)
+            taken.instruments |= {_key(i): i for i in new}
+            for instrument in new:
+                log.info("%s lists %s", instrument.exchange, instrument.symbol)
+                await self.ledger.write("listed", instrument=instrument)
+            made += await self._opened(taken.wanted, route, lists, new)
+        return made
+
+    async def _relisted(
+        self, taken: _Taken, section: str, listed: _Listed, feeds: Sequence[Feed]
+    ) -> None:
+        """What has ended is left, and what has changed is told, by one list of a section."""
+        if not listed.whole:
+            return
+        ended = venues.venue_of(taken.wanted.exchange).ENDED
+        now = {_key(i): i for i in listed.instruments}
+        mine = [key for key in taken.instruments if key[0] == section]
+        of_section = [feed for feed in feeds if feed.connection.section == section]
+        if any(now.get(key) not in (None, taken.instruments[key]) for key in mine):
+            for body in listed.bodies:
+                for feed in of_section:
+                    await feed.hear_list(body.url, body.payload)
+        for key in mine:
+            known, state = now.get(key), None
+            taken.absent[key] = 0 if known else taken.absent[key] + 1
+            if known is None and taken.absent[key] > 1:
+                state = "not listed"
+            elif known is not None and known.state in ended:
+                state = known.state
+            taken.instruments[key] = known or taken.instruments[key]
+            if state is None:
+                continue
+            instrument = taken.instruments.pop(key)
+            log.info("%s ends %s: %s", instrument.exchange, instrument.symbol, state)
+            for feed in of_section:
+                if key[1] in feed.connection.instrument_ids:
+                    await feed.leave(instrument, state)
+
     async def _exchange(self, wanted: Exchange) -> list[Feed]:
-        venue = venues.venue_of(wanted.exchange)
         route = self._route(wanted)
         await self._not_offered(wanted)
+        lists, found = await self._picked(wanted, route)
+        self._taken.append(_Taken(wanted, {_key(i): i for i in found}))
+        return await self._opened(wanted, route, lists, found)
+
+    async def _picked(
+        self, wanted: Exchange, route: Route, priority: Priority = Priority.SEED
+    ) -> tuple[dict[str, _Listed], list[Instrument]]:
+        """The lists of an exchange by section, and what is to be taken of them."""
+        venue = venues.venue_of(wanted.exchange)
         named: dict[str, list[str]] = {}
         for symbol in wanted.named:
             named.setdefault(venue.section_for(wanted.exchange, symbol), []).append(symbol)
@@ -95,19 +167,35 @@ class Sources:
         found: list[Instrument] = []
         for section, symbols in named.items():
             urls = venue.list_urls(section, wanted.exchange)
-            lists[section] = await self._lists(wanted.exchange, section, urls, route)
+            lists[section] = await self._lists(wanted.exchange, section, urls, route, priority)
             found += await self._named(wanted.exchange, section, symbols, lists[section])
         listed = [i for section in lists.values() for i in section.instruments]
         found += await self._chosen(wanted, route, [i for i in listed if i not in found])
+        return lists, found
+
+    async def _opened(
+        self,
+        wanted: Exchange,
+        route: Route,
+        lists: Mapping[str, _Listed],
+        found: Sequence[Instrument],
+    ) -> list[Feed]:
+        """Feeds for these instruments."""
+        venue = venues.venue_of(wanted.exchange)
         feeds = []
         sockets = self.settings.sim.connections if self.demo else 1
-        for section in named:
+        for section in lists:
             some = [i for i in found if i.section == section]
             made = venue.connections(section, some, wanted.data_types, sockets, wanted.klines)
             for connection in made:
                 feed = self._feed(connection, some, lists[section], route, wanted.rotate)
                 await self._asked(feed)
                 feeds.append(await self._resumed(feed))
+                if wanted.legs > 1:
+                    feed.leg = _LEGS[0]
+                    # What was missed before is for the first to name.
+                    listed, rotate = lists[section], wanted.rotate
+                    feeds.append(self._feed(connection, some, listed, route, rotate, _LEGS[1]))
         return feeds
 
     async def _asked(self, feed: Feed) -> None:
@@ -144,7 +232,9 @@ class Sources:
     def again(self, feed: Feed) -> Feed:
         """Another feed of the same connection, to take over from this one. It is told nothing of
         what the first has published: that one goes on until this one hears everything."""
-        return self._feed(feed.connection, feed.instruments, _Listed(), feed.route, feed.lives)
+        return self._feed(
+            feed.connection, feed.instruments, _Listed(), feed.route, feed.lives, feed.leg
+        )
 
     async def _named(
         self, exchange: str, section: str, symbols: Iterable[str], listed: _Listed
@@ -202,6 +292,9 @@ class Sources:
         return volumes
 
     async def _not_listed(self, exchange: str, symbol: str) -> None:
+        if (exchange, symbol) in self._unlisted:
+            return
+        self._unlisted.add((exchange, symbol))
         log.error("%s does not list %s; it is left out", exchange, symbol)
         await self.ledger.write("refused", exchange=exchange, cause="not listed", detail=symbol)
 
@@ -229,18 +322,24 @@ class Sources:
         return self._feed(connection, known, listed, route)
 
     async def _lists(
-        self, exchange: str, section: str, urls: Iterable[str], route: Route
+        self,
+        exchange: str,
+        section: str,
+        urls: Iterable[str],
+        route: Route,
+        priority: Priority = Priority.SEED,
     ) -> _Listed:
         """The section's instruments; a list that cannot be had is one ledger row."""
         listed = _Listed()
         for url in urls:
             try:
-                body = await self.rest.ask(url, Priority.SEED, route)
+                body = await self.rest.ask(url, priority, route)
                 listed.instruments += instruments(section, body)
             except (RestError, ValueError) as error:
                 log.warning(
                     "%s: no instrument list (%s); the built-in quote list is used", section, error
                 )
+                listed.whole = False
                 await self.ledger.write(
                     "refused", exchange=exchange, cause="instrument list", detail=str(error)
                 )
@@ -303,6 +402,7 @@ class Sources:
         listed: _Listed,
         route: Route,
         rotate: float = math.inf,
+        leg: str | None = None,
     ) -> Feed:
         snapshot = self.settings.snapshot
         by_native = {i.instrument_id: i for i in found}
@@ -323,6 +423,7 @@ class Sources:
             flush_after_ns=round(snapshot.flush_after * 1e9),
             # What an instrument is stands beside its data: sizes are read by it.
             data_types=(*connection.data_types, "instrument") if connection.data_types else None,
+            second_leg=leg == _LEGS[1],
         )
         venue, _ = venues.section_of_host(connection.url)
         return Feed(
@@ -334,12 +435,17 @@ class Sources:
             seed_url=lambda i: venue.seed_url(i.section, i.instrument_id),
             venue=venue,
             lives=rotate,
+            leg=leg,
             clock=self.clock,
             lists=[(body.url, body.payload, body.ts_recv) for body in listed.bodies],
             publisher=self.publisher,
             ledger=self.ledger,
             rest=self.rest,
         )
+
+
+def _key(instrument: Instrument) -> tuple[str, str]:
+    return instrument.section, instrument.instrument_id
 
 
 def _guessed(section: str, native: str) -> Instrument | None:

@@ -11,8 +11,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::decimal::{quotient, write_product, Decimal};
 use crate::event::{
-    Funding, Kline, Liquidation, OpenInterest, RateKind, Ratio, RatioOf, Side, Size, Ticker, Trade,
-    TradeId, Volatility,
+    Flags, Funding, Kline, Liquidation, OpenInterest, RateKind, Ratio, RatioOf, Side, Size, Ticker,
+    Trade, TradeId, Volatility,
 };
 use crate::instrument::{Instrument, QuantityUnit};
 
@@ -71,7 +71,8 @@ impl Names {
         if let (true, Some((place, _))) = (trade.placed_apart, trade.places) {
             integer(out, "trade_seq", place);
         }
-        flags(out, trade.flags.names().chain(timeless(stamp)));
+        let told = trade.flags.with_if(Flags::LEG2, self.second_leg);
+        flags(out, told.names().chain(timeless(stamp)));
         let end = self.end(rows, Kind::Trade);
         rows.bytes.push(if trade.aggregated { b'a' } else { b't' });
         match &trade.id {

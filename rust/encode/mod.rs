@@ -175,6 +175,8 @@ pub struct Names {
     named_by_first: bool,
     /// Funding times jitter by milliseconds; the fact is the second.
     jitters: bool,
+    /// The connection is the second of two for the same streams.
+    second_leg: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -227,7 +229,14 @@ impl Names {
             worth: Worth::of(instrument),
             named_by_first: binance,
             jitters: binance,
+            second_leg: false,
         }
+    }
+
+    /// Trades say by which of two connections they came.
+    #[must_use]
+    pub fn of_leg(self, second_leg: bool) -> Names {
+        Names { second_leg, ..self }
     }
 
     /// Sizes of unknown worth: a row's base quantity will be absent.

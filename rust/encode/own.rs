@@ -25,6 +25,7 @@ pub struct LedgerRow<'a> {
     pub from_ts: Option<u64>,
     pub to_ts: Option<u64>,
     pub count: Option<u64>,
+    pub leg: Option<&'a str>,
 }
 
 /// Who writes a row of our own, and the number that makes its id.
@@ -65,9 +66,12 @@ impl<'a> Place<'a> {
 pub fn ledger(rows: &mut Rows, author: Author<'_>, place: Place<'_>, row: LedgerRow<'_>) {
     own(rows, Kind::Ledger, author, place, |out| {
         member(out, "event", row.event);
-        for (name, value) in
-            [("cause", row.cause), ("detail", row.detail), ("data_type", row.data_type)]
-        {
+        for (name, value) in [
+            ("cause", row.cause),
+            ("detail", row.detail),
+            ("data_type", row.data_type),
+            ("leg", row.leg),
+        ] {
             if let Some(value) = value {
                 member(out, name, value);
             }

@@ -227,7 +227,8 @@ impl Session {
     #[new]
     #[pyo3(signature = (section, instruments, *, books=Vec::new(), collector="marketprism",
         depth_max=5000, depth_published=400, snapshot_every_ns=1_000_000_000,
-        flush_after_ns=1_000_000_000, data_types=None, ticker_every_ns=1_000_000_000))]
+        flush_after_ns=1_000_000_000, data_types=None, ticker_every_ns=1_000_000_000,
+        second_leg=false))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -241,6 +242,7 @@ impl Session {
         flush_after_ns: u64,
         data_types: Option<Vec<PyBackedStr>>,
         ticker_every_ns: u64,
+        second_leg: bool,
     ) -> PyResult<Session> {
         if depth_max == 0 || depth_published == 0 || snapshot_every_ns == 0 {
             return Err(PyValueError::new_err("depths and snapshot_every_ns are at least 1"));
@@ -252,6 +254,7 @@ impl Session {
             flush_after: flush_after_ns,
             wanted: wanted(data_types.as_deref())?,
             ticker_every: ticker_every_ns,
+            second_leg,
         };
         let section = section_named(section)?;
         let list = instruments.iter().map(|i| i.bind(py).get().0.clone()).collect();
@@ -598,7 +601,7 @@ fn only(py: Python<'_>, rows: &Rows) -> Message {
 
 #[pyfunction]
 #[pyo3(signature = (event, *, collector, run, n, ts, instrument=None, exchange=None, cause=None,
-    detail=None, data_type=None, from_id=None, to_id=None, from_ts=None, to_ts=None, count=None))]
+    detail=None, data_type=None, from_id=None, to_id=None, from_ts=None, to_ts=None, count=None, leg=None))]
 #[allow(clippy::too_many_arguments)]
 fn ledger_message(
     py: Python<'_>,
@@ -617,12 +620,14 @@ fn ledger_message(
     from_ts: Option<u64>,
     to_ts: Option<u64>,
     count: Option<u64>,
+    leg: Option<&str>,
 ) -> Message {
     let place = match instrument {
         Some(instrument) => Place::of(&instrument.0),
         None => Place::exchange(exchange.unwrap_or("-")),
     };
-    let row = LedgerRow { event, cause, detail, data_type, from_id, to_id, from_ts, to_ts, count };
+    let row =
+        LedgerRow { event, cause, detail, data_type, from_id, to_id, from_ts, to_ts, count, leg };
     let mut rows = Rows::default();
     encode::ledger(&mut rows, Author { collector, run, n, ts }, place, row);
     only(py, &rows)

@@ -228,7 +228,8 @@ impl Session {
             ..instrument
         };
         if instrument != slot.instrument {
-            slot.names = Names::new(&instrument, &self.collector);
+            let second_leg = self.options.second_leg;
+            slot.names = Names::new(&instrument, &self.collector).of_leg(second_leg);
             slot.instrument = instrument;
             slot.worth_told = false;
             let auction = self.in_auction(at);

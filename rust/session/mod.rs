@@ -38,6 +38,8 @@ pub struct Options {
     pub wanted: Kinds,
     /// Tickers: the first of each cell of venue time; 0 takes every one.
     pub ticker_every: u64,
+    /// Another connection has the same streams, and this one is the second.
+    pub second_leg: bool,
 }
 
 impl Default for Options {
@@ -49,6 +51,7 @@ impl Default for Options {
             flush_after: 1_000_000_000,
             wanted: USUAL,
             ticker_every: 1_000_000_000,
+            second_leg: false,
         }
     }
 }
@@ -134,7 +137,7 @@ impl Session {
             .into_iter()
             .enumerate()
             .map(|(at, instrument)| Slot {
-                names: Names::new(&instrument, collector),
+                names: Names::new(&instrument, collector).of_leg(options.second_leg),
                 seeded_when_quiet: books.contains(&instrument.native),
                 instrument,
                 life: Life::new(),

@@ -26,6 +26,7 @@ import random
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from dataclasses import replace
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -121,6 +122,7 @@ class Feed:
         lives: float = math.inf,
         draw: Callable[[], float] = random.random,
         clock: SteadyClock | None = None,
+        leg: str | None = None,
         lists: Sequence[tuple[str, bytes, int]] = (),
         publisher: Publisher,
         ledger: Ledger,
@@ -139,6 +141,8 @@ class Feed:
         self.reconnects = -1
         self.received: dict[str, int] = {}
         self.route = route
+        # Which of several connections for the same streams, if there are several.
+        self.leg = leg
         self._seed_url = seed_url
         # Set when another feed should take over: after ``lives`` seconds of a connection, or when
         # the venue says that it will close it.
@@ -229,6 +233,36 @@ class Feed:
             self._socket.close_timeout = patience
             await self._socket.close()
 
+    async def leave(self, instrument: Instrument, cause: str) -> None:
+        """The instrument is not traded any more: what was heard of it is closed in the ledger, and
+        nobody waits for it. Ends the connection where nothing else is on it."""
+        asked = self.connection
+        gone = [c for c in asked.channels if c.instrument_id == instrument.instrument_id]
+        left = tuple(channel for channel in asked.channels if channel not in gone)
+        ids = tuple(i for i in asked.instrument_ids if i != instrument.instrument_id)
+        self.connection = replace(
+            asked,
+            channels=left,
+            sent=self._venue.asks(left),
+            instrument_ids=ids,
+            book_ids=tuple(i for i in asked.book_ids if i in ids),
+        )
+        self._watchdog.channels = left
+        self._say(*(self._venue.resubscribe(asked, channel)[0] for channel in gone))
+        async with self._order:
+            await self._use(self.session.leave(instrument))
+        for data_type in dict.fromkeys(kind for channel in gone for kind in channel.data_types):
+            await self._ledger.write(
+                "delisted", instrument=instrument, cause=cause, data_type=data_type
+            )
+        if not left:
+            await self.stop()
+
+    async def hear_list(self, url: str, body: bytes) -> None:
+        """A list of instruments that was asked for again: what has changed is a row."""
+        async with self._order:
+            await self._use(self.session.answer(url, body, self._clock.now_ns()))
+
     async def _sockets(self) -> AsyncGenerator[ClientConnection, None]:
         """Open sockets, one after the other; each refusal is a row."""
         delays = _delays()
@@ -275,7 +309,7 @@ class Feed:
         self.connected = True
         self.lost.clear()
         self.due.clear()
-        await self._ledger.write("connected", exchange=self.exchange, detail=self.url)
+        await self._ledger.write("connected", exchange=self.exchange, detail=self.url, leg=self.leg)
         await self._use(self.session.open(self._clock.now_ns()))
         while self._lists:
             await self._use(self.session.answer(*self._lists.pop(0)))
@@ -313,7 +347,7 @@ class Feed:
         )
         log.info("%s: closed: %s", self.url, cause)
         await self._ledger.write(
-            "disconnected", exchange=self.exchange, cause=cause, count=self.frames
+            "disconnected", exchange=self.exchange, cause=cause, count=self.frames, leg=self.leg
         )
 
     def _ended(self) -> None:
@@ -516,14 +550,14 @@ class Feed:
             elif request.kind == "reconnect" and self._socket:
                 await self._socket.close()
         for fault in batch.faults:
-            await self._ledger.fault(fault, self.exchange, self.url)
+            await self._ledger.fault(fault, self.exchange, self.url, self.leg)
         if batch.messages:
             for message in batch.messages:
                 self.received[message.kind] = self.received.get(message.kind, 0) + 1
             await self._publisher.publish(batch.messages)
         # Evidence goes behind the facts that it speaks of.
         for covered in batch.covered:
-            await self._ledger.covered(covered)
+            await self._ledger.covered(covered, self.leg)
 
     def _ask_seed(self, instrument: Instrument) -> None:
         running = self._seeding.get(instrument)

@@ -76,6 +76,7 @@ class Ledger:
         to_id: int | None = None,
         from_ts: int | None = None,
         to_ts: int | None = None,
+        leg: str | None = None,
     ) -> None:
         """One row of our own, stamped now."""
         message = ledger_message(
@@ -94,6 +95,7 @@ class Ledger:
             to_id=to_id,
             from_ts=from_ts,
             to_ts=to_ts,
+            leg=leg,
         )
         await self._publisher.publish([message])
 
@@ -105,7 +107,7 @@ class Ledger:
             event, cause="spool", detail=detail or None, count=count, from_ts=from_ts, to_ts=to_ts
         )
 
-    async def fault(self, fault: Fault, exchange: str, where: str) -> None:
+    async def fault(self, fault: Fault, exchange: str, where: str, leg: str | None = None) -> None:
         """A fault of the engine: a dead letter if a frame was lost by it, else a ledger row."""
         self.faults[fault.label] += 1
         self._account(fault)
@@ -125,9 +127,10 @@ class Ledger:
             to_id=fault.to_id,
             from_ts=fault.from_ts,
             to_ts=fault.to_ts,
+            leg=leg,
         )
 
-    async def covered(self, covered: Covered) -> None:
+    async def covered(self, covered: Covered, leg: str | None = None) -> None:
         """Positive evidence: from when to when, by the venue's time, a stream is all there."""
         await self.write(
             "covered",
@@ -139,6 +142,7 @@ class Ledger:
             to_id=covered.to_id,
             from_ts=covered.from_ts,
             to_ts=covered.to_ts,
+            leg=leg,
         )
 
     def _account(self, fault: Fault) -> None:

@@ -10,7 +10,7 @@ Not here: what is done about it (``feed``), and what was heard (the engine).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .._core import StreamStatus
@@ -66,7 +66,7 @@ class _Asked:
 class Watchdog:
     """Of one connection that was opened at ``opened``. Bounded by its channels."""
 
-    channels: Iterable[Channel]
+    channels: Sequence[Channel]
     opened: int
     _asked: dict[Channel, _Asked] = field(default_factory=dict)
 

@@ -23,12 +23,14 @@ from .offer import DERIVATIVES, SPOT, Offer
 
 __all__ = [
     "CONNECTS",
+    "ENDED",
     "HOSTS",
     "LIMITS",
     "OFFERS",
     "REST_HOSTS",
     "TRADING",
     "answer",
+    "asks",
     "charges",
     "connections",
     "exchange_of",
@@ -86,6 +88,8 @@ _EXCHANGE = {
 }
 # States of an instrument that is traded (PROTOCOLS 5.2).
 TRADING = frozenset({"TRADING"})
+# And of one that never will be again; others are halts.
+ENDED = frozenset({"CLOSE", "DELIVERED", "DELIVERING", "SETTLING"})
 # The deepest image that a section gives: PROTOCOLS 2.1, 2.2.
 _SEED_LIMIT = {"binance_spot": 5000, "binance_usdm": 1000, "binance_coinm": 1000}
 # Streams a SUBSCRIBE and a connection: the lower of the figures in PROTOCOLS 1.1.
@@ -320,7 +324,7 @@ def connections(
         Connection(
             section=section,
             url=f"{_WS[section]}{route}/stream",
-            sent=(_request("SUBSCRIBE", [channel.name for channel in some], _FIRST_ID),),
+            sent=asks(some),
             instrument_ids=tuple(dict.fromkeys(c.instrument_id for c in some)),
             book_ids=tuple(c.instrument_id for c in some if c.data_type in BOOKS),
             channels=some,
@@ -329,6 +333,11 @@ def connections(
         for route, channels in routes.items()
         for some in packed([*channels.values()], _STREAMS_MAX, sockets)
     ]
+
+
+def asks(channels: Sequence[Channel]) -> tuple[bytes, ...]:
+    """What a new socket is told, for these channels."""
+    return (_request("SUBSCRIBE", [channel.name for channel in channels], _FIRST_ID),)
 
 
 def answer(frame: bytes, connection: Connection) -> Answer | None:

@@ -22,12 +22,14 @@ from .offer import DERIVATIVES, Offer
 
 __all__ = [
     "CONNECTS",
+    "ENDED",
     "HOSTS",
     "LIMITS",
     "OFFERS",
     "REST_HOSTS",
     "TRADING",
     "answer",
+    "asks",
     "charges",
     "connections",
     "exchange_of",
@@ -66,6 +68,8 @@ _SEED_DEPTH = 10_000
 _CURRENCIES = ("BTC", "ETH", "USDC", "USDT")
 # States of an instrument that is traded (PROTOCOLS 5.2); older lists say only `is_active`.
 TRADING = frozenset({"open", "active"})
+# And of one that never will be again; others are halts.
+ENDED = frozenset({"delivered", "archivized", "closed"})
 # Channels a socket: no limit is documented (PROTOCOLS 1.1).
 _CHANNELS_MAX = 200
 _BARS = {
@@ -221,10 +225,7 @@ def connections(
         Connection(
             section=section,
             url=_WS,
-            sent=(
-                _call(_HEARTBEAT_ID, "set_heartbeat", interval=_HEARTBEAT),
-                _call(_SUBSCRIBE_ID, "subscribe", channels=[channel.name for channel in some]),
-            ),
+            sent=asks(some),
             instrument_ids=tuple(dict.fromkeys(c.instrument_id for c in some)),
             book_ids=tuple(c.instrument_id for c in some if c.data_type in BOOKS),
             channels=some,
@@ -251,6 +252,14 @@ def _offered(
             of = f"{currency.lower()}_usd"
         for bar in bars if offer.intervals else ("",):
             yield Channel(offer.stream.format(of, bar), of, data_type)
+
+
+def asks(channels: Sequence[Channel]) -> tuple[bytes, ...]:
+    """What a new socket is told, for these channels."""
+    return (
+        _call(_HEARTBEAT_ID, "set_heartbeat", interval=_HEARTBEAT),
+        _call(_SUBSCRIBE_ID, "subscribe", channels=[channel.name for channel in channels]),
+    )
 
 
 def answer(frame: bytes, connection: Connection) -> Answer | None:

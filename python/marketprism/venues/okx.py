@@ -24,12 +24,14 @@ from .offer import DERIVATIVES, Offer
 
 __all__ = [
     "CONNECTS",
+    "ENDED",
     "HOSTS",
     "LIMITS",
     "OFFERS",
     "REST_HOSTS",
     "TRADING",
     "answer",
+    "asks",
     "charges",
     "connections",
     "exchange_of",
@@ -74,6 +76,8 @@ _SPOT = _LISTS[:1]
 _SEED_LIMIT = 400
 # States of an instrument that is traded (PROTOCOLS 5.2).
 TRADING = frozenset({"live"})
+# And of one that never will be again; others are halts.
+ENDED = frozenset({"expired", "settling"})
 _PERPETUAL, _CONTRACTS = frozenset({"perpetual"}), frozenset({"perpetual", "futures"})
 _RATIOS = "rubik/stat/contracts/long-short-"
 # From six hours on bars open by the clock of UTC+8 unless it is said otherwise (PROTOCOLS 4.2).
@@ -262,7 +266,7 @@ def connections(
         Connection(
             section=section,
             url=f"{_WS}/{socket}",
-            sent=(_request("subscribe", [channel.name for channel in some]),),
+            sent=asks(some),
             instrument_ids=_told_of(some, instruments),
             book_ids=tuple(c.instrument_id for c in some if c.data_type in BOOKS),
             channels=some,
@@ -310,6 +314,11 @@ def _argument(name: str) -> dict[str, str]:
 
 def _request(operation: str, names: Iterable[str]) -> bytes:
     return orjson.dumps({"op": operation, "args": [_argument(name) for name in names]})
+
+
+def asks(channels: Sequence[Channel]) -> tuple[bytes, ...]:
+    """What a new socket is told, for these channels."""
+    return (_request("subscribe", [channel.name for channel in channels]),)
 
 
 def answer(frame: bytes, connection: Connection) -> Answer | None:
