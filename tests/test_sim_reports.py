@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,13 @@ import pytest
 pytest.importorskip("chdb", reason="the embedded engine is not installed")
 
 from marketprism import Session, guess_instrument, instruments
-from marketprism.sim.binance_book import exchange_info
+from marketprism.sim import deribit_rest, okx_rest
+from marketprism.sim.binance_book import BinanceBook, exchange_info
+from marketprism.sim.binance_rest import RATIOS, answer, ratios
+from marketprism.sim.deribit_book import DeribitBook
 from marketprism.sim.ledger import Origin, SimLedger
 from marketprism.sim.market import Book, Market
+from marketprism.sim.okx_book import OkxBook
 from marketprism.store.schema import TABLES
 from test_sim_check import Engine, engine, expect
 
@@ -31,6 +37,8 @@ EIGHT = 1_704_096_000 * SECOND
 START, LAST = EIGHT - 40 * SECOND, EIGHT + 70 * SECOND
 ORIGIN = Origin(5, START, ("BTC-USDT",), 60.0, 5.0, ("binance", "okx", "deribit"))
 KINDS = ("funding_rate", "open_interest", "liquidation", "volatility_index", "kline", "ticker")
+RATIO_KINDS = ("lsr_top_position", "lsr_all_account")
+BINANCE = ("fundingRate", "premiumIndex", "openInterest")
 EXCHANGES = (
     *("binance_spot", "binance_derivatives", "okx_spot", "okx_derivatives"),
     "deribit_derivatives",
@@ -61,12 +69,12 @@ def listed(market: Market, book: Book) -> bytes:
     return f'{{"jsonrpc":"2.0","result":[{entry}],"testnet":false}}'.encode()
 
 
-def session(market: Market, book: Book) -> Session:
+def session(market: Market, book: Book, kinds: Sequence[str] = KINDS) -> Session:
     """An engine that makes rows of everything else of this instrument."""
     known = list(instruments(book.section, listed(market, book)))
     if book.section == "deribit":
         known.append(guess_instrument("deribit", f"{book.base.lower()}_usd"))
-    made = Session(book.section, known, collector="c", data_types=KINDS)
+    made = Session(book.section, known, collector="c", data_types=kinds)
     made.open(START)
     return made
 
@@ -108,7 +116,10 @@ class Case:
             )
             text = "\n".join(map(json.dumps, rows))
             self.engine.put(sql=f"{insert} FORMAT JSONEachRow {text}")
-        options = {"database": self.database, "data_types": dict.fromkeys(EXCHANGES, KINDS)}
+        options = {
+            "database": self.database,
+            "data_types": dict.fromkeys(EXCHANGES, (*KINDS, *RATIO_KINDS)),
+        }
         found: dict[str, Any] = self.engine.put(check=str(self.directory), options=options)
         return found
 
@@ -190,3 +201,93 @@ def test_what_was_in_flight_when_the_connection_ended_is_missed(case: Case) -> N
     case.rows["volatility_index"].pop()
     found = case.judge()
     expect(found, 0, missed=1)
+
+
+HOSTS = {
+    "binance_spot": "https://api.binance.com/api/v3/",
+    "binance_usdm": "https://fapi.binance.com/fapi/v1/",
+    "okx": "https://www.okx.com/api/v5/",
+    "deribit": "https://www.deribit.com/api/v2/public/",
+}
+
+
+def questions(book: Book) -> list[tuple[str, bytes]]:
+    """What REST may be asked of an instrument, and what it answers now."""
+    if isinstance(book, BinanceBook):
+        host, by = HOSTS[book.section], f"symbol={book.name}"
+        asked = [
+            (f"{host}{name}?{by}", answer(name, book, {})) for name in BINANCE if not book.spot
+        ]
+        for name in RATIOS if not book.spot else ():
+            url = f"https://fapi.binance.com/futures/data/{name}?{by}&period=5m"
+            asked.append((url, ratios(name, book, {"period": "5m"})))
+        bars = answer("klines", book, {"interval": "1m"})
+        asked.append((f"{host}klines?{by}&interval=1m", bars))
+        return [(url, json.dumps(body).encode()) for url, body in asked]
+    if isinstance(book, OkxBook):
+        told = [(name, okx_rest.entries(name, book, {})) for name in okx_rest.PATHS]
+        return [
+            (
+                f"{HOSTS['okx']}{name}?instId={book.name}",
+                json.dumps({"code": "0", "msg": "", "data": data}).encode(),
+            )
+            for name, data in told
+        ]
+    assert isinstance(book, DeribitBook)
+    first, last = 0, EIGHT // 10**6 + 10**9
+    said = {
+        f"get_funding_rate_history?instrument_name={book.name}": deribit_rest.funding,
+        "get_volatility_index_data?currency=BTC&resolution=60": partial(
+            deribit_rest.indices, minutes=1
+        ),
+        f"get_tradingview_chart_data?instrument_name={book.name}&resolution=1": (
+            lambda book, first, last: deribit_rest.chart(book, "1m", first, last)
+        ),
+    }
+    asked_at = (EIGHT + 60 * SECOND) // 1000
+    return [
+        (
+            HOSTS["deribit"] + question,
+            f'{{"jsonrpc":"2.0","result":{told(book, first, last)},"usIn":{asked_at}}}'.encode(),
+        )
+        for question, told in said.items()
+    ]
+
+
+def test_what_rest_answers_is_as_the_streams_have_it(case: Case) -> None:
+    market = ORIGIN.market()
+    market.skip(EIGHT + 61 * SECOND)
+    kinds = (*KINDS, "lsr_top_position", "lsr_all_account")
+    fresh: Counter[str] = Counter()
+    for kind in kinds:
+        case.rows.setdefault(kind, [])
+    for book in market.books():
+        engine = session(market, book, kinds)
+        for url, body in questions(book):
+            batch = engine.answer(url, body, EIGHT + 61 * SECOND)
+            assert [fault.label for fault in batch.faults] == [], url
+            for message in batch.messages:
+                row = json.loads(message.payload)
+                # What a stream has told of already is stored once.
+                names = {"ts_event", "exchange", "symbol", "period", "interval", "rate_kind"}
+                names |= {"resolution"}
+                known = {key: row.get(key) for key in names}
+                if not any({k: r.get(k) for k in names} == known for r in case.rows[message.kind]):
+                    case.rows[message.kind].append(row)
+                    fresh[message.kind] += 1
+    found = case.judge()
+    expect(found, 0)
+    assert set(fresh) >= {*kinds} - {"liquidation", "ticker", "kline"}
+    # Of Binance what no stream has.
+    alone = [row for row in case.rows["open_interest"] if row["exchange"] == "binance_derivatives"]
+    assert len(alone) == 1
+    paid = {row["exchange"] for row in case.rows["funding_rate"] if row["rate_kind"] == "settled"}
+    assert paid == {"binance_derivatives", "okx_derivatives", "deribit_derivatives"}
+
+
+def test_a_ratio_that_was_never_to_be_had_differs(case: Case) -> None:
+    row = {**case.rows["funding_rate"][0], "period": "5m", "long_short_ratio": "1.0001"}
+    names = ("exchange", "market_type", "symbol", "instrument_id", "collector", "v", "ts_recv")
+    kept = {name: row[name] for name in (*names, "period", "long_short_ratio")}
+    case.rows["lsr_all_account"] = [{**kept, "ts_event": EIGHT}]
+    expect(case.judge(), 4, differing=1)

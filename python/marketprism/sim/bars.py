@@ -7,12 +7,14 @@ Not here: the trades (``book``), how a venue writes a bar (its own file).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-__all__ = ["INTERVALS", "MINUTE", "Bar", "Bars"]
+__all__ = ["HISTORY", "INTERVALS", "MINUTE", "Bar", "Bars"]
 
 MINUTE = 60_000_000_000
+HISTORY = 1500  # closed bars of an interval that REST still gives
 # What bars there are, with their lengths in ns: whole minutes that divide a day.
 INTERVALS = {
     name: minutes * MINUTE
@@ -67,6 +69,7 @@ class Bars:
         self._open: dict[str, Bar] = {}
         self._closed: list[tuple[str, Bar]] = []
         self._changed: set[str] = set()
+        self._history: dict[str, deque[Bar]] = {name: deque(maxlen=HISTORY) for name in INTERVALS}
 
     def add(self, part: Bar) -> None:
         """A part of the minute that is going on."""
@@ -84,8 +87,15 @@ class Bars:
         for name, length in INTERVALS.items():
             if self.minute % length == 0 and name in self._open:
                 self._closed.append((name, self._open.pop(name)))
+                self._history[name].append(self._closed[-1][1])
                 self._changed.discard(name)
         self.minute += MINUTE
+
+    def until_now(self, interval: str) -> list[tuple[Bar, bool]]:
+        """The bars of an interval that are still kept, the newest last, and whether closed."""
+        kept = [(bar, True) for bar in self._history[interval]]
+        newest = self._open.get(interval)
+        return [*kept, (newest, False)] if newest else kept
 
     def closed(self) -> list[tuple[str, Bar]]:
         """What was closed since the last call, by interval."""

@@ -22,10 +22,11 @@ from websockets.frames import CloseCode
 from websockets.http11 import Response
 
 from .binance_book import WEIGHT_PER_MINUTE, BinanceBook, exchange_info
+from .binance_rest import PATHS, RATIOS, Wrong, answer, ratios
 from .broadcast import Cut, Peer, Said, World
 from .market import Section
 from .spoil import Crossing
-from .weights import Verdict, Weights
+from .weights import Verdict, Weights, Windows
 
 __all__ = ["REST_HOSTS", "WS_HOSTS", "Binance"]
 
@@ -75,7 +76,19 @@ _WEIGHTS: dict[str, dict[Section, tuple[int, int]]] = {
     "exchangeInfo": {"binance_spot": (20, 20), "binance_usdm": (1, 1)},
     "ticker/24hr": {"binance_spot": (2, 80), "binance_usdm": (1, 40)},
     "time": {"binance_spot": (1, 1), "binance_usdm": (1, 1)},
+    "aggTrades": {"binance_spot": (4, 4), "binance_usdm": (20, 20)},
+    "historicalTrades": {"binance_spot": (25, 25)},
+    "trades": {"binance_spot": (25, 25)},
+    # Of futures by their limit.
+    "klines": {"binance_spot": (2, 2), "binance_usdm": (0, 0)},
+    # Counted apart.
+    "fundingRate": {"binance_usdm": (0, 0)},
+    "premiumIndex": {"binance_usdm": (1, 10)},
+    "openInterest": {"binance_usdm": (1, 1)},
 }
+_KLINES = ((99, 1), (499, 2), (1000, 5), (1500, 10))  # up to so many rows: weight
+_RATIOS_PATH = "/futures/data/"
+_WINDOW, _RATIOS_MOST, _FUNDING_MOST = 300.0, 1000, 500  # seconds, and questions in them
 _USDM_LIMITS = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1000: 20}  # limit to weight
 
 
@@ -107,6 +120,7 @@ class Binance:
         self._index: dict[tuple[str, str], int] = {
             (at.section, at.stream): i for i, at in enumerate(self._market.channels)
         }
+        self._windows = Windows(_WINDOW)
         self._weights = {at: Weights(weight) for at, weight in WEIGHT_PER_MINUTE.items()}
 
     # --- sockets ---
@@ -228,22 +242,29 @@ class Binance:
     async def answer(self, request: web.Request, host: str, path: str) -> web.Response:
         """One REST request (PROTOCOLS 2.1, 2.2, 6.1)."""
         section, prefix = REST_HOSTS[host]
-        name = path.removeprefix(prefix)
-        if path == name or name not in _WEIGHTS:
+        name, symbol = path.removeprefix(prefix), request.query.get("symbol", "")
+        if section == "binance_usdm" and path.startswith(_RATIOS_PATH):
+            return self._ratios(request, path.removeprefix(_RATIOS_PATH), symbol)
+        if path == name or section not in _WEIGHTS.get(name, ()):
             return web.Response(status=404, text=f"no such path: {host}{path}\n")
-        symbol = request.query.get("symbol", "")
         book = self._market.book(section, symbol)
         if symbol and not isinstance(book, BinanceBook):
             return _error(-1121, "Invalid symbol.")
         weight = _WEIGHTS[name][section][not symbol]
         limit: int | None = None
+        if name in ("depth", *PATHS) and not symbol and name != "premiumIndex":
+            return _error(-1102, "Mandatory parameter 'symbol' was not sent.")
         if name == "depth":
-            if not symbol:
-                return _error(-1102, "Mandatory parameter 'symbol' was not sent.")
             limit, weight = _limit(section, request.query.get("limit"))
             if limit is None:
                 return _error(-1130, "Data sent for parameter 'limit' is not valid.")
         now = self._world.clock.now()
+        if name == "klines" and not weight:
+            asked = request.query.get("limit", "500")
+            rows = int(asked) if asked.isdecimal() else 0
+            weight = next((each for most, each in _KLINES if rows <= most), _KLINES[-1][1])
+        if name == "fundingRate" and not self._windows.allow(name, _FUNDING_MOST, now):
+            return _error(-1003, "Too many requests.", 429)
         verdict = self._weights[section].weigh(weight, now, self._world.closed(section))
         headers = {"X-MBX-USED-WEIGHT-1M": str(verdict.used)}
         if verdict.status != 200:
@@ -255,14 +276,38 @@ class Binance:
         else:
             books = [book] if symbol else self._market.of(section)
             mine = [one for one in books if isinstance(one, BinanceBook)]
-            if name == "exchangeInfo":
-                body = exchange_info(section, mine, self._market.now)
-            else:
-                told = [one.day() for one in mine]
-                body = json.dumps(told[0] if symbol else told, separators=(",", ":")).encode()
+            try:
+                body = self._of(name, section, mine, request)
+            except Wrong as wrong:
+                return _error(wrong.code, wrong.message)
         if slow := self._world.fault("slow_rest", section):
             await self._world.clock.sleep(slow.seconds)  # the answer is as old as the question
         return web.Response(body=body, content_type="application/json", headers=headers)
+
+    def _of(
+        self, name: str, section: Section, books: list[BinanceBook], request: web.Request
+    ) -> bytes:
+        """What is said of these: of one, if the question names it. Raises ``Wrong``."""
+        if name == "exchangeInfo":
+            return exchange_info(section, books, self._market.now)
+        told = [answer(name, b, request.query) if name in PATHS else b.day() for b in books]
+        return _json(told[0] if request.query.get("symbol") else told)
+
+    def _ratios(self, request: web.Request, name: str, symbol: str) -> web.Response:
+        """The statistics of traders, which weigh nothing and have a limit of their own."""
+        book = self._market.book("binance_usdm", symbol)
+        if name not in RATIOS:
+            return web.Response(status=404, text=f"no such path: {_RATIOS_PATH}{name}\n")
+        if not isinstance(book, BinanceBook):
+            return _error(-1121, "Invalid symbol.")
+        closed = self._world.closed("binance_usdm")
+        if closed or not self._windows.allow("ratios", _RATIOS_MOST, self._world.clock.now()):
+            return _error(-1003, "Too many requests.", 429, {"Retry-After": str(closed or 300)})
+        try:
+            body = _json(ratios(name, book, request.query))
+        except Wrong as wrong:
+            return _error(wrong.code, wrong.message)
+        return web.Response(body=body, content_type="application/json")
 
     def _depth(self, section: Section, symbol: str, limit: int) -> bytes:
         """A depth snapshot: of now, or of some time ago while that is the fault."""
@@ -273,6 +318,10 @@ class Binance:
             body = self._market.snapshot(section, symbol, limit)
         self._world.seed(section, symbol, int(body[len(_ID_KEY) : body.index(b",")]))
         return body
+
+
+def _json(body: object) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode()
 
 
 def _refused(verdict: Verdict, headers: dict[str, str], now: float) -> web.Response:

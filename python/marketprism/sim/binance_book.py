@@ -10,13 +10,16 @@ Not here: streams and requests (``binance``), what is told beside (``binance_rep
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from .binance_report import BinanceReport
-from .book import FORCED_EACH, MS, Book, Event, Grid, Name, Section, Shape, Tempo
+from .book import FORCED_EACH, MS, Book, Event, Grid, Made, Name, Section, Shape, Tempo, Trade
 
 __all__ = ["WEIGHT_PER_MINUTE", "BinanceBook", "exchange_info"]
 
+_HISTORY = 10_000  # trades a symbol that REST still gives, at least
 WEIGHT_PER_MINUTE: dict[Section, int] = {"binance_spot": 6000, "binance_usdm": 2400}
 
 
@@ -42,6 +45,9 @@ class BinanceBook(Book):
         self.quantity = f"%d.%0{grid.lot_digits}d{grid.lot_pad}"
         super().__init__(name, channel, seed, start, tempo, grid, shape)
         self.report = BinanceReport(name, channel + 3, seed, start)
+        # What REST still gives: parts of trades with their first ids.
+        self.history: deque[tuple[tuple[int, int], list[Made]]] = deque()
+        self._kept = 0
         self._write_heads()
 
     def spell(self, units: int) -> str:
@@ -84,6 +90,20 @@ class BinanceBook(Book):
             numbers = (whole, part, whole, part, *fills, ms - 1)
             text = self.trade_form % (ms, trade_id, price, *numbers, maker)
         return text.encode()
+
+    def _count(self, made: list[Made], first: tuple[int, int], out: Any) -> None:
+        super()._count(made, first, out)
+        self.history.append((first, made))
+        self._kept += len(made)
+        while self._kept - len(self.history[0][1]) >= _HISTORY:
+            self._kept -= len(self.history.popleft()[1])
+
+    def trades(self) -> Iterator[Trade]:
+        """Those that are still kept, the oldest first."""
+        for (number, fill), made in self.history:
+            for t, at, taken, sell, more in made:
+                yield t, number, self.prices[at], taken, (fill, fill + more), sell
+                number, fill = number + 1, fill + more + 1
 
     def _levels(self, lots: list[int], at: Iterable[int]) -> str:
         prices, lot, form = self.prices, self.lot, f'["%s","{self.quantity}"]'

@@ -63,11 +63,19 @@ class BinanceReport:
             if forced:
                 out.append((at, self._mark_at + 1, _order(book, self._stream, forced)))
 
+    def worth(self, book: Book, worth: int) -> str:
+        """A sum in the quote currency as the venue writes it."""
+        digits = book.grid.lot_digits
+        return scaled(worth, 2 + digits) + ("0" * (6 - digits) if self.statistics is None else "")
+
+    def trades(self, bar: Bar) -> tuple[int, int]:
+        """The first and the last trade of a bar, which futures count before they merge them."""
+        return bar.ids if self.statistics is None else bar.fills
+
     def _bar(self, book: Book, interval: str, bar: Bar, closed: bool) -> bytes:
-        length, digits = INTERVALS[interval], book.grid.lot_digits
-        pad = "0" * (8 - 2 - digits) if self.statistics is None else ""
-        quote, bought = (f"{scaled(w, 2 + digits)}{pad}" for w in (bar.worth, bar.bought_worth))
-        first, last = bar.ids if self.statistics is None else bar.fills
+        length = INTERVALS[interval]
+        quote, bought = self.worth(book, bar.worth), self.worth(book, bar.bought_worth)
+        first, last = self.trades(bar)
         prices, spell, open_ms = book.prices, book.spell, bar.open_time // MS
         return (
             f'{{"stream":"{self._stream}@kline_{interval}","data":{{"e":"kline",'
@@ -80,7 +88,7 @@ class BinanceReport:
         ).encode()
 
     def _mark(self, book: Book, statistics: Statistics) -> bytes:
-        index = book.cents(book.fair)
+        index = statistics.index
         mark, spelled = scaled(statistics.mark(index), 8), scaled(index * 10**6, 8)
         return (
             f'{{"stream":"{self._stream}@markPrice@1s","data":{{"e":"markPriceUpdate",'

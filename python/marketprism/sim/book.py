@@ -29,6 +29,7 @@ __all__ = [
     "Forced",
     "Grid",
     "ImagedBook",
+    "Made",
     "Name",
     "Section",
     "Shape",
@@ -49,6 +50,9 @@ Trade = tuple[int, int, str, int, tuple[int, int], int]
 Forced = tuple[int, int, int, int, int]
 """A taker that was forced: venue time of the match in ns UTC, id, place of the price, lots, 1 for a
 sale."""
+
+Made = tuple[int, int, int, int, int]
+"""A trade: venue time in ns UTC, place of the price, lots, 1 for a sale, fills beside the first."""
 
 Change = tuple[int, int, int]
 """Place of a level, and its lots before and now; 0 where it is not told of."""
@@ -152,6 +156,7 @@ class Book(ABC):
         self.bought = self.sold = 0  # lots since the last beat
         # Where what is told beside trades and book goes while facts are collected (``testify``).
         self.overheard: list[Event] | None = None
+        self.at_beat: Callable[[Book], None] | None = None  # who looks at it after each
         self._populate()
 
     @property
@@ -243,7 +248,7 @@ class Book(ABC):
         trade_id, fill_id, update_id = self.trade_id, self.fill_id, self.update_id
         channel, first = self.channel, (trade_id, fill_id)
         self.first_change = self.first_change or update_id + stride
-        made: list[tuple[int, int, int, int]] = []
+        made: list[Made] = []
         while t < end:
             r = bits(64)
             taken = 1 + (r >> 12 & trade_mask)
@@ -265,7 +270,7 @@ class Book(ABC):
                     while not asks[best_ask]:
                         best_ask += 1
                 ask_changed(at)
-            made.append((t, at, taken, r & 1))
+            made.append((t, at, taken, r & 1, r >> 59 & 3))
             if out is not None:
                 fills = (fill_id, fill_id + (r >> 59 & 3))
                 out.append((t, channel, tell(t, trade_id, prices[at], taken, fills, r & 1)))
@@ -298,13 +303,13 @@ class Book(ABC):
 
     def _count(
         self,
-        made: list[tuple[int, int, int, int]],
+        made: list[Made],
         first: tuple[int, int],
         out: list[tuple[int, int, _Told]] | None,
     ) -> None:
-        """Trades of one minute, as time, place, lots and 1 for a sale, go into the sums; ``first``
-        are the ids of the first one and of its first fill."""
-        _, places, sizes, sells = zip(*made, strict=True)
+        """Trades of one minute go into the sums; ``first`` are the ids of the first one and of its
+        first fill."""
+        _, places, sizes, sells, _ = zip(*made, strict=True)
         moments = [*map(mul, places, sizes)]
         lots, sold = sum(sizes), sum(map(mul, sizes, sells))
         self.last_place = places[-1]
@@ -312,7 +317,7 @@ class Book(ABC):
         self.sold += sold
         step = self.forced_each
         for n in range(-first[0] % step, len(made), step):
-            t, at, taken, sell = made[n]
+            t, at, taken, sell, _ = made[n]
             self.forced.append((t, first[0] + n, at, taken, sell))
         cents, tick = self.first_cents, self.grid.cents
         worth = cents * lots + tick * sum(moments)
@@ -341,6 +346,8 @@ class Book(ABC):
             self._set(bool(r & 1), self.fair - away if r & 1 else self.fair + 1 + away, placed)
         self._tell(out, seen)
         self._report(self.overheard if out is None else out)
+        if self.at_beat is not None:
+            self.at_beat(self)
         self.forced.clear()
         self.bought = self.sold = 0
         self.changed_bids.clear()

@@ -2,8 +2,8 @@
 
 A *fact* is what must leave at least one row: a forced order, a closed bar, a tick of an index; of
 what a venue repeats, a run of messages with one rate inside one cell of venue time (CONTRACT 2). A
-row must be that of a message which was sent. Best prices of spot have no time: of them every row is
-judged, and none is missed.
+row must be that of a message which was sent, or of an answer that REST gave. Best prices of spot
+have no time: of them every row is judged, and none is missed.
 
 A fact of which no row is stored is *missed* when it was sent in the last seconds of a connection of
 which nothing later is stored: it was in flight. Else it is *lost*.
@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
+from .asked import asked
 from .book import SECOND, Book, Event, Trade
 from .court import Court
 from .deribit_book import DeribitBook
@@ -29,6 +30,7 @@ from .sent import Channel
 
 __all__ = ["Clerk"]
 
+_ASKED_BEFORE = 60 * SECOND
 _IN_FLIGHT = 5 * SECOND  # of what was sent when a connection ended, may never have been read
 
 
@@ -74,7 +76,9 @@ class Clerk:
             int, tuple[str, int]
         ] = {}  # of rates, by channel: the last, and its number
         delivered = [channel for _, channel in streams.values() if channel.deliveries]
-        self.first = min((channel.first for channel in delivered), default=EVER)
+        # REST may be asked before a stream is.
+        first = min((channel.first for channel in delivered), default=EVER)
+        self.first = max(first - _ASKED_BEFORE, times[0]) if delivered else EVER
         self.last = max((channel.last for channel in delivered), default=-1)
 
     def hear(self, events: Iterable[Event]) -> None:
@@ -90,6 +94,12 @@ class Clerk:
                     self._chart(at, channel, stream, reading)
                 else:
                     self._told(channel, reading, at, at)
+
+    def beat(self, book: Book) -> None:
+        """What REST may have told since the beat before."""
+        for reading in asked(book):
+            if reading.kind in self._kinds and self._streams:
+                self._told(book.channel, reading, 0, 0)
 
     def trades(self, facts: Iterable[tuple[int, Trade]]) -> None:
         """Trades as they left the venue: on Deribit they tell who was forced."""
@@ -111,9 +121,9 @@ class Clerk:
             return  # another market may have begun the same bar
         kind = self._kinds[reading.kind]
         kind.rows[reading.key] = reading.values
-        kind.times[reading.key] = at
         if not reading.group:
             return
+        kind.times[reading.key] = at
         group = self._run(channel, reading)
         sent = self._streams[channel][1]
         for number, delivery in enumerate(sent.deliveries):
@@ -193,6 +203,8 @@ _TABLES = {
     "funding_rate": "funding_rates",
     "open_interest": "open_interests",
     "liquidation": "liquidations",
+    "lsr_top_position": "lsr_top_positions",
+    "lsr_all_account": "lsr_all_accounts",
     "volatility_index": "volatility_indices",
     "kline": "klines",
     "ticker": "tickers",

@@ -22,6 +22,7 @@ from websockets.http11 import Response
 
 from .broadcast import Cut, Peer, Said, World
 from .deribit_book import DeribitBook
+from .deribit_rest import RESOLUTIONS, chart, funding, indices
 from .market import Section
 from .spoil import Crossing
 from .weights import Credits
@@ -50,6 +51,8 @@ _POOL_OF = {
 }
 _DEPTHS = (1, 5, 10, 20, 50, 100, 1000, 10_000)
 _COUNT_MAX = 1000
+# Resolutions of the volatility index, in the venue's seconds, as minutes.
+_INDEX_MINUTES = {"60": 1, "3600": 60, "43200": 720, "1D": 1440}
 _TOO_MANY = 10028
 _NOBODY = b"NOSUCH-PERPETUAL"
 
@@ -108,6 +111,10 @@ class Deribit:
             "public/get_book_summary_by_currency": self._summaries,
             "public/get_order_book": self._order_book,
             "public/get_last_trades_by_instrument": self._last_trades,
+            "public/get_last_trades_by_instrument_and_time": self._trades_of_time,
+            "public/get_funding_rate_history": self._funding,
+            "public/get_volatility_index_data": self._indices,
+            "public/get_tradingview_chart_data": self._chart,
             "public/get_time": self._time,
         }
 
@@ -309,6 +316,34 @@ class Deribit:
     def _microseconds(self) -> int:
         return self._world.clock.now_ns() // 1000
 
+    def _trades_of_time(self, params: Mapping[str, Any]) -> str:
+        """Trades by their time; the newest first unless asked otherwise."""
+        book, count = self._book(params.get("instrument_name")), _whole(params, "count", 10)
+        if not 0 < count <= _COUNT_MAX:
+            raise _invalid("count", f"must be 1 to {_COUNT_MAX}")
+        newest = params.get("sorting", "default") != "asc"
+        trades, more = book.trades_of_time(*_span(params), count, newest)
+        return f'{{"trades":[{",".join(trades)}],"has_more":{"true" if more else "false"}}}'
+
+    def _funding(self, params: Mapping[str, Any]) -> str:
+        return funding(self._book(params.get("instrument_name")), *_span(params))
+
+    def _indices(self, params: Mapping[str, Any]) -> str:
+        """The volatility index of a currency that has one."""
+        currency, resolution = params.get("currency"), str(params.get("resolution"))
+        book = self._world.market.book("deribit", f"{currency}-PERPETUAL")
+        if not isinstance(book, DeribitBook) or not book.inverse:
+            raise _invalid("currency", "has no volatility index")
+        if resolution not in _INDEX_MINUTES:
+            raise _invalid("resolution", f"must be one of {', '.join(_INDEX_MINUTES)}")
+        return indices(book, *_span(params), _INDEX_MINUTES[resolution])
+
+    def _chart(self, params: Mapping[str, Any]) -> str:
+        book, resolution = self._book(params.get("instrument_name")), str(params.get("resolution"))
+        if resolution not in RESOLUTIONS:
+            raise _invalid("resolution", f"must be one of {', '.join(RESOLUTIONS)}")
+        return chart(book, RESOLUTIONS[resolution], *_span(params))
+
     def _time(self, params: Mapping[str, Any]) -> str:
         return str(self._world.now() // 1_000_000)
 
@@ -340,6 +375,14 @@ def _whole(params: Mapping[str, Any], name: str, default: int) -> int:
     if isinstance(value, bool) or not (text.isascii() and text.isdecimal()):
         raise _invalid(name, "must be a whole number")
     return int(text)
+
+
+def _span(params: Mapping[str, Any]) -> tuple[int, int]:
+    """The beginning and the end that a question must name, in ms."""
+    for name in ("start_timestamp", "end_timestamp"):
+        if name not in params:
+            raise _invalid(name, "is missing")
+    return _whole(params, "start_timestamp", 0), _whole(params, "end_timestamp", 0)
 
 
 def _answer(said: str, came: int, went: int, number: object = None) -> bytes:

@@ -165,10 +165,19 @@ class DeribitBook(ImagedBook):
     ) -> tuple[list[str], bool]:
         """The trades with these ``trade_seq``, of those that are still kept: the first ``count``,
         or the last ones, newest first; whether there are more."""
+        return self._some(lambda trade: first <= trade[1] <= last, count, newest)
+
+    def trades_of_time(
+        self, first: int, last: int, count: int, newest: bool
+    ) -> tuple[list[str], bool]:
+        """The same by their times in ms."""
+        return self._some(lambda trade: first <= trade[0] // MS <= last, count, newest)
+
+    def _some(
+        self, fits: Callable[[Trade], bool], count: int, newest: bool
+    ) -> tuple[list[str], bool]:
         size = len(self.history)
-        found = [
-            at - size for at, (trade, _) in enumerate(self.history) if first <= trade[1] <= last
-        ]
+        found = [at - size for at, (trade, _) in enumerate(self.history) if fits(trade)]
         if newest:
             found.reverse()
         return [self._spelled(place) for place in found[:count]], len(found) > count

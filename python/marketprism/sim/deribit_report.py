@@ -70,7 +70,9 @@ class DeribitReport:
         places = list(INTERVALS)
         for interval, bar in bars:
             place = places.index(interval)
-            frame = notice(self._charts[place], self._bar(book, bar))
+            members = self.members(book, bar).items()
+            data = ",".join([f'"{name}":{value}' for name, value in members])
+            frame = notice(self._charts[place], f"{{{data}}}")
             out.append((at, self._channel + 1 + place, frame))
         if due:
             frame = notice(self._ticker, self._said(book, best))
@@ -81,22 +83,26 @@ class DeribitReport:
             frame = notice(self.streams()[-1], f'{data}"index_name":"{self._index}"}}')
             out.append((at, self._channel + 1 + len(INTERVALS), frame))
 
-    def _bar(self, book: Book, bar: Bar) -> str:
-        """Volume in coins, cost in the currency of the price."""
+    def members(self, book: Book, bar: Bar) -> dict[str, str]:
+        """A bar by the venue's names. Volume in coins, cost in the currency of the price."""
         amount = book.spell(bar.lots)
         volume, cost = number(scaled(bar.coins, 8)), amount
         if not self._inverse:
             volume, cost = amount, number(scaled(bar.worth, 2 + book.grid.lot_digits))
         prices = book.prices
-        return (
-            f'{{"volume":{volume},"tick":{bar.open_time // MS},"open":{prices[bar.open]},'
-            f'"low":{prices[bar.low]},"high":{prices[bar.high]},"cost":{cost},'
-            f'"close":{prices[bar.close]}}}'
-        )
+        return {
+            "volume": volume,
+            "tick": str(bar.open_time // MS),
+            "open": prices[bar.open],
+            "low": prices[bar.low],
+            "high": prices[bar.high],
+            "cost": cost,
+            "close": prices[bar.close],
+        }
 
     def _said(self, book: Book, best: str) -> str:
-        statistics, index = self.statistics, book.cents(book.fair)
-        spelled, mark = book.prices[book.fair], statistics.mark(index)
+        statistics = self.statistics
+        spelled, mark = book.prices[book.fair], statistics.mark(statistics.index)
         interest = book.spell(statistics.interest)
         if self._inverse:
             interest = interest.removesuffix(".0")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -22,6 +22,7 @@ from .broadcast import Cut, Peer, Said, World
 from .market import Section
 from .okx_book import OkxBook
 from .okx_report import BROAD, CANDLES
+from .okx_rest import PATHS, RATIOS, Wrong, entries
 from .spoil import Crossing
 from .weights import Recent, Windows
 
@@ -48,7 +49,13 @@ _LIMITS = {
     "market/trades": (100, ""),
     "market/history-trades": (20, ""),
     "market/tickers": (20, ""),
+    "market/candles": (40, ""),
+    "market/history-candles": (20, ""),
     "public/instruments": (20, "instType"),
+    "public/open-interest": (20, "instId"),
+    "public/funding-rate": (10, "instId"),
+    "public/funding-rate-history": (10, "instId"),
+    **dict.fromkeys(RATIOS, (5, "instId")),
     "public/time": (10, ""),
 }
 _CONTRACTS = ("SWAP", "FUTURES", "OPTION")
@@ -212,7 +219,7 @@ class Okx:
             return web.Response(status=404, text=f"no such path: {host}{path}\n")
         most, key = _LIMITS[name]
         by = request.query.get(key, "") if key else ""
-        counted = f"{name}?{by if by in _KINDS else ''}"
+        counted = f"{name}?{by if by in _KINDS or self._book(by) else ''}"
         now = self._world.clock.now()
         if self._world.closed("okx") or not self._windows.allow(counted, most, now):
             return _refusal("50011", "Too Many Requests", 429)
@@ -226,6 +233,11 @@ class Okx:
             answer = _refusal("51001", "Instrument ID doesn't exist.", 200)
         elif name == "market/books":
             answer = self._image(book, request)
+        elif name in PATHS:
+            try:
+                answer = _data(entries(name, book, request.query))
+            except Wrong as wrong:
+                answer = _refusal("51000", f"Parameter {wrong} error", 400)
         else:
             answer = _trades(book, request, 100 if name == "market/history-trades" else 500)
         if slow := self._world.fault("slow_rest", "okx"):
@@ -297,8 +309,8 @@ def _json(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def _data(entries: list[dict[str, Any]]) -> web.Response:
-    body = _json({"code": "0", "msg": "", "data": entries})
+def _data(data: Sequence[object]) -> web.Response:
+    body = _json({"code": "0", "msg": "", "data": data})
     return web.Response(body=body, content_type="application/json")
 
 

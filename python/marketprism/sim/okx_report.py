@@ -70,7 +70,7 @@ class OkxReport:
         if self._due(at, _CANDLES_EVERY):
             bars += [(interval, bar, False) for interval, bar in book.bars.changed()]
         told: list[tuple[str, object]] = [
-            (f"candle{CANDLES[interval]}", self._candle(book, bar, closed))
+            (f"candle{CANDLES[interval]}", self.candle(book, bar, closed))
             for interval, bar, closed in bars
         ]
         if self._due(at, _TICKERS_EVERY):
@@ -78,9 +78,9 @@ class OkxReport:
         if self.statistics:
             self.statistics.beat(book, at, book.bought, book.sold)
             if self._due(at, _FUNDING_EVERY):
-                told.append(("funding-rate", self._funding(at, self.statistics)))
+                told.append(("funding-rate", self.funding(self.statistics)))
             if self._due(at, _INTEREST_EVERY):
-                told.append(("open-interest", self._interest(book, self.statistics)))
+                told.append(("open-interest", self.interest(book, self.statistics)))
             told += [(BROAD, self._forced(book, each)) for each in book.forced]
         if out is not None:
             out += [(at, self._at[kind], self._frame(kind, entry)) for kind, entry in told]
@@ -91,8 +91,9 @@ class OkxReport:
             argument = {"channel": kind, "instType": "SWAP"}
         return json.dumps({"arg": argument, "data": [entry]}, separators=(",", ":")).encode()
 
-    def _candle(self, book: Book, bar: Bar, closed: bool) -> list[str]:
-        """Spot counts base and quote, a swap contracts, base and quote."""
+    def candle(self, book: Book, bar: Bar, closed: bool) -> list[str]:
+        """What stream and REST say of a bar. Spot counts base and quote, a swap contracts, base
+        and quote."""
         prices, size = book.prices, book.spell(book.units * bar.lots)
         worth = Decimal(scaled(book.units * bar.worth, 2 + book.grid.lot_digits))
         if self._multiplier is None:
@@ -104,9 +105,9 @@ class OkxReport:
         spelled = [prices[place] for place in places]
         return [str(bar.open_time // MS), *spelled, *volumes, str(int(closed))]
 
-    def _funding(self, at: int, statistics: Statistics) -> dict[str, str]:
-        """Nothing is settled of a contract that never paid."""
-        paid = statistics.paid
+    def funding(self, statistics: Statistics) -> dict[str, str]:
+        """What stream and REST say of funding. Nothing is settled of what never paid."""
+        paid = statistics.paid[-1] if statistics.paid else None
         return {
             "formulaType": "noRate",
             "fundingRate": scaled(statistics.rate, 8),
@@ -121,22 +122,23 @@ class OkxReport:
             "nextFundingRate": "",
             "nextFundingTime": str((statistics.funding_time + FUNDING_EVERY) // MS),
             "premium": scaled(statistics.basis, 8),
-            "settFundingRate": scaled(paid[1], 8) if paid else "",
+            "settFundingRate": scaled(paid.rate, 8) if paid else "",
             "settState": "settled" if paid else "",
-            "ts": str(at // MS),
+            "ts": str(statistics.at // MS),
         }
 
-    def _interest(self, book: Book, statistics: Statistics) -> dict[str, str]:
+    def interest(self, book: Book, statistics: Statistics) -> dict[str, str]:
+        """What stream and REST say of the open interest."""
         contracts = book.spell(book.units * statistics.interest)
         coins = Decimal(contracts) * (self._multiplier or 1)
-        dollars = coins * book.cents(book.fair) / 100
+        dollars = coins * statistics.index / 100
         return {
             "instId": self._name.instrument,
             "instType": "SWAP",
             "oi": contracts,
             "oiCcy": trimmed(format(coins, "f")),
             "oiUsd": trimmed(format(dollars, "f")),
-            "ts": str(book.next_diff // MS),
+            "ts": str(statistics.at // MS),
         }
 
     def _forced(self, book: Book, forced: Forced) -> dict[str, object]:

@@ -21,7 +21,16 @@ from .deribit_book import DeribitBook
 from .okx_book import OkxBook
 from .rows import canonical
 
-__all__ = ["COLUMNS", "KEYS", "Place", "Reading", "based", "forced_trade", "places_of", "read"]
+__all__ = [
+    "COLUMNS",
+    "KEYS",
+    "Place",
+    "Reading",
+    "forced_trade",
+    "of_okx_funding",
+    "places_of",
+    "read",
+]
 
 Place = tuple[str, str, str]
 """Exchange, market type and symbol."""
@@ -44,6 +53,8 @@ COLUMNS = {
         "liquidation_time, liquidation_id, side, position_side, price, average_price, quantity, "
         "native_quantity, value"
     ),
+    "lsr_top_position": "ts_event, period, long_short_ratio",
+    "lsr_all_account": "ts_event, period, long_short_ratio",
     "volatility_index": "ts_event, resolution, index_value, underlying_asset",
     "kline": (
         "interval, open_time, close_time, open, high, low, close, volume, quote_volume, trades"
@@ -58,6 +69,8 @@ KEYS = {
     "funding_rate": 2,
     "open_interest": 1,
     "liquidation": 9,
+    "lsr_top_position": 2,
+    "lsr_all_account": 2,
     "volatility_index": 2,
     "kline": 2,
     "ticker": 1,
@@ -165,7 +178,7 @@ def _okx(book: OkxBook, kind: str, entry: Any) -> Iterator[Reading]:
     if kind == "tickers":
         yield Reading.of("ticker", _okx_ticker(book, entry), str(int(entry["ts"]) // 1000))
     elif kind == "funding-rate":
-        yield from _okx_funding(entry)
+        yield from of_okx_funding(entry)
     elif kind == "open-interest":
         at = f"{entry['ts']}000000"
         values = (at, entry["oiCcy"], entry["oiUsd"], entry["oi"])
@@ -202,7 +215,8 @@ def _okx_size(book: OkxBook, entry: dict[str, str], price: str, size: str) -> tu
     return entry[price], based(book, entry[size], entry[price])
 
 
-def _okx_funding(entry: dict[str, str]) -> Iterator[Reading]:
+def of_okx_funding(entry: dict[str, str]) -> Iterator[Reading]:
+    """A forecast, and what was paid last."""
     at, rate = f"{entry['ts']}000000", entry["fundingRate"]
     times = (f"{entry['fundingTime']}000000", f"{entry['nextFundingTime']}000000")
     values = (at, "forecast", rate, *times, _NONE, _NONE, entry["premium"])

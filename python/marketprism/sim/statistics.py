@@ -4,7 +4,8 @@ A pure function of the book that it belongs to and of random numbers of its own,
 index is the fair price; the mark leads or lags it by a basis that wanders. The funding rate is the
 interest of 0.01 % and an eighth of the mean premium since the last payment; it is counted anew
 every ten seconds and paid at every eight hours of venue time. The open interest follows what takers
-bought and sold.
+bought and sold. What accounts and positions are long is drawn for each five minutes by itself, so
+that it is known of any time.
 
 Not here: when and how a venue tells of it (its own file).
 """
@@ -12,10 +13,12 @@ Not here: when and how a venue tells of it (its own file).
 from __future__ import annotations
 
 import random
+from collections import deque
+from typing import NamedTuple
 
 from .book import SECOND, Book, Name
 
-__all__ = ["FUNDING_EVERY", "Statistics", "scaled"]
+__all__ = ["FUNDING_EVERY", "HISTORY", "RATIO_PERIODS", "Paid", "Statistics", "scaled"]
 
 FUNDING_EVERY = 8 * 3600 * SECOND
 _COUNT_EVERY = 10 * SECOND
@@ -26,7 +29,22 @@ _OPEN_BITS = 24  # what is open at the start, in lots
 _FLOW_SHARE = 4  # of what is traded, opens or closes a position
 _VOLATILITY, _VOLATILITY_BITS = 4000, 11  # hundredths of a percent a year
 _VOLATILITY_MIN, _VOLATILITY_MAX = 1000, 20_000
+HISTORY = 1000  # payments, hours and bars of the index that REST still gives
+_MINUTE, _HOUR = 60 * SECOND, 3600 * SECOND
+RATIO_PERIODS = {
+    period: minutes * _MINUTE
+    for period, minutes in (("5m", 5), ("15m", 15), ("30m", 30), ("1h", 60), ("4h", 240))
+}
+_LONG_LOW, _LONG_BITS = 3000, 12  # ten-thousandths
 _MOVE = 50  # hundredths for each tick by which the price moved in a second
+
+
+class Paid(NamedTuple):
+    """Funding that was paid: venue time, rate, and the index price then."""
+
+    at: int
+    rate: int
+    cents: int
 
 
 def scaled(value: int, digits: int) -> str:
@@ -39,7 +57,9 @@ class Statistics:
     """One contract's, as of the last beat of its book.
 
     ``basis`` and rates are hundred-millionths, ``interest`` are lots, ``volatility`` hundredths of
-    a percent. ``paid`` is when funding was paid last and at which rate; None until it was.
+    a percent, ``index`` cents. ``paid`` has each payment, the newest last, ``hours`` the rate and
+    the index at each full hour, ``indices`` the closed minutes of the volatility: when it began,
+    open, high, low and close.
     """
 
     def __init__(self, name: Name, seed: int, start: int) -> None:
@@ -47,9 +67,15 @@ class Statistics:
         self.basis = self._bits(_BASIS_BITS) - (1 << _BASIS_BITS - 1)
         self.rate = _INTEREST + self.basis // _SHARE
         self.funding_time = start - start % FUNDING_EVERY + FUNDING_EVERY
-        self.paid: tuple[int, int] | None = None
+        self.paid: deque[Paid] = deque(maxlen=HISTORY)
+        self.hours: deque[Paid] = deque(maxlen=HISTORY)
+        self.indices: deque[tuple[int, int, int, int, int]] = deque(maxlen=HISTORY)
+        self.at, self.index = start, 0
+        self._seed = f"{seed}/{name.section}/{name.draws}"
         self.interest = self._first_interest = 1 << _OPEN_BITS
         self.volatility = _VOLATILITY + self._bits(_VOLATILITY_BITS)
+        self._minute = [start - start % _MINUTE, *[self.volatility] * 4]
+        self._next_hour = start - start % _HOUR + _HOUR
         self._premiums = self._counted = 0
         self._next_count = start - start % _COUNT_EVERY + _COUNT_EVERY
         self._next_second = start - start % SECOND + SECOND
@@ -57,19 +83,42 @@ class Statistics:
 
     def beat(self, book: Book, at: int, bought: int, sold: int) -> None:
         """The book is as of ``at``; since the last beat takers bought and sold so many lots."""
+        self.at, self.index = at, book.cents(book.fair)
         low, high = self._first_interest // 2, self._first_interest * 2
         flow = (bought - sold) // _FLOW_SHARE
         self.interest = min(max(self.interest + flow, low), high)
         while self._next_second <= at:
+            minute = self._next_second - self._next_second % _MINUTE
+            if minute != self._minute[0]:
+                self.indices.append(self.open_index)
+                self._minute = [minute, *[self.volatility] * 4]
             self._next_second += SECOND
             self._wander(book.fair)
+            _, _, highest, lowest, _ = self._minute
+            last = self.volatility
+            self._minute[2:] = [max(highest, last), min(lowest, last), last]
         while self._next_count <= at:
             self._count()
             if self._next_count >= self.funding_time:
-                self.paid = self.funding_time, self.rate
+                self.paid.append(Paid(self.funding_time, self.rate, self.index))
                 self.funding_time += FUNDING_EVERY
                 self._premiums = self._counted = 0
             self._next_count += _COUNT_EVERY
+        while self._next_hour <= at:
+            self.hours.append(Paid(self._next_hour, self.rate, self.index))
+            self._next_hour += _HOUR
+
+    @property
+    def open_index(self) -> tuple[int, int, int, int, int]:
+        """The minute of the volatility that is going on, as those of ``indices``."""
+        began, opened, high, low, last = self._minute
+        return began, opened, high, low, last
+
+    def long(self, accounts: bool, at: int) -> int:
+        """Which part was long at a time that is a multiple of five minutes, in ten-thousandths: of
+        all accounts, or of the positions of the largest."""
+        draws = random.Random(f"{self._seed}/{'accounts' if accounts else 'positions'}/{at}")
+        return _LONG_LOW + draws.getrandbits(_LONG_BITS)
 
     def _wander(self, fair: int) -> None:
         moved = abs(fair - (fair if self._fair is None else self._fair))

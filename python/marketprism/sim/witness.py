@@ -80,6 +80,7 @@ class Witness:
     def judge(self) -> None:
         """Live from the first to the last event that anybody was sent, and compare."""
         book = self.book
+        book.at_beat = self.clerk.beat
         self._list_books()
         first = min((self.clerk.first, *self.images.values()))
         last = self.clerk.last

@@ -1,0 +1,79 @@
+"""What a row may say that was had by REST, read from the market itself at each beat of a book.
+
+Nobody has to ask, so none of these rows need be there; one that is must be as here. Bars of trades
+are those of the stream, trades are judged with the others.
+
+Not here: what a stream tells (``reading``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .binance_book import BinanceBook
+from .book import MS, Book
+from .deribit_book import DeribitBook
+from .okx_book import OkxBook
+from .reading import Reading, of_okx_funding
+from .statistics import RATIO_PERIODS, Statistics, scaled
+
+__all__ = ["asked"]
+
+_NONE = "\\N"
+_RATIOS = {"lsr_top_position": False, "lsr_all_account": True}
+
+
+def asked(book: Book) -> Iterator[Reading]:
+    """The rows that a question may have brought since the beat before."""
+    if isinstance(book, DeribitBook):
+        yield from _deribit(book, book.report.statistics)
+        return
+    statistics = book.report.statistics if isinstance(book, BinanceBook | OkxBook) else None
+    if statistics is None:
+        return
+    for period, length in RATIO_PERIODS.items():
+        at = statistics.at - statistics.at % length
+        for kind, accounts in _RATIOS.items():
+            long = statistics.long(accounts, at)
+            ratio = scaled(long * 10**4 // (10**4 - long), 4)
+            yield Reading.of(kind, (str(at), period, ratio), "")
+    if isinstance(book, BinanceBook):
+        yield from _binance(book, statistics)
+    elif isinstance(book, OkxBook):
+        yield from _okx(book, statistics)
+
+
+def _binance(book: BinanceBook, statistics: Statistics) -> Iterator[Reading]:
+    at = f"{statistics.at // MS}000000"
+    yield Reading.of("open_interest", (at, book.spell(statistics.interest), _NONE, _NONE), "")
+    mark, index = (
+        scaled(price, 8) for price in (statistics.mark(statistics.index), statistics.index * 10**6)
+    )
+    times = (str(statistics.funding_time), _NONE)
+    rate = scaled(statistics.rate, 8)
+    yield Reading.of("funding_rate", (at, "forecast", rate, *times, mark, index, _NONE), "")
+    if statistics.paid:
+        paid = statistics.paid[-1]
+        time, mark = str(paid.at), scaled(paid.cents * 10**6, 8)
+        row = (time, "settled", scaled(paid.rate, 8), time, _NONE, mark, _NONE, _NONE)
+        yield Reading.of("funding_rate", row, "")
+
+
+def _okx(book: OkxBook, statistics: Statistics) -> Iterator[Reading]:
+    entry = book.report.interest(book, statistics)
+    values = (f"{entry['ts']}000000", entry["oiCcy"], entry["oiUsd"], entry["oi"])
+    yield Reading.of("open_interest", values, "")
+    for reading in of_okx_funding(book.report.funding(statistics)):
+        yield reading._replace(group="")
+
+
+def _deribit(book: DeribitBook, statistics: Statistics) -> Iterator[Reading]:
+    if statistics.hours:
+        hour = statistics.hours[-1]
+        time, rate = str(hour.at), scaled(hour.rate * 10 // 8, 9)
+        row = (time, "settled", rate, time, _NONE, _NONE, scaled(hour.cents, 2), _NONE)
+        yield Reading.of("funding_rate", row, "")
+    if statistics.indices and book.inverse:
+        began, *_, last = statistics.indices[-1]
+        bar = (str(began), "60", scaled(last, 2), book.base)
+        yield Reading.of("volatility_index", bar, "")
