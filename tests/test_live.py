@@ -97,6 +97,7 @@ def test_every_data_type_is_collected_of_every_venue_that_streams_it(tmp_path: P
                     else ()
                 ),
             ],
+            "klines": ["1m", "3h"] if exchange == "binance_spot" else ["1m"],
         }
         for exchange in STREAMED
     ]
@@ -123,13 +124,16 @@ def test_every_data_type_is_collected_of_every_venue_that_streams_it(tmp_path: P
     assert rows(tmp_path / "data", index) == [["options", "BTC"]]
     forced = "SELECT DISTINCT symbol FROM marketprism_hot.liquidations ORDER BY ALL"
     assert rows(tmp_path / "data", forced) == [["BTC-USD"], ["BTC-USDT"]]
-    # Binance has open interest by REST alone, and no volatility index; only the latter is refused.
+    # Binance has open interest by REST alone, and neither a volatility index nor bars of three
+    # hours: only what an exchange has in no way is refused.
     refused = (
         "SELECT exchange, data_type FROM marketprism_hot.ledger WHERE event = 'refused' "
         "ORDER BY ALL"
     )
     assert rows(tmp_path / "data", refused) == [
-        [exchange, "volatility_index"] for exchange in ("binance_derivatives", "okx_derivatives")
+        ["binance_derivatives", "volatility_index"],
+        ["binance_spot", "kline"],
+        ["okx_derivatives", "volatility_index"],
     ]
     checked = summary(marketprism("sim", "check", "--config", path, "--json"))
     assert checked["sent"] == checked["stored"]
