@@ -31,6 +31,10 @@ pub const RETRY_LATE: u64 = 60 * SECOND;
 pub const CALM: u64 = 10 * SECOND;
 /// An answer of REST may be of a count of ids that ended so long ago: longer than any is waited for.
 pub const OLD_COUNT_MAX: u64 = 30 * SECOND;
+/// How long a live book's deltas wait for a renewal. The question may be put much later than it was
+/// asked for, but its answer is of a moment after that, and is given up after 20 s: what is older
+/// than this is in the image.
+pub const RENEWAL_MAX: u64 = 25 * SECOND;
 /// A REST image is ahead of the stream by no more than this: streams send every 1,000 ms or sooner.
 pub const AHEAD_MAX: u64 = 2 * SECOND;
 
@@ -105,6 +109,15 @@ impl Waiting {
         self.bytes += frame.len();
         self.frames.push_back((frame.into(), ts_recv));
         whole
+    }
+
+    /// Drops what came before this receive time.
+    pub fn forget(&mut self, before: u64) {
+        while self.frames.front().is_some_and(|(_, ts_recv)| *ts_recv < before) {
+            if let Some((old, _)) = self.frames.pop_front() {
+                self.bytes -= old.len();
+            }
+        }
     }
 
     pub fn take(&mut self) -> VecDeque<(Box<[u8]>, u64)> {

@@ -26,7 +26,7 @@ FIXED = Limit("fixed", 100, 60.0, "fixed")
 SLIDING = Limit("sliding", 20, 2.0, "sliding")
 REFILLED = Limit("refilled", 50, 5.0, "refilled")
 HEADER = "X-USED"
-SEED, HEAL, POLL, AUDIT = Priority
+SEED, FIRST, HEAL, DEEPEN, POLL, AUDIT = Priority
 
 
 class FakeClock:

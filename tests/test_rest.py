@@ -106,7 +106,7 @@ def test_nobody_asks_before_retry_after_is_over(status: int) -> None:
             assert host.asked == 1
             assert not any(task.done() for task in waiting)
             await clock.run(0.002)
-            assert await asyncio.gather(*waiting) == [b"fine"] * 4
+            assert await asyncio.gather(*waiting) == [b"fine"] * len(Priority)
 
     run(body)
 

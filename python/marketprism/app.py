@@ -37,6 +37,7 @@ from .collect.ledger import Ledger
 from .collect.plugins import Plugins
 from .collect.publish import Publisher, PublishError
 from .collect.rest import Rest
+from .collect.seeds import Seeds
 from .collect.spool import Spool, SpoolError
 from .collect.status import lags, streams
 from .config import Settings, without_secrets
@@ -94,6 +95,7 @@ class _Run:
     ledger: Ledger
     plugins: Plugins
     rest: Rest
+    seeds: Seeds
     stop: asyncio.Event
     clock: SteadyClock
     feeds: list[Feed] = field(default_factory=list)
@@ -138,8 +140,13 @@ async def collect(settings: Settings, options: Options) -> tuple[int, dict[str, 
                     clock=clock,
                 )
             )
+            depths = {
+                "published": settings.snapshot.depth,
+                "depth_max": settings.snapshot.depth_max,
+            }
+            seeds = Seeds(rest, ledger, clock=clock, **depths)
             state = _Run(
-                settings, options, run, ports, publisher, ledger, plugins, rest, stop, clock
+                settings, options, run, ports, publisher, ledger, plugins, rest, seeds, stop, clock
             )
             if server:
                 server.ended = lambda *what: _ended(state, *what)
@@ -187,6 +194,7 @@ async def _go(
         ledger=state.ledger,
         rest=state.rest,
         clock=state.clock,
+        seeds=state.seeds,
     )
     state.feeds = await _feeds(state, wanted)
     try:
@@ -635,8 +643,7 @@ async def _count_tables(state: _Run) -> dict[str, int]:
 def _checks(state: _Run) -> dict[str, Check]:
     publisher, feeds = state.publisher, state.feeds
     up = sum(feed.connected for feed in feeds)
-    books = [book for feed in feeds for book in feed.books()]
-    live = sum(book.state == "live" for book in books)
+    (live, wanted), seeds = _books(state), state.seeds.progress()
     frames = sum(feed.frames for feed in feeds)
     silent = sorted(f"{name} {kind}" for feed in feeds for name, kind in feed.silent)
     down = [child.name for child in state.children if not child.running]
@@ -669,10 +676,11 @@ def _checks(state: _Run) -> dict[str, Check]:
             silent=silent[:_NAMED_MAX],
         ),
         "books": check(
-            "healthy" if live == len(books) else "degraded",
-            f"{live} of {len(books)} live",
+            "healthy" if live == wanted else "degraded",
+            seeds.sentence(live, wanted),
             live=live,
-            wanted=len(books),
+            wanted=wanted,
+            **seeds.numbers(),
         ),
         "children": check(
             "degraded" if down else "healthy",
@@ -680,6 +688,12 @@ def _checks(state: _Run) -> dict[str, Check]:
             restarts={child.name: child.restarts for child in state.children},
         ),
     }
+
+
+def _books(state: _Run) -> tuple[int, int]:
+    """Books that are live, and that are wanted."""
+    books = [book for feed in state.feeds for book in feed.books()]
+    return sum(book.state == "live" for book in books), len(books)
 
 
 def _values(state: _Run) -> metrics.Values:
@@ -735,12 +749,13 @@ async def _progress(state: _Run, frames_in_all: int) -> None:
     ):
         async for _ in _every(1.0):
             frames = sum(feed.frames for feed in state.feeds)
-            books = [b.state for feed in state.feeds for b in feed.books()]
+            live, wanted = _books(state)
             rows = sum((await _count_tables(state)).values()) - sum(state.tables_before.values())
             bar.n = frames if frames_in_all else round(time.monotonic() - began, 1)
+            books = state.seeds.progress().sentence(live, wanted)
             bar.set_description_str(
-                f"{frames - before:,} frames/s, {books.count('live')}/{len(books)} books "
-                f"live, {state.publisher.acknowledged:,} published, {rows:,} rows stored"
+                f"{frames - before:,} frames/s, {books}, "
+                f"{state.publisher.acknowledged:,} published, {rows:,} rows stored"
             )
             before = frames
 

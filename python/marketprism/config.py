@@ -299,6 +299,9 @@ class Sim(_Section):
         ("binance", "okx", "deribit"), min_length=1
     )
     listed: int = Field(0, ge=0, le=5000, description="symbols beside these that hardly move")
+    listed_depth: int = Field(
+        40, ge=40, le=8500, description="ticks a side of their books on Binance spot"
+    )
     okx_images: bool = Field(True, description="books of OKX begin with an image on the stream")
     connections: int = Field(1, ge=1, le=100, description="sockets that a demo opens a route")
 

@@ -27,6 +27,7 @@ from .collect.ledger import Ledger
 from .collect.publish import Publisher, PublishError
 from .collect.rest import Priority, Rest, RestError
 from .collect.route import Route
+from .collect.seeds import Seeds
 from .config import Exchange, Hosts, Settings
 from .directory import RunError
 from .venues import Connection
@@ -76,6 +77,7 @@ class Sources:
     ledger: Ledger
     rest: Rest
     clock: SteadyClock
+    seeds: Seeds
     _taken: list[_Taken] = field(default_factory=list)
     _unlisted: set[tuple[str, str]] = field(default_factory=set)  # told already
 
@@ -432,7 +434,6 @@ class Sources:
             carried,
             url=route.places(connection.url)[0],
             route=route,
-            seed_url=lambda i: venue.seed_url(i.section, i.instrument_id),
             venue=venue,
             lives=rotate,
             leg=leg,
@@ -441,6 +442,7 @@ class Sources:
             publisher=self.publisher,
             ledger=self.ledger,
             rest=self.rest,
+            seeds=self.seeds,
         )
 
 

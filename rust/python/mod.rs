@@ -191,6 +191,8 @@ struct BookStatus {
     asks: usize,
     known_bids: usize,
     known_asks: usize,
+    bids_cut: bool,
+    asks_cut: bool,
     best_bid: Option<LevelText>,
     best_ask: Option<LevelText>,
 }
@@ -400,6 +402,7 @@ impl Session {
                 let life = inner.session.life(at);
                 let book = life.book.as_ref();
                 let known = book.map_or((0, 0), |b| b.known());
+                let cut = book.map_or((false, false), |b| b.cut());
                 let (mut bids, mut asks) = book.map(|b| b.top_texts(1)).unwrap_or_default();
                 BookStatus {
                     instrument: instrument.clone_ref(py),
@@ -410,6 +413,8 @@ impl Session {
                     asks: book.map_or(0, |b| b.asks.len()),
                     known_bids: known.0,
                     known_asks: known.1,
+                    bids_cut: cut.0,
+                    asks_cut: cut.1,
                     best_bid: bids.pop(),
                     best_ask: asks.pop(),
                 }

@@ -10,7 +10,7 @@ use crate::encode::{Kind, Stamp};
 use crate::event::{Checksum, Continuity, DeltaHead, Event, Events, ImageHead, Levels, Update};
 use crate::fault::{Fault, FaultKind};
 use crate::instrument::Section;
-use crate::life::{Count, Splice, State};
+use crate::life::{Count, Splice, State, RENEWAL_MAX};
 use crate::venue::{self, Recovery};
 
 use super::{Batch, Request, Session, Slot};
@@ -223,7 +223,8 @@ impl Session {
     /// The book is live again after something was missed: says what.
     fn alive_again(&mut self, at: usize, seed: u64, stamp: Stamp, out: &mut Batch) {
         let life = &mut self.slots[at].life;
-        life.live_since = stamp.recv;
+        // What waited for the seed was received before the book was live.
+        life.live_since = life.live_since.max(stamp.recv);
         if let Some((last, since)) = life.ended.take() {
             let fault = Fault::new(FaultKind::Resync { seed }).about(at, "orderbook");
             let fault = fault.times(since, stamp.event);
@@ -361,7 +362,8 @@ impl Session {
         let ((known_bids, known_asks), (bids_cut, asks_cut)) = (book.known(), book.cut());
         // A book of whole images has all that it can have.
         if !life.repeated && wears_thin(book, depth) && life.renewals.ask(now) {
-            life.splice = Some(Splice::default());
+            // Asked for again before it came, a renewal is still the same one.
+            life.splice.get_or_insert_default();
             out.requests.push(Request::Seed { instrument: at, reason: "horizon" });
         }
         if (bids_cut && known_bids == 0) || (asks_cut && known_asks == 0) {
@@ -491,9 +493,9 @@ impl Session {
         let life = &mut self.slots[at].life;
         let (Some(book), Some(splice)) = (&life.book, &mut life.splice) else { return };
         let Some(image) = &mut splice.image else {
-            if !splice.waiting.push(frame, ts_recv) {
-                life.splice = None;
-            }
+            // Where the oldest had to go, an image that needs it will prove too old.
+            splice.waiting.forget(ts_recv.saturating_sub(RENEWAL_MAX));
+            splice.waiting.push(frame, ts_recv);
             return;
         };
         let (seed, live) = (image.cursor.last, book.cursor.last);

@@ -2,7 +2,7 @@
 
 use marketprism::fault::FaultKind;
 use marketprism::instrument::Section;
-use marketprism::life::{State, BUFFER_BYTES_MAX, BUFFER_FRAMES_MAX};
+use marketprism::life::{State, BUFFER_BYTES_MAX, BUFFER_FRAMES_MAX, RENEWAL_MAX};
 
 use crate::script::{spot, spot_body, Story};
 
@@ -60,4 +60,25 @@ fn deltas_that_wait_for_a_renewal_are_bounded() {
     }
     assert_eq!(story.asked, [(0, "first delta"), (1, "horizon")]);
     assert_eq!(story.session.life(0).state, State::Live);
+}
+
+#[test]
+fn a_renewal_that_comes_late_finds_the_deltas_it_needs_and_no_others() {
+    let mut story = story(4);
+    story.hear(0, &spot(1, 1, 0, r#"["5","1"]"#));
+    let five = r#"["9","1"],["8","1"],["7","1"],["6","1"],["5","1"]"#;
+    story.seed(1, &spot_body(1, five));
+    // Ten minutes in a queue, asked for again and again.
+    for id in 2..=600 {
+        story.hear(id * 1_000, &spot(id, id, id * 1_000, r#"["8","2"]"#));
+        let splice = story.session.life(0).splice.as_ref();
+        let waiting = splice.map_or(0, |splice| splice.waiting.len() as u64);
+        assert!(waiting <= RENEWAL_MAX / 1_000_000_000 + 1);
+    }
+    assert!(story.asked.iter().filter(|(_, reason)| *reason == "horizon").count() > 5);
+    story.seed(600_100, &spot_body(580, five));
+    let renewed = |kind: &FaultKind| matches!(kind, FaultKind::Reseeded { seed: 580 });
+    assert_eq!(story.told.faults.iter().filter(|fault| renewed(&fault.kind)).count(), 1);
+    assert_eq!(story.session.life(0).state, State::Live);
+    assert_eq!(story.bids(), "9:1 8:2 7:1 6:1 5:1");
 }

@@ -5,7 +5,8 @@ fallen into is open any more. So no window holds more than the limit, however lo
 under way and whoever asks first.
 
 Nine tenths of a limit go by priority: a seed never waits behind a poll, and the lower priorities
-leave a share to the higher ones. The last tenth goes by age, so that everybody gets a turn.
+leave a share to the higher ones. The last tenth goes by age, so that everybody gets a turn. What
+that means for questions to come can be asked before they are put (``forecast``).
 
 Not here: what a question costs (``venues``), sockets, and whether it is asked again.
 """
@@ -13,6 +14,7 @@ Not here: what a question costs (``venues``), sockets, and whether it is asked a
 from __future__ import annotations
 
 import asyncio
+import copy
 import math
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -23,7 +25,7 @@ from enum import IntEnum
 from ..clock import Clock
 from ..venues import Charge, Limit
 
-__all__ = ["Budget", "Closed", "Priority"]
+__all__ = ["Budget", "Closed", "Priority", "lasting"]
 
 _WAITERS_MAX = 1024  # questions a venue that may wait
 _WAIT_MAX = 65.0  # seconds that a question waits for a limit to open again: a minute's window
@@ -41,14 +43,30 @@ _FACTOR_MIN, _FACTOR_MAX = 0.1, 1.0
 class Priority(IntEnum):
     """Who is served first."""
 
-    SEED = 0
-    HEAL = 1
-    POLL = 2
-    AUDIT = 3
+    SEED = 0  # of a book that was live: a gap costs its book seconds even while others begin
+    FIRST = 1  # of a book that begins
+    HEAL = 2
+    DEEPEN = 3  # of a book that is live, and soon has no more proven levels than are published
+    POLL = 4
+    AUDIT = 5
 
 
 # How much of the part that goes by priority may be in use for such a question still to be granted.
-_SHARE = {Priority.SEED: 1.0, Priority.HEAL: 0.9, Priority.POLL: 0.75, Priority.AUDIT: 0.6}
+_SHARE = {
+    Priority.SEED: 1.0,
+    Priority.FIRST: 0.95,
+    Priority.HEAL: 0.9,
+    Priority.DEEPEN: 0.8,
+    Priority.POLL: 0.75,
+    Priority.AUDIT: 0.6,
+}
+
+
+def lasting(limit: Limit, priority: Priority) -> float:
+    """Units a second that questions of this priority may take for good: their own part, which
+    nobody else misses, and not so much that less of the limit is used from window to window."""
+    own = (limit.size - limit.size // 10) * _SHARE[priority]
+    return min(own, limit.size * _BUSY) / limit.seconds
 
 
 class Closed(Exception):
@@ -145,6 +163,14 @@ class _Pool:
             fixed = self.limit.window == "fixed"
             until = self._window_end(now, lag) if fixed else now + self.limit.seconds
         self.closed_until = max(self.closed_until, min(until, now + _CLOSED_MAX))
+
+    def imagined(self, now: float, lag: _Lag) -> _Pool:
+        """A copy to try questions on, in which what is under way is answered now."""
+        pool = copy.deepcopy(self)
+        for kind in (_BY_RANK, _BY_AGE):
+            due = sum(cost for _, of, cost in pool._back if of == kind)
+            pool.give_back(pool._out[kind] - due, kind, now, lag)
+        return pool
 
     def next_change(self) -> float:
         """The next moment at which more may fit; infinite where only an answer can bring it."""
@@ -244,6 +270,48 @@ class Budget:
             pool.settle(now)
             most = found.get(pool.limit.name, (0, 0))[0]
             found[pool.limit.name] = max(most, pool.used), pool.limit.size
+        return found
+
+    def fits(self, charges: Iterable[Charge], count: int, priority: Priority) -> bool:
+        """Whether so many of these questions, and nobody else's, could be granted now by rank."""
+        now = self.clock.now()
+        for charge in charges:
+            pool = self._pool(charge)
+            pool.settle(now)
+            if not pool.fits(charge.cost * count, _BY_RANK, _SHARE[priority]):
+                return False
+        return True
+
+    def forecast(self, questions: Iterable[tuple[Iterable[Charge], Priority]]) -> list[float]:
+        """Seconds until each of these questions is granted, if they are put in this order, the ones
+        granted before are answered at once and nobody else asks; infinite where it never is.
+
+        It is no guess: copies of the limits live through the windows to come, each as full and as
+        much less or more than the last one as it would be.
+        """
+        now = at = self.clock.now()
+        pools: dict[int, _Pool] = {}
+        found: list[float] = []
+        for charges, priority in questions:
+            wants = []
+            for charge in charges:
+                pool = self._pool(charge)
+                if id(pool) not in pools:
+                    pools[id(pool)] = pool.imagined(now, self._lag)
+                wants.append((pools[id(pool)], charge.cost))
+            while at < math.inf:
+                for pool, _ in wants:
+                    pool.settle(at)
+                kinds = (_BY_RANK, _BY_AGE)
+                share = _SHARE[priority]
+                fitting = [k for k in kinds if all(p.fits(cost, k, share) for p, cost in wants)]
+                if fitting:
+                    for pool, cost in wants:
+                        pool.take(cost, fitting[0])
+                        pool.give_back(cost, fitting[0], at, self._lag)
+                    break
+                at = min((pool.next_change() for pool, _ in wants), default=math.inf)
+            found.append(at - now)
         return found
 
     def _pool(self, charge: Charge) -> _Pool:

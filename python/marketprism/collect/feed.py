@@ -2,8 +2,8 @@
 
 Frames are stamped as they leave the socket and handed over in batches of what has arrived, with no
 timer in between: under load the batches grow by themselves. What the engine asks for comes back as
-requests: seeds are fetched here, one at a time a book, and channels are subscribed again. Nothing
-is dropped on the way: while the publisher's window is full the socket is not read.
+requests: seeds are had by ``seeds``, channels are subscribed again here. Nothing is dropped on the
+way: while the publisher's window is full the socket is not read.
 
 What was subscribed is answered channel by channel; one that is refused, or not answered, is a row
 of the ledger and costs no other. A channel that stops while others go on is subscribed again, and
@@ -42,8 +42,9 @@ from ..venues import Answer, Channel, Connection
 from .budget import Closed
 from .ledger import Ledger
 from .publish import Publisher
-from .rest import Priority, Rest, RestError
+from .rest import Rest
 from .route import Route
+from .seeds import Seeds
 from .silence import Silence, Watchdog, socket_patience
 
 __all__ = ["SERVED", "Feed"]
@@ -117,7 +118,6 @@ class Feed:
         *,
         url: str,
         route: Route,
-        seed_url: Callable[[Instrument], str],
         venue: ModuleType,
         lives: float = math.inf,
         draw: Callable[[], float] = random.random,
@@ -127,6 +127,7 @@ class Feed:
         publisher: Publisher,
         ledger: Ledger,
         rest: Rest,
+        seeds: Seeds,
     ) -> None:
         self.connection = connection
         self.session = session
@@ -143,7 +144,6 @@ class Feed:
         self.route = route
         # Which of several connections for the same streams, if there are several.
         self.leg = leg
-        self._seed_url = seed_url
         # Set when another feed should take over: after ``lives`` seconds of a connection, or when
         # the venue says that it will close it.
         self.due = asyncio.Event()
@@ -174,12 +174,12 @@ class Feed:
         self._publisher = publisher
         self._ledger = ledger
         self._rest = rest
+        self._seeds = seeds
         self._held: list[bytes] = []
         self._times: list[int] = []
         self._arrived = asyncio.Event()
         self.stopping = False
         self._socket: ClientConnection | None = None
-        self._seeding: dict[Instrument, asyncio.Task[None]] = {}
         # Rows of one session are published in the order in which the engine made them.
         self._order = asyncio.Lock()
 
@@ -215,7 +215,7 @@ class Feed:
                     if self.served or self.stopping or not self.lost.is_set():
                         return
         finally:
-            for task in (*self._seeding.values(), *self._sayings):
+            for task in self._sayings:
                 task.cancel()
 
     def follow(self, feed: Feed) -> None:
@@ -307,6 +307,8 @@ class Feed:
     async def _converse(self, socket: ClientConnection) -> None:
         self.reconnects += 1
         self.connected = True
+        wanted = set(self.connection.book_ids)
+        self._seeds.join(self, [i for i in self.instruments if i.instrument_id in wanted])
         self.lost.clear()
         self.due.clear()
         await self._ledger.write("connected", exchange=self.exchange, detail=self.url, leg=self.leg)
@@ -329,6 +331,7 @@ class Feed:
             await self._work(reader)
         finally:
             self.connected = self.listening = False
+            self._seeds.leave(self)
             self.whole.clear()
             ticker.cancel()
             reader.cancel()
@@ -434,7 +437,9 @@ class Feed:
         clock, now = self._clock, time.monotonic()
         if clock.now() - self._opened >= self._due_at:
             self._fall_due()
-        if not self._unanswered and all(book.state == "live" for book in self.books()):
+        books = self.books()
+        await self._seeds.look(self, books)
+        if not self._unanswered and all(book.state == "live" for book in books):
             self.whole.set()
         if self._unanswered and now - self._asked >= _ANSWERED_WITHIN:
             await self._give_up(f"no answer within {_ANSWERED_WITHIN:.0f} s")
@@ -536,7 +541,7 @@ class Feed:
         for request in batch.requests:
             # Healing is not done yet: what is missing stands in the ledger.
             if request.kind == "seed" and request.instrument is not None:
-                self._ask_seed(request.instrument)
+                self._seeds.ask(self, request.instrument, request.reason)
             elif request.kind == "resubscribe" and request.instrument is not None:
                 asked = request.instrument.instrument_id
                 for channel in self.connection.channels:
@@ -559,21 +564,7 @@ class Feed:
         for covered in batch.covered:
             await self._ledger.covered(covered, self.leg)
 
-    def _ask_seed(self, instrument: Instrument) -> None:
-        running = self._seeding.get(instrument)
-        if running is None or running.done():
-            self._seeding[instrument] = asyncio.create_task(self._seed(instrument))
-
-    async def _seed(self, instrument: Instrument) -> None:
-        """One attempt; the engine asks again when it is time."""
-        try:
-            url = self._seed_url(instrument)
-            body = await self._rest.get(url, Priority.SEED, self.route)
-        except RestError as error:
-            log.info("%s: no seed: %s", instrument.symbol, error)
-            await self._ledger.write(
-                "refused", instrument=instrument, cause="seed", detail=str(error)
-            )
-            return
+    async def take_seed(self, instrument: Instrument, body: bytes) -> None:
+        """An image of a book, in its turn among what the socket brings."""
         async with self._order:
             await self._use(self.session.seed(instrument, body, self._clock.now_ns()))

@@ -16,7 +16,7 @@ import logging
 import random
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -135,7 +135,7 @@ class Rest:
         clock: Clock | None = None,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        self._recorded = recorded
+        self.recorded = recorded
         self._bans_file = bans
         self._clock = clock or SteadyClock()
         self._draw = draw
@@ -163,32 +163,54 @@ class Rest:
             except RestError as error:
                 failed[error.cause] += 1
                 attempts, base = _POLICIES[error.cause]
-                if failed[error.cause] >= attempts or error.left > _DELAY_MAX or self._recorded:
+                if failed[error.cause] >= attempts or error.left > _DELAY_MAX or self.recorded:
                     raise
                 delay = base * _DELAY_FACTOR ** (failed[error.cause] - 1)
                 delay = min(delay * (1 + _JITTER * (2 * self._draw() - 1)), _DELAY_MAX)
                 delay = max(delay, error.left)
             await self._clock.sleep(delay)
 
-    async def get(self, url: str, priority: Priority, route: Route) -> bytes:
+    async def get(
+        self,
+        url: str,
+        priority: Priority,
+        route: Route,
+        granted: Callable[[], None] = lambda: None,
+    ) -> bytes:
         """The body of the answer to a documented URL, by one attempt, once the venue's limits have
-        room for it. Raises ``RestError``."""
-        if self._recorded:
+        room for it: then ``granted`` is called. Raises ``RestError``."""
+        if self.recorded:
+            granted()
             return await self._attempt(url, route, Budget(self._clock), ())
-        venue = venue_of_rest(url)
-        budget = self._budgets.setdefault(venue, Budget(self._clock, self._bans))
-        charges: tuple[Charge, ...] = VENUES[venue].charges(url)
+        budget, charges = self._budget(url), _charges(url)
         try:
             async with budget.reserve(charges, priority):
+                granted()
                 return await self._attempt(url, route, budget, charges)
         except Closed as error:
             raise RestError(url, 429, str(error), Cause.FINAL, error.left) from None
+
+    def fits(self, url: str, count: int, priority: Priority) -> bool:
+        """Whether the venue's limits have room for so many questions like this one now."""
+        return self.recorded or self._budget(url).fits(_charges(url), count, priority)
+
+    def forecast(self, questions: Sequence[tuple[str, Priority]]) -> list[float]:
+        """Seconds until each of these questions to one venue may be put, in this order; none waits
+        for anything but the venue's limits."""
+        if self.recorded or not questions:
+            return [0.0] * len(questions)
+        charged = [(_charges(url), priority) for url, priority in questions]
+        return self._budget(questions[0][0]).forecast(charged)
+
+    def _budget(self, url: str) -> Budget:
+        venue = venue_of_rest(url)
+        return self._budgets.setdefault(venue, Budget(self._clock, self._bans))
 
     @asynccontextmanager
     async def connecting(self, url: str) -> AsyncIterator[None]:
         """Waits until the venue of a documented socket may be connected to once more, and holds the
         attempt. Raises ``Closed`` where too many wait."""
-        if self._recorded:
+        if self.recorded:
             yield
             return
         venue = venue_of_socket(url)
@@ -266,7 +288,7 @@ class Rest:
     ) -> RestError | None:
         """Why it is no answer, with what follows for limit or host; None where it is one."""
         status, after = answer.status, answer.retry_after()
-        refusal = "" if self._recorded else VENUES[venue_of_rest(url)].refusal(answer.body)
+        refusal = "" if self.recorded else VENUES[venue_of_rest(url)].refusal(answer.body)
         if status == 200 and not refusal:
             return None
         said = answer.body[:200].decode(errors="replace")
@@ -331,6 +353,11 @@ class Rest:
                 draft.replace(self._bans_file)
             except OSError as error:
                 log.warning("%s: what a venue forbids is not kept: %s", self._bans_file, error)
+
+
+def _charges(url: str) -> tuple[Charge, ...]:
+    charges: tuple[Charge, ...] = VENUES[venue_of_rest(url)].charges(url)
+    return charges
 
 
 def _read_bans(path: Path) -> dict[str, float]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from .binance_report import BinanceReport
@@ -20,6 +21,7 @@ from .book import FORCED_EACH, MS, Book, Event, Grid, Made, Name, Section, Shape
 __all__ = ["WEIGHT_PER_MINUTE", "BinanceBook", "exchange_info"]
 
 _HISTORY = 10_000  # trades a symbol that REST still gives, at least
+_LADDERS_MAX = 16
 WEIGHT_PER_MINUTE: dict[Section, int] = {"binance_spot": 6000, "binance_usdm": 2400}
 
 
@@ -54,6 +56,9 @@ class BinanceBook(Book):
         """All of the venue's digits."""
         whole, part = divmod(units, self.lot)
         return f"{whole}.{part:0{self.grid.lot_digits}d}{self.grid.lot_pad}"
+
+    def _ladder(self, cents: range) -> Sequence[str]:
+        return _prices(cents, self.grid.price_pad)
 
     def streams(self) -> tuple[str, ...]:
         """What its channels are called, in their order."""
@@ -119,7 +124,9 @@ class BinanceBook(Book):
         self.flushed_id, self.first_change = self.update_id, 0
 
     def _send(self, out: list[Event]) -> None:
-        """The diff, and the best prices after it."""
+        """The diff and the best prices after it; nothing where nothing has changed."""
+        if not self.first_change:
+            return
         ms, name, stream = self.next_diff // MS, self.name, self.name.lower()
         bids = self._levels(self.bids, sorted(self.changed_bids, reverse=True))
         asks = self._levels(self.asks, sorted(self.changed_asks))
@@ -229,6 +236,12 @@ class BinanceBook(Book):
             "underlyingType": "COIN",
             **common,
         }
+
+
+@lru_cache(_LADDERS_MAX)
+def _prices(cents: range, pad: str) -> tuple[str, ...]:
+    """Most symbols begin at the same price, and share one ladder of 14,000."""
+    return tuple(f"{c // 100}.{c % 100:02d}{pad}" for c in cents)
 
 
 def exchange_info(section: Section, books: Iterable[BinanceBook], now: int) -> bytes:

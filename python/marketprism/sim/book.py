@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import mul
 from typing import Literal, NamedTuple, TypeVar
 
@@ -176,14 +176,17 @@ class Book(ABC):
         """A price as the venue writes it."""
         return f"{cents // 100}.{cents % 100:02d}{self.grid.price_pad}"
 
+    def _ladder(self, cents: range) -> Sequence[str]:
+        """Every price that the book can have, as it is written."""
+        return [self._price(c) for c in cents]
+
     def _populate(self) -> None:
         (depth, drift, *_), grid = self.shape, self.grid
         count = 2 * (depth + drift)
         self.low, self.high = depth, depth + 2 * drift
         self.fair = depth + drift
         self.first_cents = first = _CENTS.get(self.base, _CENTS_ELSE) - self.fair * grid.cents
-        cents = range(first, first + count * grid.cents, grid.cents)
-        self.prices = [self._price(c) for c in cents]
+        self.prices = self._ladder(range(first, first + count * grid.cents, grid.cents))
         mask = (1 << grid.level_bits) - 1
         draws = [self.bits(32) for _ in range(count)]
         lots = [1 + (r >> 2 & mask) if r & 3 else 0 for r in draws]

@@ -52,6 +52,7 @@ class Origin(NamedTuple):
     diffs_per_second: float
     venues: tuple[Venue, ...] = ("binance",)
     listed: int = 0
+    listed_depth: int = 40
 
     def market(self) -> Market:
         """The market as it is at its start."""
@@ -105,6 +106,7 @@ class SimLedger:
             "diffs_per_second": origin.diffs_per_second,
             "venues": origin.venues,
             "listed": origin.listed,
+            "listed_depth": origin.listed_depth,
             "rest": REST_KINDS,
             "speed": speed,
         }

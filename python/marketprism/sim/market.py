@@ -45,6 +45,7 @@ _SILENT = Shape(40, 8, 15, 0, 5, _NEVER)
 _CALM_TEMPO = Tempo(30 * SECOND, 5 * SECOND)
 _SILENT_TEMPO = Tempo(_NEVER, 10 * SECOND)
 _SILENT_EACH = 4
+_CALM_DEPTH = _CALM.depth
 _TURNOVER = 10_000_000_000  # of the first by volume, in quote units a day
 _SHAPES: dict[Section, Shape] = {
     "binance_spot": BUSY,
@@ -89,8 +90,9 @@ class Market:
     """All instruments of ``venues``, from ``start`` (ns UTC) on.
 
     ``trades_per_second`` is a venue's, shared evenly by its instruments; ``diffs_per_second`` is
-    an instrument's. ``listed`` symbols are there beside ``symbols`` and hardly move. ``channels``
-    names the streams that events index.
+    an instrument's. ``listed`` symbols are there beside ``symbols`` and hardly move;
+    ``listed_depth`` is that of their books on Binance spot, in ticks. ``channels`` names the
+    streams that events index.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class Market:
         diffs_per_second: float,
         venues: Iterable[Venue] = ("binance",),
         listed: int = 0,
+        listed_depth: int = _CALM_DEPTH,
     ) -> None:
         self.start = self.now = start
         self.channels: list[Channel] = []
@@ -120,19 +123,30 @@ class Market:
                 tempo, shape = _CALM_TEMPO, _CALM
                 if number % _SILENT_EACH == 0:
                     tempo, shape = _SILENT_TEMPO, _SILENT
-                self._add(name, tempo, shape, number, len(names))
+                if name.section == "binance_spot":
+                    shape = shape._replace(depth=listed_depth)
+                self._add(name, tempo, shape, number, len(names), calm=True)
         self._order = [*self._books.values()]
         self._waiting = [(book.due, at) for at, book in enumerate(self._order)]
         heapq.heapify(self._waiting)
 
-    def _add(self, name: Name, tempo: Tempo, shape: Shape, number: int, count: int) -> None:
+    def _add(
+        self,
+        name: Name,
+        tempo: Tempo,
+        shape: Shape,
+        number: int,
+        count: int,
+        *,
+        calm: bool = False,
+    ) -> None:
         kind: type[VenueBook] = BinanceBook
         if name.section in ("okx", "deribit"):
             kind = OkxBook if name.section == "okx" else DeribitBook
         book = kind(name, len(self.channels), self._seed, self.start, tempo, shape)
         # Diffs of different symbols do not leave the venue all at once.
         book.next_diff -= tempo.beat * number // count
-        book.calm = shape in (_CALM, _SILENT)
+        book.calm = calm
         # A rank that has nothing to do with the place in the list.
         book.turnover = (_TURNOVER // 1000 if book.calm else _TURNOVER) // (
             1 + number * 7919 % count

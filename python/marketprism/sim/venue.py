@@ -112,6 +112,7 @@ def _origin(settings: Settings, start: int) -> Origin:
         sim.diffs_per_second,
         tuple(dict.fromkeys(sim.venues)),
         sim.listed,
+        sim.listed_depth,
     )
 
 

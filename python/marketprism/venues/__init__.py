@@ -1,9 +1,9 @@
 """How to ask each venue: hosts, paths, subscriptions, seeds. What was answered is the engine's.
 
 One module a venue, the same names in each: ``section_for``, ``sections``, ``native``,
-``list_urls``, ``is_list``, ``TRADING``, ``volume_urls``, ``volumes``, ``seed_url``,
-``OFFERS``, ``connections``, ``CONNECTS``, ``answer``, ``resubscribe``, ``subscribed``, ``LIMITS``,
-``charges``, ``refusal``. A new venue is one module and one line in ``VENUES``.
+``list_urls``, ``is_list``, ``TRADING``, ``volume_urls``, ``volumes``, ``seed_depths``,
+``seed_url``, ``OFFERS``, ``ENDED``, ``connections``, ``asks``, ``CONNECTS``, ``answer``, ``resubscribe``, ``subscribed``,
+``LIMITS``, ``charges``, ``refusal``. A new venue is one module and one line in ``VENUES``.
 """
 
 from __future__ import annotations

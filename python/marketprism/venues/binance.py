@@ -42,6 +42,7 @@ __all__ = [
     "resubscribe",
     "section_for",
     "sections",
+    "seed_depths",
     "seed_url",
     "subscribed",
     "volume_urls",
@@ -90,8 +91,12 @@ _EXCHANGE = {
 TRADING = frozenset({"TRADING"})
 # And of one that never will be again; others are halts.
 ENDED = frozenset({"CLOSE", "DELIVERED", "DELIVERING", "SETTLING"})
-# The deepest image that a section gives: PROTOCOLS 2.1, 2.2.
-_SEED_LIMIT = {"binance_spot": 5000, "binance_usdm": 1000, "binance_coinm": 1000}
+# Depths at which an image begins to cost more: PROTOCOLS 2.1, 2.2.
+_SEED_DEPTHS = {
+    "binance_spot": (100, 500, 1000, 5000),
+    "binance_usdm": (50, 100, 500, 1000),
+    "binance_coinm": (50, 100, 500, 1000),
+}
 # Streams a SUBSCRIBE and a connection: the lower of the figures in PROTOCOLS 1.1.
 _STREAMS_MAX = 200
 # Answers repeat the number of their request.
@@ -261,10 +266,15 @@ def volumes(body: bytes) -> dict[str, Decimal]:
     }
 
 
-def seed_url(section: str, instrument_id: str) -> str:
-    """Where a book's seed is had, at the section's greatest depth."""
+def seed_depths(section: str) -> tuple[int, ...]:
+    """Levels a side of the images that REST gives, ascending: each is the most for its price."""
+    return _SEED_DEPTHS[section]
+
+
+def seed_url(section: str, instrument_id: str, depth: int) -> str:
+    """Where a book's seed is had, at one of the section's depths."""
     base = "".join(_REST[section])
-    return f"{base}/depth?symbol={instrument_id}&limit={_SEED_LIMIT[section]}"
+    return f"{base}/depth?symbol={instrument_id}&limit={depth}"
 
 
 def charges(url: str) -> tuple[Charge, ...]:

@@ -41,6 +41,7 @@ __all__ = [
     "resubscribe",
     "section_for",
     "sections",
+    "seed_depths",
     "seed_url",
     "subscribed",
     "volume_urls",
@@ -191,9 +192,14 @@ def volumes(body: bytes) -> dict[str, Decimal]:
     return {each["instrument_name"]: Decimal(each["volume_usd"]) for each in entries}
 
 
-def seed_url(section: str, instrument_id: str) -> str:
+def seed_depths(section: str) -> tuple[int, ...]:
+    """Levels a side of the images that REST gives: the depth does not change what one costs."""
+    return (_SEED_DEPTH,)
+
+
+def seed_url(section: str, instrument_id: str, depth: int) -> str:
     """Where a book's image is had by REST."""
-    return f"{_REST}{_API}/get_order_book?instrument_name={instrument_id}&depth={_SEED_DEPTH}"
+    return f"{_REST}{_API}/get_order_book?instrument_name={instrument_id}&depth={depth}"
 
 
 def charges(url: str) -> tuple[Charge, ...]:

@@ -43,6 +43,7 @@ __all__ = [
     "resubscribe",
     "section_for",
     "sections",
+    "seed_depths",
     "seed_url",
     "subscribed",
     "volume_urls",
@@ -219,9 +220,14 @@ def volumes(body: bytes) -> dict[str, Decimal]:
     }
 
 
-def seed_url(section: str, instrument_id: str) -> str:
+def seed_depths(section: str) -> tuple[int, ...]:
+    """Levels a side of the images that REST gives: the depth does not change what one costs."""
+    return (_SEED_LIMIT,)
+
+
+def seed_url(section: str, instrument_id: str, depth: int) -> str:
     """Where a book's seed is had, at the depth that the stream keeps."""
-    return f"{_REST}/api/v5/market/books?instId={instrument_id}&sz={_SEED_LIMIT}"
+    return f"{_REST}/api/v5/market/books?instId={instrument_id}&sz={depth}"
 
 
 def charges(url: str) -> tuple[Charge, ...]:
