@@ -135,10 +135,8 @@ class Feed:
         self._by_id = {i.instrument_id: i for i in instruments}
         self.exchange = instruments[0].exchange
         self.url = url
-        self.connected = False
-        self.served = False
-        self.frames = 0
-        self.last_frame = 0
+        self.connected = self.served = self.stopping = False
+        self.frames = self.last_frame = 0
         self.reconnects = -1
         self.received: dict[str, int] = {}
         self.route = route
@@ -178,7 +176,6 @@ class Feed:
         self._held: list[bytes] = []
         self._times: list[int] = []
         self._arrived = asyncio.Event()
-        self.stopping = False
         self._socket: ClientConnection | None = None
         # Rows of one session are published in the order in which the engine made them.
         self._order = asyncio.Lock()
@@ -462,7 +459,7 @@ class Feed:
         if newest > opened:
             self._silent_times = 1
         patience = socket_patience(heard.values()) * self._silent_times
-        if silent >= self._clock.longer(patience, _SILENT_LEAST):
+        if self._watchdog.steady and silent >= self._clock.longer(patience, _SILENT_LEAST):
             log.warning("%s: open, and without facts for %.0f s", self.url, silent)
             self._silent_times = min(self._silent_times * 2, _SILENT_TIMES_MAX)
             await socket.close()

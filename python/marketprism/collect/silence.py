@@ -71,6 +71,11 @@ class Watchdog:
     _asked: dict[Channel, _Asked] = field(default_factory=dict)
 
     @property
+    def steady(self) -> bool:
+        """Whether something is to be expected on this connection."""
+        return any(channel.data_type in _FIRST for channel in self.channels)
+
+    @property
     def silent(self) -> set[tuple[str, str]]:
         """What has stopped: instrument ids and data types."""
         return {channel.heard_as for channel in self._asked}
