@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from marketprism.config import Interval
-from marketprism.venues import VENUES, Answer, Connection, offers
+from marketprism.venues import VENUES, Answer, Connection, at_site, offers
 
 BINANCE, OKX, DERIBIT = VENUES["binance"], VENUES["okx"], VENUES["deribit"]
 
@@ -336,3 +336,27 @@ def test_volumes_are_in_the_quote_currency(
     venue: ModuleType, body: bytes, found: dict[str, str]
 ) -> None:
     assert venue.volumes(body) == {name: Decimal(text) for name, text in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("url", "site", "there"),
+    [
+        (
+            "wss://stream.binance.com:9443/stream",
+            "data-only",
+            "wss://data-stream.binance.vision/stream",
+        ),
+        (
+            "https://fapi.binance.com/fapi/v1/exchangeInfo",
+            "test",
+            "https://testnet.binancefuture.com/fapi/v1/exchangeInfo",
+        ),
+        ("https://fapi.binance.com/fapi/v1/exchangeInfo", "data-only", None),
+        ("wss://ws.okx.com:8443/ws/v5/public", "eea", "wss://wseea.okx.com:8443/ws/v5/public"),
+        ("https://www.okx.com/api/v5/public/time", "us", "https://us.okx.com/api/v5/public/time"),
+        ("wss://www.deribit.com/ws/api/v2", "test", "wss://test.deribit.com/ws/api/v2"),
+        ("wss://www.deribit.com/ws/api/v2", "eea", None),
+    ],
+)
+def test_a_venue_has_other_places_by_name(url: str, site: str, there: str | None) -> None:
+    assert at_site(url, site) == there

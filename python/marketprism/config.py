@@ -179,7 +179,8 @@ class Exchange(_Section):
     venue takes what it has; ``klines`` are the intervals of bars, if ``kline`` is among them.
     ``rotate`` is the age at which a connection is replaced, the next one opened first: Binance ends
     them at 24 hours. ``legs: 2`` opens every connection twice: what one misses the other has, and
-    all is stored once."""
+    all is stored once. ``site`` is another place of the venue: Binance has ``data-only`` (spot) and
+    ``test``, OKX ``eea``, ``us`` and ``test``, Deribit ``test``."""
 
     exchange: Literal[
         "binance_spot",
@@ -196,6 +197,7 @@ class Exchange(_Section):
     klines: tuple[Interval, ...] = Field(("1m",), min_length=1)
     rotate: Seconds = Field(23 * 3600.0, gt=0)
     legs: Literal[1, 2] = 1
+    site: Literal["data-only", "test", "eea", "us"] | None = None
     hosts: Hosts | None = None
     proxy: Proxy | None = None
     tls: Tls | None = None

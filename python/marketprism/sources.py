@@ -359,12 +359,14 @@ class Sources:
             *levels,
             tls=wanted.tls or settings.tls,
             environment=True,
-            places=partial(self._places, hosts=wanted.hosts),
+            places=partial(self._places, hosts=wanted.hosts, site=wanted.site),
         )
 
-    def _places(self, url: str, hosts: Hosts | None = None) -> tuple[str, ...]:
+    def _places(
+        self, url: str, hosts: Hosts | None = None, site: str | None = None
+    ) -> tuple[str, ...]:
         """Where a documented URL is asked. At the built-in venue the host becomes the first path
-        segment."""
+        segment. Raises ``RunError`` for a place that the venue does not have."""
         socket = url.startswith("ws")
         if self.venue:
             base = self.venue["ws" if socket else "rest"]
@@ -374,6 +376,12 @@ class Sources:
         if hosts:
             bases = hosts.ws if socket else hosts.rest
             return tuple(_hosted(url, b) for b in ([bases] if isinstance(bases, str) else bases))
+        if site:
+            there = venues.at_site(url, site)
+            if there is None:
+                host = urlsplit(url).hostname
+                raise RunError(f"exchanges: site: {site}: nothing stands in for {host} there", 2)
+            return (there,)
         return (url,) if socket else venues.equal_urls(url)
 
     async def _resumed(self, feed: Feed) -> Feed:

@@ -2,7 +2,7 @@
 
 One module a venue, the same names in each: ``section_for``, ``sections``, ``native``,
 ``list_urls``, ``is_list``, ``TRADING``, ``volume_urls``, ``volumes``, ``seed_depths``,
-``seed_url``, ``OFFERS``, ``ENDED``, ``connections``, ``asks``, ``CONNECTS``, ``answer``,
+``seed_url``, ``OFFERS``, ``ENDED``, ``SITES``, ``connections``, ``asks``, ``CONNECTS``, ``answer``,
 ``resubscribe``, ``subscribed``, ``LIMITS``, ``charges``, ``refusal``. A new venue is one module and
 one line in ``VENUES``.
 """
@@ -29,6 +29,7 @@ __all__ = [
     "Offer",
     "Refusal",
     "Subscribed",
+    "at_site",
     "equal_urls",
     "offers",
     "section_of_host",
@@ -88,6 +89,16 @@ def equal_urls(url: str) -> tuple[str, ...]:
         if parts.hostname in hosts:
             return tuple(parts._replace(netloc=host).geturl() for host in hosts)
     raise UnknownHost(parts.hostname or url)
+
+
+def at_site(url: str, site: str) -> str | None:
+    """A documented URL at another place of its venue: a test or regional one. None where the venue
+    does not have what it asks for there."""
+    for venue in VENUES.values():
+        for documented, base in venue.SITES.get(site, {}).items():
+            if url.startswith(f"{documented}/"):
+                return f"{base}{url.removeprefix(documented)}"
+    return None
 
 
 def venue_of(exchange: str) -> ModuleType:

@@ -28,6 +28,7 @@ __all__ = [
     "LIMITS",
     "OFFERS",
     "REST_HOSTS",
+    "SITES",
     "TRADING",
     "answer",
     "asks",
@@ -81,6 +82,21 @@ REST_HOSTS = (
     ("fapi.binance.com",),
     ("dapi.binance.com",),
 )
+# Other places where the same API is had (PROTOCOLS 1.1), by documented base.
+SITES: dict[str, dict[str, str]] = {
+    "data-only": {
+        "wss://stream.binance.com:9443": "wss://data-stream.binance.vision",
+        "https://api.binance.com": "https://data-api.binance.vision",
+    },
+    "test": {
+        "wss://stream.binance.com:9443": "wss://stream.testnet.binance.vision",
+        "https://api.binance.com": "https://testnet.binance.vision",
+        "wss://fstream.binance.com": "wss://fstream.binancefuture.com",
+        "https://fapi.binance.com": "https://testnet.binancefuture.com",
+        "wss://dstream.binance.com": "wss://dstream.binancefuture.com",
+        "https://dapi.binance.com": "https://testnet.binancefuture.com",
+    },
+}
 _LIST = "/exchangeInfo"
 _EXCHANGE = {
     "binance_spot": "binance_spot",

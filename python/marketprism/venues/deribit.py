@@ -27,6 +27,7 @@ __all__ = [
     "LIMITS",
     "OFFERS",
     "REST_HOSTS",
+    "SITES",
     "TRADING",
     "answer",
     "asks",
@@ -54,6 +55,13 @@ _WS = "wss://www.deribit.com/ws/api/v2"
 _REST = "https://www.deribit.com"
 _API = "/api/v2/public"
 REST_HOSTS = (("www.deribit.com",),)
+# Other places where the same API is had (PROTOCOLS 1.1), by documented base.
+SITES: dict[str, dict[str, str]] = {
+    "test": {
+        "wss://www.deribit.com": "wss://test.deribit.com",
+        "https://www.deribit.com": "https://test.deribit.com",
+    }
+}
 # What one IP may ask without a key is not published: the credits of an account are taken for it
 # (PROTOCOLS 6.4). They refill by 10,000 a second.
 _CREDITS = Limit("deribit_credits", 50_000, 5.0, "refilled")

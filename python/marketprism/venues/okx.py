@@ -29,6 +29,7 @@ __all__ = [
     "LIMITS",
     "OFFERS",
     "REST_HOSTS",
+    "SITES",
     "TRADING",
     "answer",
     "asks",
@@ -64,6 +65,22 @@ _REST = "https://www.okx.com"
 # Hosts that answer alike: the older name, then that of the documents. Regional hosts list other
 # instruments and stand in for nobody.
 REST_HOSTS = (("www.okx.com", "openapi.okx.com"),)
+# Other places where the same API is had (PROTOCOLS 1.1), by documented base. The demo has sockets
+# of its own; its public questions are answered where all are.
+SITES: dict[str, dict[str, str]] = {
+    "eea": {
+        "wss://ws.okx.com:8443": "wss://wseea.okx.com:8443",
+        "https://www.okx.com": "https://eea.okx.com",
+    },
+    "us": {
+        "wss://ws.okx.com:8443": "wss://wsus.okx.com:8443",
+        "https://www.okx.com": "https://us.okx.com",
+    },
+    "test": {
+        "wss://ws.okx.com:8443": "wss://wspap.okx.com:8443",
+        "https://www.okx.com": "https://www.okx.com",
+    },
+}
 _LIST = "/api/v5/public/instruments"
 # Options are listed by family, of which the venue has these two.
 _LISTS = (
