@@ -165,7 +165,7 @@ PYTHON: dict[str, Rule] = {
     "marketprism": rule("_core", "the package is the engine's face and must import in an instant"),
     "__main__": rule("cli", "it only starts the commands"),
     "cli": rule(
-        "marketprism app clock collect config directory report sim store serve",
+        "marketprism app clock collect config directory report sim standing store serve",
         "a command is settings and one call; what it calls has its own place",
     ),
     "app": rule(
@@ -182,6 +182,7 @@ PYTHON: dict[str, Rule] = {
         "_core clock collect config directory venues",
         "it knows who is to be asked for what, and holds nothing that runs",
     ),
+    "standing": rule("", "it reads pages, as anybody may"),
     "report": rule("store.coverage", "it tells what is stored, and asks nobody else"),
     "directory": rule("", "whoever is given a directory must be able to ask who holds it"),
     "clock": rule("", "time is there before anything that happens in it"),

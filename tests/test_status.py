@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from conftest import command
+from conftest import command, marketprism
 from marketprism._core import Instrument, Session, StreamStatus, guess_instrument
 from marketprism.collect.silence import Watchdog, socket_patience
 from marketprism.venues import Channel
@@ -125,9 +125,18 @@ def test_the_pages_show_each_stream_while_it_runs(tmp_path: Path) -> None:
         url = f"http://127.0.0.1:{said['ports']['metrics']}/metrics"
         with urllib.request.urlopen(url, timeout=10) as page:
             families = {f.name: f for f in text_string_to_metric_families(page.read().decode())}
+        told = marketprism("status", "--data-dir", tmp_path)
+        plain = marketprism("status", "--data-dir", tmp_path, "--json")
     finally:
         run.terminate()
         run.communicate(timeout=60)
+    assert (told.returncode, told.stderr) in ((0, ""), (3, ""))
+    said = json.loads(plain.stdout)
+    assert set(said["services"]) == {"collector", "store"}
+    assert {"connections", "books", "streams"} <= set(said["services"]["collector"]["checks"])
+    assert len(said["streams"]) >= len(found)
+    ended = marketprism("status", "--data-dir", tmp_path)
+    assert (ended.returncode, ended.stdout) == (1, "")
     for stream in found:
         assert stream["facts"] > 0
         counted = stream["data_type"] in ("trade", "orderbook")

@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     _replay_grammar(commands)
     _sql_grammar(commands)
     _report_grammar(commands)
+    _status_grammar(commands)
     _store_grammar(commands)
     _requeue_grammar(commands)
     _sim_grammar(commands)
@@ -178,6 +179,15 @@ def _report_grammar(commands: Any) -> None:
             )
         _common(parser)
         parser.set_defaults(run=_report)
+
+
+def _status_grammar(commands: Any) -> None:
+    parser = commands.add_parser(
+        "status", help="how a running collector stands; status 3 when something is missing"
+    )
+    parser.add_argument("--json", action="store_true", help="one line of JSON")
+    _common(parser)
+    parser.set_defaults(run=_status)
 
 
 def _store_grammar(commands: Any) -> None:
@@ -401,6 +411,21 @@ def _report(arguments: argparse.Namespace) -> int:
     if arguments.command != "audit":
         return 0
     return 4 if any(report.level(row) < arguments.level for row in rows) or not rows else 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from .standing import standing, told
+
+    settings = _settings(arguments)
+    running = held_by(settings.data_dir)
+    if not running:
+        raise RunError(f"{settings.data_dir}: no collector runs on it, or it is only starting")
+    found = standing(settings.listen, running["ports"])
+    if arguments.json:
+        _say(found)
+    else:
+        sys.stdout.write(told(found))
+    return 0 if found["status"] == "healthy" else 3
 
 
 def _open(settings: Settings) -> Any:

@@ -1,0 +1,67 @@
+"""How a collector stands, by its own pages: what ``marketprism status`` shows.
+
+Not here: the pages (``serve``), and what is stored (``report``).
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["standing", "told"]
+
+_SECONDS = 5.0  # within which a page of this machine answers
+_SERVICES = {"collector": "health", "store": "store"}  # by the name of their port
+_SHOWN_MAX = 20
+
+
+def standing(host: str, ports: Mapping[str, int]) -> dict[str, Any]:
+    """The health of each process that a run started, and every stream. ``status`` is that of the
+    worst; a page that does not answer is unhealthy."""
+    found = {
+        name: _page(f"http://{host}:{ports[port]}/health")
+        for name, port in _SERVICES.items()
+        if port in ports
+    }
+    order = ("healthy", "degraded", "unhealthy")
+    worst = max((order.index(page["status"]) for page in found.values()), default=2)
+    streams = _page(f"http://{host}:{ports['health']}/status").get("streams", [])
+    return {"status": order[worst], "services": found, "streams": streams}
+
+
+def _page(url: str) -> dict[str, Any]:
+    try:
+        with urllib.request.urlopen(url, timeout=_SECONDS) as answer:
+            return dict(json.load(answer))
+    except urllib.error.HTTPError as error:
+        # An unhealthy process says so with its page.
+        return dict(json.load(error))
+    except (OSError, ValueError) as error:
+        return {
+            "status": "unhealthy",
+            "checks": {"page": {"status": "unhealthy"}},
+            "why": f"{error}",
+        }
+
+
+def told(found: Mapping[str, Any]) -> str:
+    """For people: each check, then what is not live."""
+    lines = [found["status"]]
+    for name, page in found["services"].items():
+        lines.append(f"{name}: {page['status']}")
+        for check, said in page.get("checks", {}).items():
+            lines.append(f"  {check:14} {said['status']:10} {said.get('detail', '')}")
+    streams = found["streams"]
+    live = [stream for stream in streams if stream["state"] == "live"]
+    lines.append(f"streams: {len(live)} of {len(streams)} live")
+    others = [stream for stream in streams if stream["state"] != "live"]
+    for stream in others[:_SHOWN_MAX]:
+        age = "never heard" if stream["age_s"] is None else f"heard {stream['age_s']:,.0f} s ago"
+        name = f"{stream['exchange']} {stream['symbol']} {stream['data_type']}"
+        lines.append(f"  {name}: {stream['state']}, {age}")
+    if len(others) > _SHOWN_MAX:
+        lines.append(f"  and {len(others) - _SHOWN_MAX} more: --json shows all")
+    return "\n".join(lines) + "\n"
