@@ -40,18 +40,14 @@ def _page(url: str) -> dict[str, Any]:
         # An unhealthy process says so with its page.
         return dict(json.load(error))
     except (OSError, ValueError) as error:
-        return {
-            "status": "unhealthy",
-            "checks": {"page": {"status": "unhealthy"}},
-            "why": f"{error}",
-        }
+        return {"status": "unhealthy", "why": f"{url} does not answer: {error}"}
 
 
 def told(found: Mapping[str, Any]) -> str:
     """For people: each check, then what is not live."""
     lines = [found["status"]]
     for name, page in found["services"].items():
-        lines.append(f"{name}: {page['status']}")
+        lines.append(f"{name}: {page['status']} {page.get('why', '')}".rstrip())
         for check, said in page.get("checks", {}).items():
             lines.append(f"  {check:14} {said['status']:10} {said.get('detail', '')}")
     streams = found["streams"]
