@@ -306,6 +306,21 @@ def test_one_bad_symbol_costs_the_others_nothing() -> None:
     run(body)
 
 
+def test_a_question_that_is_called_off_at_once_leaves_its_place_to_others() -> None:
+    async def body() -> None:
+        async with world() as it:
+            connection = Connection(it, instruments(40))
+            for _ in range(20):
+                # More often than there are places.
+                for instrument in connection.instruments:
+                    it.seeds.ask(connection, instrument, "quiet")
+                it.seeds.leave(connection)
+            await connection.begin()
+            assert await it.until(lambda: connection.live() == 40, connection) < 60
+
+    run(body)
+
+
 def test_nothing_is_asked_for_a_connection_that_is_over() -> None:
     async def body() -> None:
         async with world() as it:

@@ -21,6 +21,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from .._core import BookStatus, Instrument
@@ -70,7 +71,7 @@ class Progress(NamedTuple):
     """How far the books are. Seconds are of the venue's limits alone; None: they never open."""
 
     deepened: int
-    """Books that hold more than they began with, enough, or the whole of what there is."""
+    """Live books that want no renewal, or hold the whole of what there is."""
     eta_seconds: float | None
     """Until every book has been asked for once."""
     deepened_eta_seconds: float | None
@@ -118,9 +119,8 @@ class _Book:
 
     @property
     def deepened(self) -> bool:
-        """Whether it is live with more than it began with, with enough, or with all there is."""
-        known = math.inf if self.known is None else self.known
-        enough = known > self.shallow or known >= self.enough or self.deep == self.shallow
+        """Whether it is live and wants no renewal, or has all there is."""
+        enough = self.known is None or self.known >= self.enough or self.deep == self.shallow
         return self.live and enough
 
 
@@ -204,7 +204,7 @@ class Seeds:
             self._measure(book, status, now)
             if book.live and not book.deepened and now >= book.said_at + _SAYS_NOTHING:
                 self.ask(holder, status.instrument, _HORIZON)
-        for name, line in self._lines.items():
+        for name, line in [*self._lines.items()]:
             if now >= line.reviewed_at + _REVIEW_EVERY:
                 line.reviewed_at = now
                 await self._review(name, line)
@@ -264,7 +264,7 @@ class Seeds:
         name = instrument.instrument_id
         urls = {depth: venue.seed_url(section, name, depth) for depth in (shallow, deep)}
         charge = venue.charges(urls[deep])[0]
-        enough = _THIN * self._published
+        enough = min(_THIN * self._published, deep, self._depth_max)
         return _Book(instrument, holder, shallow, deep, urls, charge, enough=enough)
 
     def _line(self, book: _Book) -> _Line:
@@ -296,6 +296,7 @@ class Seeds:
                 book.url = book.urls[self._depth(line, book, priority)]
                 book.granted = False
                 book.asking = asyncio.create_task(self._seed(line, book, priority))
+                book.asking.add_done_callback(partial(self._over, line, book, priority))
 
     def _next(self, line: _Line, priority: Priority) -> _Book:
         waiting = line.waiting[priority]
@@ -325,7 +326,6 @@ class Seeds:
         def granted() -> None:
             book.granted = True
 
-        mine = asyncio.current_task()
         try:
             body = await self._rest.get(book.url, priority, book.holder.route, granted)
         except RestError as error:
@@ -336,13 +336,16 @@ class Seeds:
             book.granted = False
             # Where it asks again there was a life, and a gap in it.
             book.live, book.begins, book.mark = True, Priority.SEED, None
+            book.known = next(depth for depth, url in book.urls.items() if url == book.url)
             book.settled_at = self._clock.now() + _SETTLES
             await book.holder.take_seed(book.instrument, body)
-        finally:
-            if book.asking is mine:
-                book.wants, book.asking, book.granted = None, None, False
-            line.asked[priority] -= 1
-            self._pump(line)
+
+    def _over(self, line: _Line, book: _Book, priority: Priority, task: asyncio.Task[None]) -> None:
+        """A place is free, also where the task was cancelled before it began."""
+        if book.asking is task:
+            book.wants, book.asking, book.granted = None, None, False
+        line.asked[priority] -= 1
+        self._pump(line)
 
     async def _refused(
         self, line: _Line, book: _Book, priority: Priority, error: RestError
