@@ -45,6 +45,24 @@ impl Evidence {
     }
 }
 
+/// Two books at one id, level by level, where both are known complete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    pub matched: u64,
+    /// In the image, and not in the book.
+    pub missing: u64,
+    /// In the book, and not in the image.
+    pub ghost: u64,
+    /// In both, with other sizes.
+    pub differing: u64,
+}
+
+impl Audit {
+    pub fn agrees(&self) -> bool {
+        self.missing + self.ghost + self.differing == 0
+    }
+}
+
 /// Levels a side that a checksum is made of (PROTOCOLS 2.3).
 const CHECKED: usize = 25;
 
@@ -118,6 +136,12 @@ impl Places {
         }
         (mantissa, scale, scale.max(least))
     }
+}
+
+/// Keys and sizes of a side, and the worst key of which all is known.
+struct Side<L> {
+    levels: L,
+    horizon: i128,
 }
 
 impl Book {
@@ -410,6 +434,69 @@ impl Book {
                 .collect()
         };
         (side(&self.bids, 1), side(&self.asks, -1))
+    }
+
+    /// How this book and an image of the same moment differ where both are known complete.
+    pub fn audit(&self, image: &Book) -> Audit {
+        let mut audit = Audit::default();
+        for (ours, theirs) in [
+            (self.side(true, image), image.side(true, self)),
+            (self.side(false, image), image.side(false, self)),
+        ] {
+            let common = ours.horizon.max(theirs.horizon);
+            let mut ours = ours.levels.take_while(|(key, _)| *key >= common).peekable();
+            let mut theirs = theirs.levels.take_while(|(key, _)| *key >= common).peekable();
+            loop {
+                match (ours.peek(), theirs.peek()) {
+                    (Some((a, size)), Some((b, other))) if a == b => {
+                        if size == other {
+                            audit.matched += 1;
+                        } else {
+                            audit.differing += 1;
+                        }
+                        ours.next();
+                        theirs.next();
+                    }
+                    (Some((a, _)), Some((b, _))) if a < b => {
+                        audit.missing += 1;
+                        theirs.next();
+                    }
+                    (Some(_), _) => {
+                        audit.ghost += 1;
+                        ours.next();
+                    }
+                    (None, Some(_)) => {
+                        audit.missing += 1;
+                        theirs.next();
+                    }
+                    (None, None) => break,
+                }
+            }
+        }
+        audit
+    }
+
+    /// One side at the scales that it shares with another book, best first.
+    fn side(&self, bids: bool, other: &Book) -> Side<impl Iterator<Item = (i128, i128)> + '_> {
+        let price = i128::from(self.price.factor(other.price));
+        let quantity = i128::from(self.quantity.factor(other.quantity));
+        let (ladder, horizon) = if bids {
+            (&self.bids, self.bid_horizon())
+        } else {
+            (&self.asks, self.ask_horizon().map(|price| -price))
+        };
+        let levels = ladder.top(usize::MAX);
+        Side {
+            levels: levels
+                .map(move |l| (i128::from(l.key) * price, i128::from(l.quantity) * quantity)),
+            horizon: horizon.map_or(i128::MIN, |key| i128::from(key) * price),
+        }
+    }
+
+    /// Knows more than an image on no side.
+    pub fn holds(&self, image: &Book) -> bool {
+        let ((bids, asks), (other_bids, other_asks)) = (self.known(), image.known());
+        bids >= other_bids && asks >= other_asks
     }
 
     /// Takes levels and window from an image of the same moment; the life goes on.

@@ -69,6 +69,8 @@ pub enum FaultKind {
     HorizonHealed,
     /// A live book's proven window was renewed.
     Reseeded { seed: u64 },
+    /// A live book was compared with the venue's own image of the same id.
+    Audited { seed: u64, matched: u64, missing: u64, ghost: u64, differing: u64 },
     /// Contracts of unknown worth: native sizes only.
     MultiplierUnknown,
     /// The venue announced that it will close the connection.
@@ -111,6 +113,8 @@ impl FaultKind {
             FaultKind::Horizon { .. } => "horizon",
             FaultKind::HorizonHealed => "horizon_healed",
             FaultKind::Reseeded { .. } => "reseeded",
+            FaultKind::Audited { missing: 0, ghost: 0, differing: 0, .. } => "audited",
+            FaultKind::Audited { .. } => "audit_failed",
             FaultKind::MultiplierUnknown => "multiplier_unknown",
             FaultKind::Shutdown => "shutdown",
         }
@@ -139,6 +143,7 @@ impl FaultKind {
             | FaultKind::Resync { .. }
             | FaultKind::HorizonHealed
             | FaultKind::Reseeded { .. }
+            | FaultKind::Audited { .. }
             | FaultKind::MultiplierUnknown => Remedy::Note,
         }
     }
@@ -189,6 +194,11 @@ impl fmt::Display for FaultKind {
             }
             FaultKind::HorizonHealed => write!(f, "both sides are proven again"),
             FaultKind::Reseeded { seed } => write!(f, "proven window renewed at id {seed}"),
+            FaultKind::Audited { seed, matched, missing, ghost, differing } => write!(
+                f,
+                "at id {seed} {matched} levels match, {missing} are missing, {ghost} are ghosts, \
+                 {differing} differ"
+            ),
             FaultKind::MultiplierUnknown => {
                 write!(f, "the contract's multiplier is not known; only native sizes are given")
             }

@@ -207,6 +207,8 @@ pub struct Life {
     pub epoch: u64,
     /// The id of the seed or image that began this life.
     pub seed_id: u64,
+    /// The id at which the book was last known to be the venue's own.
+    pub proven: Option<u64>,
     pub live_since: u64,
     /// The book is made of whole images, one after the other; no delta belongs to it.
     pub repeated: bool,
@@ -238,6 +240,7 @@ impl Life {
             cadence: Cadence::default(),
             epoch: 0,
             seed_id: 0,
+            proven: None,
             live_since: 0,
             repeated: false,
             last_event: None,

@@ -305,7 +305,7 @@ def test_a_worn_window_is_renewed_while_the_book_stays_live() -> None:
     give(session, diff(13, 13, [("98.60", "5.000")], at=2_200), now=101 * SECOND)
     bids = [("98.50", "4.000"), ("97.00", "1.000"), ("96.00", "1.000"), ("95.00", "1.000")]
     batch = session.seed(SPOT, image(12, [*bids, ("94.00", "1.000")], CUT_ASKS), 102 * SECOND)
-    assert labels(batch) == ["reseeded"]
+    assert labels(batch) == ["audited", "reseeded"]
     status = book(session)
     assert (status.state, status.last_update_id, status.epoch) == ("live", 13, SECOND)
     assert session.top(SPOT, 2)[0] == [("98.60", "5.000"), ("98.50", "4.000")]
@@ -317,13 +317,47 @@ def test_a_worn_window_is_renewed_while_the_book_stays_live() -> None:
 def test_an_image_ahead_of_the_book_waits_until_they_meet() -> None:
     session = narrow()
     wear(session, 11, 2_000, 100 * SECOND)
-    new = [(f"{95 - n}.00", "1.000") for n in range(5)]
+    new = [(f"{97 - n}.00", "1.000") for n in range(5)]
     batch = session.seed(SPOT, image(13, new, CUT_ASKS), 101 * SECOND)
     assert batch.faults == []
     assert labels(give(session, diff(12, 12, at=2_100), now=101 * SECOND)) == []
     assert book(session).known_bids == 2
-    assert labels(give(session, diff(13, 13, at=2_200), now=101 * SECOND)) == ["reseeded"]
+    met = labels(give(session, diff(13, 13, at=2_200), now=101 * SECOND))
+    assert met == ["audited", "reseeded"]
     assert (book(session).state, book(session).known_bids) == ("live", 5)
+
+
+def test_a_live_book_is_compared_with_the_venues_own_image_where_both_are_complete() -> None:
+    session = narrow()
+    assert session.await_image(SPOT)
+    give(session, diff(11, 11, [("99.00", "7.000")], at=2_000), now=2 * SECOND)
+    # Of an id that the book has passed, and of no more levels than it knows.
+    batch = session.seed(SPOT, image(10, CUT_BIDS, CUT_ASKS), 3 * SECOND)
+    (fault,) = batch.faults
+    assert (fault.label, fault.from_id, fault.to_id) == ("audited", 10, 10)
+    assert fault.detail == "at id 10 10 levels match, 0 are missing, 0 are ghosts, 0 differ"
+    # The book stays what it is.
+    assert (book(session).known_bids, book(session).last_update_id) == (5, 11)
+
+
+def test_a_book_that_is_not_the_venues_is_told_and_replaced() -> None:
+    session = narrow()
+    assert session.await_image(SPOT)
+    give(session, diff(11, 11, at=2_000), now=2 * SECOND)
+    theirs = [("100.00", "1.000"), ("99.50", "1.000"), ("99.00", "2.000"), ("97.00", "1.000")]
+    batch = session.seed(SPOT, image(11, [*theirs, ("96.00", "1.000")], CUT_ASKS), 3 * SECOND)
+    failed, renewed = batch.faults
+    # One price is missing, one should not be there, one has another size.
+    assert failed.label == "audit_failed"
+    assert failed.detail == "at id 11 8 levels match, 1 are missing, 1 are ghosts, 1 differ"
+    assert (failed.from_id, failed.to_id, renewed.label) == (8, 11, "reseeded")
+    assert session.top(SPOT, 3)[0] == [tuple(level) for level in theirs[:3]]
+    # Nothing that was published of it since the last image is evidence of anything.
+    assert [(c.data_type, c.cause) for c in batch.covered] == [("orderbook", "gap")]
+
+
+def test_a_book_without_a_life_awaits_no_image() -> None:
+    assert not spot().await_image(SPOT)
 
 
 def test_too_old_an_image_leaves_the_live_book_as_it_is() -> None:
@@ -353,14 +387,15 @@ def test_a_renewal_that_came_earns_the_next_one_soon() -> None:
         later = diff(11 + second, 11 + second, at=2_000 + second * 1_000)
         asked += [second] * len(give(session, later, now=second * SECOND).requests)
     assert asked == [0, 5, 10, 15, 75]
-    low: Levels = [("97.00", "1.000"), *((f"{90 - n}.00", "1.000") for n in range(4))]
-    assert labels(session.seed(SPOT, image(110, low, CUT_ASKS), 101 * SECOND)) == ["reseeded"]
+    renewed = ["audited", "reseeded"]
+    low: Levels = [(f"{price}.00", "1.000") for price in (97, 96, 90, 89, 88)]
+    assert labels(session.seed(SPOT, image(110, low, CUT_ASKS), 101 * SECOND)) == renewed
     gone = [(price, "0.000") for price, _ in low[:3]]
     batch = give(session, diff(111, 111, gone, at=103_000), now=102 * SECOND)
     assert reasons(batch) == ["horizon"]
     # It came too, and is worn as soon as it is there: five seconds lie between two questions.
-    again: Levels = [("80.00", "1.000"), *((f"{70 - n}.00", "1.000") for n in range(4))]
-    assert labels(session.seed(SPOT, image(111, again, CUT_ASKS), 103 * SECOND)) == ["reseeded"]
+    again: Levels = [(f"{price}.00", "1.000") for price in (89, 88, 70, 69, 68)]
+    assert labels(session.seed(SPOT, image(111, again, CUT_ASKS), 103 * SECOND)) == renewed
     gone = [(price, "0.000") for price, _ in again[:3]]
     asked = []
     for second in range(104, 110):

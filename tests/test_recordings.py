@@ -169,7 +169,11 @@ def test_every_row_lies_in_the_evidence(recorded: Recorded) -> None:
     claimed: Counter[tuple[str, str]] = Counter()
     for each in covered:
         claimed[each.instrument.instrument_id, each.data_type] += each.count
-    assert claimed == rows
+    assert {key: n for key, n in claimed.items() if key[1] in KINDS} == rows
+    # Of the other kinds some rows are of REST, where nobody listens.
+    for (instrument_id, kind), count in claimed.items():
+        made = sum(row["instrument_id"] == instrument_id for row in recorded.engine.of(kind))
+        assert count <= made, (instrument_id, kind)
     # Ids of trades and of aggregated trades count apart, and never stand in for one another.
     for row in recorded.engine.of("trade"):
         assert any(

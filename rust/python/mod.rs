@@ -290,6 +290,11 @@ impl Session {
         self.batch(py, &mut inner, batch)
     }
 
+    fn await_image(&self, py: Python<'_>, instrument: &Instrument) -> PyResult<bool> {
+        let at = self.position(py, instrument)?;
+        Ok(self.lock(py).session.await_image(at))
+    }
+
     fn leave(&self, py: Python<'_>, instrument: &Instrument) -> PyResult<Batch> {
         let at = self.position(py, instrument)?;
         let mut inner = self.lock(py);

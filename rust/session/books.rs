@@ -4,7 +4,7 @@
 //! A delta is applied when it follows and never otherwise; a book that cannot be gone on with is
 //! had again the venue's own way. What waits is bounded (`life`).
 
-use crate::book::{Book, Unfit};
+use crate::book::{Audit, Book, Unfit};
 use crate::cover::Cause;
 use crate::encode::{Kind, Stamp};
 use crate::event::{Checksum, Continuity, DeltaHead, Event, Events, ImageHead, Levels, Update};
@@ -439,6 +439,7 @@ impl Session {
     ) {
         let life = &mut self.slots[at].life;
         life.seed_id = image.cursor.last;
+        life.proven = Some(image.cursor.last);
         life.repeated = false;
         life.book = Some(image);
         life.seeded(ts_recv);
@@ -509,16 +510,41 @@ impl Session {
 
     fn meet(&mut self, at: usize, image: Book, seed: u64, out: &mut Batch) {
         let depth = self.options.depth_published;
-        let life = &mut self.slots[at].life;
+        let Slot { life, images, .. } = &mut self.slots[at];
         life.splice = None;
-        if let Some(book) = &mut life.book {
-            book.renew(image);
-            // An image that is too thin itself is no reason to ask for the next one sooner.
-            if !wears_thin(book, depth) {
-                life.renewals.served();
-            }
+        let Some(book) = &mut life.book else { return };
+        let audit = book.audit(&image);
+        let Audit { matched, missing, ghost, differing } = audit;
+        let kind = FaultKind::Audited { seed, matched, missing, ghost, differing };
+        let proven = life.proven.replace(seed);
+        let fault = Fault::new(kind).about(at, "orderbook").times(life.last_event, life.last_event);
+        out.faults.push(match proven {
+            // Whatever is wrong went wrong since then.
+            Some(since) if !audit.agrees() => fault.ids(since, seed),
+            _ => fault.ids(seed, seed),
+        });
+        if !audit.agrees() {
+            images.end(Cause::Gap, &mut out.covered);
+        } else if book.holds(&image) {
+            return;
+        }
+        book.renew(image);
+        // An image that is too thin itself is no reason to ask for the next one sooner.
+        if !wears_thin(book, depth) {
+            life.renewals.served();
         }
         out.faults.push(Fault::new(FaultKind::Reseeded { seed }).about(at, "orderbook"));
+    }
+
+    /// A live book is about to be compared with an image that somebody asks for: deltas are kept
+    /// until it comes. False where there is nothing to compare.
+    pub fn await_image(&mut self, at: usize) -> bool {
+        let life = &mut self.slots[at].life;
+        let live = life.state == State::Live && !life.repeated;
+        if live && life.splice.is_none() {
+            life.splice = Some(Splice::default());
+        }
+        live
     }
 
     /// Too old an image leaves the live book as it is.

@@ -18,7 +18,7 @@ use marketprism::encode::Kind;
 use marketprism::fault::{Fault, FaultKind};
 use marketprism::ladder::{Ladder, Level as Held};
 use marketprism::life::{Life, State};
-use marketprism::life::{BUFFER_FRAMES_MAX, RETRY_LATE, RETRY_SOON, SOON_MAX};
+use marketprism::life::{BUFFER_FRAMES_MAX, CALM, RETRY_LATE, RETRY_SOON, SOON_MAX};
 use marketprism::session::{Batch, Options, Request, Session};
 use serde::Deserialize;
 
@@ -146,6 +146,8 @@ struct Rebuilt {
 struct Watched {
     asked: Vec<u64>,
     renewed: Vec<u64>,
+    /// Since when it is live, if it was so at the last look.
+    live_since: Option<u64>,
     rebuilt: Option<Rebuilt>,
     /// When a row of it was published last.
     published: u64,
@@ -205,6 +207,12 @@ impl Judge {
             if let (FaultKind::Horizon { .. }, Some(at)) = (&fault.kind, fault.instrument) {
                 self.watched[at].cells.withheld = true;
                 self.watched[at].cells.excused = true;
+            }
+            // A book that the venue's own image contradicts was wrong.
+            if let ("audit_failed", Some(at)) = (fault.kind.label(), fault.instrument) {
+                if self.trusted[at] == usize::MAX {
+                    return fails(Law::Safety, format!("{fault:?}"));
+                }
             }
         }
         for message in &batch.rows.messages {
@@ -449,7 +457,8 @@ impl Judge {
         Ok(())
     }
 
-    /// At once, 5 s apart three times, then every 60 s: so 5 s apart, and four in a minute at most.
+    /// At once, 5 s apart three times, then every 60 s: so 5 s apart, and four in a minute at most,
+    /// unless the book was live for a while in between.
     /// Renewals of what is proven begin anew when one has served: 5 s apart.
     fn request(&mut self, now: u64, request: &Request) -> Verdict {
         let (at, renews) = match request {
@@ -459,6 +468,13 @@ impl Judge {
         };
         self.tally.requests += 1;
         let watched = &mut self.watched[at];
+        if watched
+            .live_since
+            .take_if(|since| !renews && now.saturating_sub(*since) >= CALM)
+            .is_some()
+        {
+            watched.asked.drain(..watched.asked.len().saturating_sub(1));
+        }
         let times = if renews { &mut watched.renewed } else { &mut watched.asked };
         let recent = times.iter().rev().take_while(|t| *t + RETRY_LATE > now).count();
         let last = times.last().copied();
@@ -480,6 +496,7 @@ impl Judge {
             FaultKind::Resync { .. }
                 | FaultKind::SeedTooOld { .. }
                 | FaultKind::Reseeded { .. }
+                | FaultKind::Audited { missing: 0, ghost: 0, differing: 0, .. }
                 | FaultKind::Horizon { .. }
                 | FaultKind::HorizonHealed
                 | FaultKind::MultiplierUnknown
@@ -538,6 +555,7 @@ impl Judge {
             }
             self.watched[at].cells.withheld = life.horizon_since.is_some();
             let live = life.state == State::Live;
+            self.watched[at].live_since = Some(life.live_since).filter(|_| live);
             if self.spared == Some(at) && self.watched[at].was_live && !live {
                 return fails(Law::Apart, "a spared book is not live any more".into());
             }

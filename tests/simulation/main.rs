@@ -93,6 +93,7 @@ fn was_worth_it(tally: &Tally) {
         assert!(happened.is_some_and(|n| *n > 0), "{trouble:?} never happened");
     }
     for label in [
+        "audited",
         "checksum_mismatch",
         "gap",
         "horizon",

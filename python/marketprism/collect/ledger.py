@@ -27,6 +27,8 @@ _REASONS_MAX = 1000
 _EVENTS = {
     "horizon_healed": ("horizon", "healed"),
     "reseeded": ("horizon", "reseeded"),
+    "audited": ("audit", "matched"),
+    "audit_failed": ("audit", "differs"),
     "reset": ("gap", "reset"),
 }
 # Faults of REST bodies; all others that keep what they could not read are of frames.
