@@ -22,6 +22,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from marketprism.clock import SteadyClock
 from marketprism.config import Settings, Sim
 from marketprism.sim.faults import Schedule
 from marketprism.sim.ledger import Account, LedgerError, Origin, SimLedger, read
@@ -48,7 +49,7 @@ class Venue(NamedTuple):
 
 @asynccontextmanager
 async def running(
-    directory: Path, faults: Schedule | None = None, **sim: Any
+    directory: Path, faults: Schedule | None = None, clock: SteadyClock | None = None, **sim: Any
 ) -> AsyncIterator[Venue]:
     """A simulator with a ledger, which ends with the context."""
     stop = asyncio.Event()
@@ -64,6 +65,7 @@ async def running(
             stop=stop,
             ledger=True,
             faults=faults,
+            clock=clock,
         )
     )
     try:

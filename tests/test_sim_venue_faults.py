@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import Counter
 from decimal import Decimal
 from itertools import pairwise
@@ -18,6 +19,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from marketprism.clock import SteadyClock
 from marketprism.sim.ledger import read
 from test_faults import schedule
 from test_sim_ledger import Venue, running, told
@@ -56,6 +58,32 @@ FACES = {"okx": OKX, "deribit": DERIBIT}
 both = pytest.mark.parametrize("name", FACES)
 
 
+class Held(SteadyClock):
+    """A venue's clock that stands still until its client is subscribed: faults come at their own
+    venue time, and none comes before that, however slow the machine is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held: int | None = self.start
+        self._late = 0
+        self.now_ns = self._time
+
+    def _time(self) -> int:
+        return time.time_ns() - self._late if self._held is None else self._held
+
+    def go(self) -> None:
+        """Goes on from where it stands."""
+        assert self._held is not None
+        self._late, self._held = time.time_ns() - self._held, None
+
+
+async def subscribed(client: ClientConnection, face: Face, clock: Held) -> None:
+    """Asks, and lets time begin once the venue has answered."""
+    await client.send(face.asked)
+    assert face.answers in str(await client.recv())
+    clock.go()
+
+
 async def heard(client: ClientConnection, seconds: float) -> list[str]:
     """What comes for so long, and what was on its way then; answers and images are left out."""
     found: list[str] = []
@@ -81,11 +109,12 @@ class Heard:
 
         async def body() -> list[str]:
             plan = schedule({"at": 0.5, "for": 1.0, "section": name, **fault})
+            clock = Held()
             async with (
-                running(directory, plan, trades_per_second=400) as venue,
+                running(directory, plan, clock, trades_per_second=400) as venue,
                 connect(venue.ws + face.target, compression=None, max_size=None) as client,
             ):
-                await client.send(face.asked)
+                await subscribed(client, face, clock)
                 return await heard(client, 2.2)
 
         messages = asyncio.run(body())
@@ -182,9 +211,10 @@ def test_maintenance_is_announced_where_it_is_and_closes(tmp_path: Path, name: s
 
     async def body() -> tuple[list[str], int | None]:
         plan = schedule({"kind": "shutdown", "at": 0.3, "for": 0.7, "section": name})
-        async with running(tmp_path, plan, trades_per_second=400) as venue:
+        clock = Held()
+        async with running(tmp_path, plan, clock, trades_per_second=400) as venue:
             async with connect(venue.ws + face.target, compression=None, max_size=None) as client:
-                await client.send(face.asked)
+                await subscribed(client, face, clock)
                 messages = await heard(client, 20)
             async with connect(venue.ws + face.target, compression=None):
                 return messages, client.close_code
