@@ -64,6 +64,7 @@ class _Taken:
     wanted: Exchange
     instruments: dict[tuple[str, str], Instrument]
     absent: Counter[tuple[str, str]] = field(default_factory=Counter)  # lists in a row
+    seen: dict[tuple[str, str], int] = field(default_factory=dict)  # when a list had it last
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,8 @@ class Sources:
         for key in mine:
             known, state = now.get(key), None
             taken.absent[key] = 0 if known else taken.absent[key] + 1
+            if known:
+                taken.seen[key] = listed.bodies[0].ts_recv
             if known is None and taken.absent[key] > 1:
                 state = "not listed"
             elif known is not None and known.state in ended:
@@ -141,11 +144,11 @@ class Sources:
             taken.instruments[key] = known or taken.instruments[key]
             if state is None:
                 continue
-            instrument = taken.instruments.pop(key)
+            instrument, seen = taken.instruments.pop(key), taken.seen.pop(key, None)
             log.info("%s ends %s: %s", instrument.exchange, instrument.symbol, state)
             for feed in of_section:
                 if key[1] in feed.connection.instrument_ids:
-                    await feed.leave(instrument, state)
+                    await feed.leave(instrument, state, seen)
 
     async def _exchange(self, wanted: Exchange) -> list[Feed]:
         route = self._route(wanted)

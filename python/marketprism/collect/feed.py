@@ -61,9 +61,12 @@ _QUEUE_FRAMES = 256  # frames that the library may hold before it pushes back on
 # At a high speed so many seconds of the machine, if that is longer: between ticks, for a message to
 # travel, before a socket counts as silent.
 _TICK, _TICK_LEAST = 1.0, 0.25
-# FEATURES S2-01, S2-02: 10 s to connect, 1 s to 30 s between tries, 60 s for a pong.
+# FEATURES S2-01, S2-02: 10 s to connect, from 1 s on between tries, 60 s for a pong. Everything is
+# there again 30 s after the venue is: the longest pause leaves some of them for answer and seeds.
 _OPEN_TIMEOUT = 10.0
-_DELAY_FIRST, _DELAY_MAX, _DELAY_FACTOR = 1.0, 30.0, 2.0
+_DELAY_FIRST, _DELAY_MAX, _DELAY_FACTOR = 1.0, 24.0, 2.0
+# A connection that lived so long has earned a quick return, as a book has.
+_EARNED = 10.0
 # A socket without facts is closed (``silence``); where that brings none either, the market may be
 # quiet, and twice as long is waited the next time. So many seconds of the machine's at least.
 _SILENT_TIMES_MAX, _SILENT_LEAST = 16, 5.0
@@ -230,9 +233,10 @@ class Feed:
             self._socket.close_timeout = patience
             await self._socket.close()
 
-    async def leave(self, instrument: Instrument, cause: str) -> None:
+    async def leave(self, instrument: Instrument, cause: str, seen: int | None = None) -> None:
         """The instrument is not traded any more: what was heard of it is closed in the ledger, and
-        nobody waits for it. Ends the connection where nothing else is on it."""
+        nobody waits for it since a list had it last, ``seen`` (ns; None: until now). Ends the
+        connection where nothing else is on it."""
         asked = self.connection
         gone = [c for c in asked.channels if c.instrument_id == instrument.instrument_id]
         left = tuple(channel for channel in asked.channels if channel not in gone)
@@ -250,7 +254,7 @@ class Feed:
             await self._use(self.session.leave(instrument))
         for data_type in dict.fromkeys(kind for channel in gone for kind in channel.data_types):
             await self._ledger.write(
-                "delisted", instrument=instrument, cause=cause, data_type=data_type
+                "delisted", instrument=instrument, cause=cause, data_type=data_type, from_ts=seen
             )
         if not left:
             await self.stop()
@@ -270,8 +274,7 @@ class Feed:
                 async with opened as socket:
                     began = self._clock.now()
                     yield socket
-                # A connection that lived has earned a quick return; one that did not has not.
-                if self._clock.now() - began >= _DELAY_MAX:
+                if self._clock.now() - began >= _EARNED:
                     delays = _delays()
             except InvalidURI as error:
                 log.error("%s", error)

@@ -22,7 +22,9 @@ __all__ = ["Child", "ChildError"]
 log = logging.getLogger(__name__)
 
 _DELAY_FIRST, _DELAY_MAX = 1.0, 30.0
-_CALM = 60.0  # a child that lived this long is started again after the first delay
+# A child that lived this long is started again after the first delay: what serves and is killed now
+# and then is no child that cannot run.
+_CALM = 10.0
 _LINE_MAX = 1024**2
 _PATIENCE = 5.0  # seconds that a child has to end
 

@@ -247,7 +247,7 @@ class Binance:
             return self._ratios(request, path.removeprefix(_RATIOS_PATH), symbol)
         if path == name or section not in _WEIGHTS.get(name, ()):
             return web.Response(status=404, text=f"no such path: {host}{path}\n")
-        book = self._market.book(section, symbol)
+        book = self._world.book(section, symbol)
         if symbol and not isinstance(book, BinanceBook):
             return _error(-1121, "Invalid symbol.")
         weight = _WEIGHTS[name][section][not symbol]
@@ -274,7 +274,7 @@ class Binance:
         elif name == "time":
             body = json.dumps({"serverTime": self._world.now() // 1_000_000}).encode()
         else:
-            books = [book] if symbol else self._market.of(section)
+            books = [book] if symbol else self._world.of(section)
             mine = [one for one in books if isinstance(one, BinanceBook)]
             try:
                 body = self._of(name, section, mine, request)
@@ -295,7 +295,7 @@ class Binance:
 
     def _ratios(self, request: web.Request, name: str, symbol: str) -> web.Response:
         """The statistics of traders, which weigh nothing and have a limit of their own."""
-        book = self._market.book("binance_usdm", symbol)
+        book = self._world.book("binance_usdm", symbol)
         if name not in RATIOS:
             return web.Response(status=404, text=f"no such path: {_RATIOS_PATH}{name}\n")
         if not isinstance(book, BinanceBook):

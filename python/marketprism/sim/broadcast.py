@@ -29,7 +29,7 @@ from websockets.protocol import State
 from ..clock import SteadyClock
 from .faults import Edge, Fault, Play
 from .ledger import Seed, SimLedger
-from .market import Event, Market, Section
+from .market import Event, Market, Section, VenueBook
 from .okx_book import OkxBook
 from .spoil import CHANGING, Crossing, changed
 from .wire import evict, reset, split_target, text_frame, write
@@ -118,6 +118,23 @@ class World:
         """Seconds for which a fault closes the venue's REST; 0 while none does."""
         fault = self.fault("rate_limited", section)
         return self.play.left(fault, self.market.now) if self.play and fault else 0
+
+    def listed(self, book: VenueBook) -> bool:
+        """Whether the venue has this instrument now: no fault takes it from its lists."""
+        active = self.play.active if self.play else ()
+        return not any(
+            fault.kind == "unlisted" and fault.strikes(book.section, "", book.streams())
+            for fault in active
+        )
+
+    def book(self, section: Section, instrument: str) -> VenueBook | None:
+        """The book of a listed instrument in the venue's spelling; None for any other."""
+        book = self.market.book(section, instrument)
+        return book if book and self.listed(book) else None
+
+    def of(self, section: Section) -> list[VenueBook]:
+        """The books of a section that are listed, in the order of their listing."""
+        return [book for book in self.market.of(section) if self.listed(book)]
 
     def seed(self, section: Section, symbol: str, last_id: int, at: int | None = None) -> None:
         """An image of a book is about to be given out; ``at`` is its venue time, or now."""
@@ -323,6 +340,8 @@ class SyntheticVenue:
             self._shut_down(fault, on)
         elif fault.kind == "renumber" and on:
             self._renumber(fault)
+        elif fault.kind == "unlisted":
+            self._tap()
         elif fault.kind == "ping_loss":
             for peer in self._matching(fault):
                 transport = peer.connection.transport
@@ -356,7 +375,7 @@ class SyntheticVenue:
 
     def _matching(self, fault: Fault) -> Iterator[Peer]:
         """The connected clients that a fault strikes."""
-        return (p for p in self._peers if fault.strikes(p.section, p.route, p.streams))
+        return (p for p in self._peers if fault.strikes(p.section, p.route, p.streams, p.number))
 
     def _snapshots(self, fault: Fault) -> dict[tuple[Section, str], bytes]:
         """The deepest image of every book in the fault's reach, as it is now."""
@@ -426,11 +445,19 @@ class SyntheticVenue:
     # --- clients ---
 
     def _tap(self) -> None:
-        """Lay the taps anew after a change of subscriptions."""
+        """Lay the taps anew after a change of subscriptions, or of what is listed."""
+        silent = {
+            channel
+            for book in self._market.books()
+            if not self._world.listed(book)
+            for channel in range(book.channel, book.channel + len(book.streams()))
+        }
         self._taps = [[] for _ in self._market.channels]
         told: dict[tuple[int, int], int | None] = {}
         for peer, desk in self._peers.items():
             for channel, head, cut, end in desk.cuts(peer):
+                if channel in silent:
+                    continue
                 self._taps[channel].append(_Tap(peer.batch, head, cut, end, peer))
                 told[peer.number, channel] = None
         self._heard = self._market.owners({channel for _, channel in told})

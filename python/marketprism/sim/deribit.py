@@ -213,7 +213,7 @@ class Deribit:
             raise _Wrong(_TOO_MANY, "too_many_requests")
 
     def _subscribe(self, peer: _Client, params: Mapping[str, Any], images: list[bytes]) -> str:
-        granted = [name for name in _channels(params) if name in self._index]
+        granted = [name for name in _channels(params) if self._known(name)]
         for name in granted:
             if name.startswith("book.") and name not in peer.streams:
                 book = self._book(name.split(".")[1])
@@ -221,6 +221,13 @@ class Deribit:
                 images.append(book.image())
             peer.streams[name] = None
         return json.dumps(granted, separators=(",", ":"))
+
+    def _known(self, channel: str) -> bool:
+        """Whether there is such a channel, of an instrument that is listed or of a currency."""
+        if channel not in self._index:
+            return False
+        book = self._world.market.book("deribit", channel.split(".")[1])
+        return book is None or self._world.listed(book)
 
     def _unsubscribe(self, peer: _Client, params: Mapping[str, Any], images: list[bytes]) -> str:
         gone = [name for name in _channels(params) if name in peer.streams]
@@ -273,7 +280,7 @@ class Deribit:
         return web.Response(body=body, status=status, content_type="application/json")
 
     def _book(self, name: object) -> DeribitBook:
-        book = self._world.market.book("deribit", name) if isinstance(name, str) else None
+        book = self._world.book("deribit", name) if isinstance(name, str) else None
         if not isinstance(book, DeribitBook):
             raise _Wrong(13020, "instrument_not_found")
         return book
@@ -283,7 +290,7 @@ class Deribit:
         currency = params.get("currency")
         if not isinstance(currency, str):
             raise _invalid("currency", "must be a currency or any")
-        books = [book for book in self._world.market.of("deribit") if isinstance(book, DeribitBook)]
+        books = [book for book in self._world.of("deribit") if isinstance(book, DeribitBook)]
         if params.get("kind", "future") not in ("future", "any"):
             return []
         return [book for book in books if currency in ("any", book.settled)]

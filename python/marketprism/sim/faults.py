@@ -1,10 +1,11 @@
 """What goes wrong, and when: a schedule from a file or from a seed, and its state while it plays.
 
 A fault lasts from ``at`` for ``for`` seconds, counted in venue time from the start of the run, and
-strikes the connections and streams that its patterns name. Which frames it strikes depends on their
-venue time and on nothing else, so the same schedule over the same market does the same again. At a
-speed a file's seconds are the market's; what a seed draws for a run is stretched, so that faults
-last as long as ever for those who have to bear them.
+strikes the connections and streams that its patterns name; of these with ``connections`` only each
+second one, ``odd`` or ``even`` as the venue counts them from 1. Which frames it strikes depends on
+their venue time and on nothing else, so the same schedule over the same market does the same again.
+At a speed a file's seconds are the market's; what a seed draws for a run is stretched, so that
+faults last as long as ever for those who have to bear them.
 
 A file is a list under ``faults`` (YAML or JSON)::
 
@@ -35,6 +36,8 @@ A file is a list under ``faults`` (YAML or JSON)::
 ``shutdown``          OKX and Binance spot give notice; where the fault ends connections are closed
                       with 1001
 ``renumber``          books of OKX go on with smaller ids, as after the venue's maintenance
+``unlisted``          symbols with a stream that fits are in no list and say nothing: listed where
+                      the fault ends, delisted where it begins
 ``nats_*, store_*``   ``stop`` (and start again), ``pause``, ``kill``: for the parent to carry out
 ====================  ============================================================================
 
@@ -74,11 +77,12 @@ FrameKind = Literal[
 ScriptedKind = Literal["reorder", "crossed", "checksum", "wrong_type", "huge"]
 SocketKind = Literal["reset", "ping_loss", "refuse", "shutdown"]
 BookKind = Literal["renumber"]
+ListKind = Literal["unlisted"]
 RestKind = Literal["rate_limited", "slow_rest", "stale_seed"]
 ProcessKind = Literal[
     "nats_stop", "nats_pause", "nats_kill", "store_stop", "store_pause", "store_kill"
 ]
-Kind = FrameKind | ScriptedKind | SocketKind | BookKind | RestKind | ProcessKind
+Kind = FrameKind | ScriptedKind | SocketKind | BookKind | ListKind | RestKind | ProcessKind
 
 QUIET_END = 20.0  # seconds before the end of a run in which a drawn schedule leaves it alone
 _QUIET_START = 8.0
@@ -89,6 +93,8 @@ _FRAME_KINDS = get_args(FrameKind)
 # After these a collector's account may differ from the venue's: a file asks for them, no seed does.
 SCRIPTED = get_args(ScriptedKind)
 _REST_KINDS = get_args(RestKind)
+# These strike connections that are there, one by one: a handshake has no number yet.
+_OF_CONNECTIONS = (*_FRAME_KINDS, *SCRIPTED, "reset", "ping_loss", "shutdown")
 _PROCESS_KINDS = get_args(ProcessKind)
 # Shortest and longest that a drawn fault lasts; kinds not named strike one instant or frame.
 _LASTS: dict[str, tuple[float, float]] = {
@@ -128,6 +134,7 @@ class Fault(BaseModel):
     section: str = "*"
     route: str = "*"
     stream: str = "*"
+    connections: Literal["all", "odd", "even"] = "all"
     seconds: Seconds = 5.0
 
     @model_validator(mode="before")
@@ -137,6 +144,14 @@ class Fault(BaseModel):
         if isinstance(value, dict) and value.get("kind") == "truncated":
             return {"for": _PATIENCE, **value, "count": 1}
         return value
+
+    @model_validator(mode="after")
+    def _of_connections(self) -> Fault:
+        """What strikes no connection cannot choose among them."""
+        if self.connections != "all" and self.kind not in _OF_CONNECTIONS:
+            known = ", ".join(_OF_CONNECTIONS)
+            raise ValueError(f"connections is of kinds that strike them: {known}")
+        return self
 
     @property
     def for_frames(self) -> bool:
@@ -148,13 +163,20 @@ class Fault(BaseModel):
         """It is for the parent to carry out."""
         return self.kind in _PROCESS_KINDS
 
-    def strikes(self, section: str, route: str, streams: Iterable[str]) -> bool:
-        """Whether the patterns fit a connection with any of these streams."""
+    def strikes(
+        self, section: str, route: str, streams: Iterable[str], connection: int | None = None
+    ) -> bool:
+        """Whether the patterns fit a connection with any of these streams; ``connection`` is its
+        number, None where none is meant."""
         return (
-            fnmatchcase(section, self.section)
+            (self.connections == "all" or connection is None or self._counted(connection))
+            and fnmatchcase(section, self.section)
             and fnmatchcase(route, self.route)
             and (self.stream == "*" or any(fnmatchcase(stream, self.stream) for stream in streams))
         )
+
+    def _counted(self, connection: int) -> bool:
+        return (connection % 2 == 1) == (self.connections == "odd")
 
     def __str__(self) -> str:
         parts = [f"{self.at:8.3f} s  {self.kind}"]
@@ -168,6 +190,8 @@ class Fault(BaseModel):
             parts.append(f"by {self.seconds:.1f} s")
         if not self.for_processes:
             parts.append(f"at {self.section}/{self.route}/{self.stream}")
+        if self.connections != "all":
+            parts.append(f"{self.connections} connections")
         return ", ".join(parts)
 
 
@@ -383,7 +407,7 @@ class Play:
         found = []
         drawn = 0
         for fault in self.active:
-            if not fault.for_frames or not fault.strikes(section, route, [stream]):
+            if not fault.for_frames or not fault.strikes(section, route, [stream], connection):
                 continue
             number = self.schedule.faults.index(fault)
             drawn = zlib.crc32(f"{self.schedule.seed}/{number}/{stream}/{at - self.base}".encode())

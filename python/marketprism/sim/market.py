@@ -28,7 +28,17 @@ from .book import BUSY, SECOND, Book, Event, Name, Section, Shape, Tempo, Trade
 from .deribit_book import DeribitBook
 from .okx_book import OkxBook
 
-__all__ = ["GENERATION", "Book", "Channel", "Event", "Market", "Section", "Trade", "Venue"]
+__all__ = [
+    "GENERATION",
+    "Book",
+    "Channel",
+    "Event",
+    "Market",
+    "Section",
+    "Trade",
+    "Venue",
+    "VenueBook",
+]
 
 # Raised with every change after which the same arguments make other events: what an older
 # simulator sent can then no longer be made again.

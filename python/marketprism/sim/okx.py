@@ -87,11 +87,13 @@ class Okx:
         self._index = {
             at.stream: i for i, at in enumerate(world.market.channels) if at.section == "okx"
         }
+        books = (book for book in world.market.of("okx") if isinstance(book, OkxBook))
+        self._names: dict[str, OkxBook] = {book.name: book for book in books}
         self._connects = Recent(CONNECTS_PER_SECOND, 1.0)
         self._windows = Windows(2.0)
 
     def _book(self, name: object) -> OkxBook | None:
-        book = self._world.market.book("okx", name) if isinstance(name, str) else None
+        book = self._world.book("okx", name) if isinstance(name, str) else None
         return book if isinstance(book, OkxBook) else None
 
     # --- sockets ---
@@ -187,6 +189,9 @@ class Okx:
         """The answer to one item of a request, and what follows it at once."""
         named: dict[str, Any] = item if isinstance(item, dict) else {}
         channel, book = named.get("channel"), self._book(named.get("instId"))
+        if asked["op"] == "unsubscribe" and isinstance(name := named.get("instId"), str):
+            # What is not listed any more can still be left.
+            book = self._names.get(name)
         socket = _SOCKETS.get(channel) if isinstance(channel, str) else None
         stream = f"{channel}/{book.name if book else ''}"
         if channel == BROAD and named.get("instType") in _CONTRACTS:
@@ -245,7 +250,7 @@ class Okx:
         return answer
 
     def _listed(self, kind: str) -> list[OkxBook]:
-        books = [book for book in self._world.market.of("okx") if isinstance(book, OkxBook)]
+        books = [book for book in self._world.of("okx") if isinstance(book, OkxBook)]
         return [book for book in books if kind == ("SWAP" if book.swap else "SPOT")]
 
     def _instruments(self, request: web.Request) -> web.Response:

@@ -166,7 +166,8 @@ _ASKED = (
     "AND event IN ('asked', 'covered', 'gap') GROUP BY 1, 2, 3, 4"
 )
 _LEFT = (
-    "SELECT " + _KEY + ", max(ts_recv) FROM {database}.ledger WHERE event IN ('delisted', 'asked') "
+    "SELECT " + _KEY + ", argMax(coalesce(from_ts, ts_recv), ts_recv) FROM {database}.ledger "
+    "WHERE event IN ('delisted', 'asked') "
     "AND symbol != '' AND data_type IS NOT NULL "
     "GROUP BY 1, 2, 3, 4 HAVING argMax(event, ts_recv) = 'delisted'"
 )
