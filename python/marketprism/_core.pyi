@@ -245,8 +245,8 @@ class Session:
         """The venue has taken the subscription: from now on this kind is heard, so the venue's time
         going on is evidence of it. Trades and books have better evidence. Raises ``ValueError``."""
     def await_image(self, instrument: Instrument) -> bool:
-        """A live book is about to be compared with an image that is asked for (``seed``): deltas are
-        kept until it comes. False where there is nothing to compare."""
+        """A live book is about to be compared with an image that is asked for (``seed``): deltas
+        are kept until it comes. False where there is nothing to compare."""
     def leave(self, instrument: Instrument) -> Batch:
         """The instrument is not traded any more, or not wanted: what it has covered ends with its
         last fact, and its book is let go."""
