@@ -33,6 +33,8 @@ from . import metrics
 from .builtin import damage, market_words
 from .clock import SteadyClock
 from .collect.feed import Feed
+from .collect.gaps import Gaps
+from .collect.heal import Healing
 from .collect.ledger import Ledger
 from .collect.plugins import Plugins
 from .collect.publish import Publisher, PublishError
@@ -61,6 +63,7 @@ _STORE_WAIT = 60.0  # seconds that a run with an end waits until all is stored
 # the children.
 _DRAIN = 5.5
 _CHILD_STOP_LATE = 1.0
+_HEALING_STOP = 1.0  # seconds that an answer has which is being published
 _PLUGINS_STOP = 1.0  # seconds that plugins have for the rows that wait
 _LEFT_BEHIND = 10.0  # seconds that the children of a killed run are given to end
 _FAULTS_DURATION = 120.0  # seconds of a run without an end for which a schedule is drawn
@@ -96,6 +99,7 @@ class _Run:
     plugins: Plugins
     rest: Rest
     seeds: Seeds
+    healing: Healing
     stop: asyncio.Event
     clock: SteadyClock
     feeds: list[Feed] = field(default_factory=list)
@@ -145,8 +149,11 @@ async def collect(settings: Settings, options: Options) -> tuple[int, dict[str, 
                 "depth_max": settings.snapshot.depth_max,
             }
             seeds = Seeds(rest, ledger, clock=clock, **depths)
+            gaps = Gaps(None if options.replay else directory / "gaps.sqlite")
+            stack.callback(gaps.end)
+            asking = rest, seeds, Healing(rest, ledger, gaps, clock=clock)
             state = _Run(
-                settings, options, run, ports, publisher, ledger, plugins, rest, seeds, stop, clock
+                settings, options, run, ports, publisher, ledger, plugins, *asking, stop, clock
             )
             if server:
                 server.ended = lambda *what: _ended(state, *what)
@@ -195,6 +202,7 @@ async def _go(
         rest=state.rest,
         clock=state.clock,
         seeds=state.seeds,
+        healing=state.healing,
     )
     state.feeds = await _feeds(state, wanted)
     try:
@@ -453,6 +461,7 @@ async def _run_feeds(state: _Run, wanted: Sources, frames_in_all: int) -> None:
         )
         state.deadline = min(state.deadline, time.monotonic() + _STORE_WAIT)
         listing.cancel()
+        await state.healing.stop(_HEALING_STOP)
         stopping = [group.create_task(feed.stop()) for feed in state.feeds]
         if not await _by_deadline(state, [*feeds, *stopping]):
             log.error("what was received last could not be published before the end")
@@ -605,7 +614,7 @@ async def _summary(state: _Run, seconds: float, source: dict[str, Any]) -> dict[
         "books": dict(sorted(books.items())),
         "gaps": {
             "open": sum(ledger.open_gaps.values()),
-            "healed": 0,
+            "healed": ledger.healed_gaps,
             "lost": ledger.lost_gaps,
         },
         "conflated": publisher.conflated + publisher.conflated_told,
@@ -644,6 +653,7 @@ def _checks(state: _Run) -> dict[str, Check]:
     publisher, feeds = state.publisher, state.feeds
     up = sum(feed.connected for feed in feeds)
     (live, wanted), seeds = _books(state), state.seeds.progress()
+    healing = state.healing.progress()
     frames = sum(feed.frames for feed in feeds)
     silent = sorted(f"{name} {kind}" for feed in feeds for name, kind in feed.silent)
     down = [child.name for child in state.children if not child.running]
@@ -682,6 +692,9 @@ def _checks(state: _Run) -> dict[str, Check]:
             wanted=wanted,
             **seeds.numbers(),
         ),
+        "healing": check(
+            "degraded" if healing.open else "healthy", healing.sentence(), **healing._asdict()
+        ),
         "children": check(
             "degraded" if down else "healthy",
             f"down: {', '.join(down)}" if down else "running",
@@ -718,6 +731,7 @@ def _values(state: _Run) -> metrics.Values:
         "marketprism_event_lag_seconds": lags(state.feeds),
         "marketprism_books": Counter((b.state,) for feed in state.feeds for b in feed.books()),
         "marketprism_faults_total": {(name,): n for name, n in state.ledger.faults.items()},
+        "marketprism_gaps_total": state.ledger.gaps(),
         "marketprism_nats_publishes_total": {
             ("sent",): publisher.published,
             ("acknowledged",): publisher.acknowledged,

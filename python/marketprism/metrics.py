@@ -66,6 +66,11 @@ METRICS: dict[str, Metric] = {
         "What the engine found wrong, by fault; each is a row of the ledger or a dead letter.",
         ("fault",),
     ),
+    "marketprism_gaps_total": Metric(
+        "Holes in trades and books by state: named, and of those healed and lost. They part for "
+        "long: see healing in /health. lost: the ledger's lost rows say which ids and why.",
+        ("state",),
+    ),
     "marketprism_nats_publishes_total": Metric(
         "Facts sent to JetStream for the first time, and those acknowledged. They part: NATS is "
         "away, full or slow.",

@@ -23,8 +23,9 @@ from . import venues
 from ._core import Instrument, Session, guess_instrument, instruments
 from .clock import SteadyClock
 from .collect.feed import Feed
+from .collect.heal import Healing
 from .collect.ledger import Ledger
-from .collect.publish import Publisher, PublishError
+from .collect.publish import Last, Publisher, PublishError
 from .collect.rest import Priority, Rest, RestError
 from .collect.route import Route
 from .collect.seeds import Seeds
@@ -79,6 +80,7 @@ class Sources:
     rest: Rest
     clock: SteadyClock
     seeds: Seeds
+    healing: Healing
     _taken: list[_Taken] = field(default_factory=list)
     _unlisted: set[tuple[str, str]] = field(default_factory=set)  # told already
 
@@ -391,22 +393,35 @@ class Sources:
         """A feed that knows what an earlier run published last, so that what was missed since is
         named. A recorded session begins where it begins."""
         for instrument in feed.instruments:
-            found = {}
+            found: dict[str, Last | None] = {}
             for kind in ("trade", "orderbook"):
                 try:
                     found[kind] = await self.publisher.last(instrument.subject(kind))
                 except PublishError as error:
                     log.warning("%s: what was published last is not known: %s", instrument, error)
             trade, book = found.get("trade"), found.get("orderbook")
-            # Deribit counts trades by another number than that in their names.
-            named = trade[0][0] if trade and trade[0][1:].isdigit() else ""
             feed.session.resume(
                 instrument,
-                trade=(int(trade[0][1:]), trade[1]) if trade and named == "t" else None,
-                aggregate=(int(trade[0][1:]), trade[1]) if trade and named == "a" else None,
-                book=(int(book[0]), book[1]) if book and book[0].isdigit() else None,
+                trade=self._passed(instrument, trade, aggregated=False),
+                aggregate=self._passed(instrument, trade, aggregated=True),
+                book=(int(book.fact), book.time) if book and book.fact.isdigit() else None,
             )
         return feed
+
+    def _passed(
+        self, instrument: Instrument, last: Last | None, *, aggregated: bool
+    ) -> tuple[int, int] | None:
+        """The newest trade that is not to be named as missed, with its time. What fills a hole may
+        be what was published last, and is older than the hole."""
+        kind = "a" if aggregated else "t"
+        if last is None or not last.fact.startswith(kind):
+            return None
+        # Deribit counts trades by another number than that in their names.
+        place = last.place if last.place is not None else last.fact[1:]
+        if not str(place).isdigit():
+            return None
+        named = self.healing.reached(instrument, aggregated)
+        return max(each for each in ((int(place), last.time), named) if each)
 
     def _feed(
         self,
@@ -454,6 +469,7 @@ class Sources:
             ledger=self.ledger,
             rest=self.rest,
             seeds=self.seeds,
+            healing=self.healing,
         )
 
 

@@ -40,6 +40,7 @@ from .._core import Batch, BookStatus, Instrument, Session, StreamStatus
 from ..clock import SteadyClock
 from ..venues import Answer, Channel, Connection
 from .budget import Closed
+from .heal import Healing
 from .ledger import Ledger
 from .publish import Publisher
 from .rest import Rest
@@ -131,6 +132,7 @@ class Feed:
         ledger: Ledger,
         rest: Rest,
         seeds: Seeds,
+        healing: Healing,
     ) -> None:
         self.connection = connection
         self.session = session
@@ -175,7 +177,7 @@ class Feed:
         self._publisher = publisher
         self._ledger = ledger
         self._rest = rest
-        self._seeds = seeds
+        self._seeds, self._healing = seeds, healing
         self._held: list[bytes] = []
         self._times: list[int] = []
         self._arrived = asyncio.Event()
@@ -309,6 +311,7 @@ class Feed:
         self.connected = True
         wanted = set(self.connection.book_ids)
         self._seeds.join(self, [i for i in self.instruments if i.instrument_id in wanted])
+        self._healing.join(self)
         self.lost.clear()
         self.due.clear()
         await self._ledger.write("connected", exchange=self.exchange, detail=self.url, leg=self.leg)
@@ -538,8 +541,9 @@ class Feed:
                 await self._use(self.session.tick(self._clock.now_ns()))
 
     async def _use(self, batch: Batch) -> None:
+        if batch.requests:
+            await self._healing.hear(self, batch)
         for request in batch.requests:
-            # Healing is not done yet: what is missing stands in the ledger.
             if request.kind == "seed" and request.instrument is not None:
                 self._seeds.ask(self, request.instrument, request.reason)
             elif request.kind == "resubscribe" and request.instrument is not None:
@@ -568,3 +572,11 @@ class Feed:
         """An image of a book, in its turn among what the socket brings."""
         async with self._order:
             await self._use(self.session.seed(instrument, body, self._clock.now_ns()))
+
+    async def take_trades(self, url: str, body: bytes) -> Batch:
+        """Trades that were missed, as they were asked for, in their turn among what the socket
+        brings. Returns what the engine made of them, which is published."""
+        async with self._order:
+            batch = self.session.answer(url, body, self._clock.now_ns())
+            await self._use(batch)
+        return batch

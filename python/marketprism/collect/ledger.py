@@ -52,6 +52,7 @@ class Ledger:
         self.run = run
         self.dead_letters = 0
         self.open_gaps: Counter[str] = Counter()
+        self.healed_gaps = 0
         self.lost_gaps = 0
         self.faults: Counter[str] = Counter()
         self._publisher = publisher
@@ -155,6 +156,24 @@ class Ledger:
             self.open_gaps[key] += 1
         elif fault.label == "resync":
             self.lost_gaps += self.open_gaps.pop(key, 0)
+
+    def reopened(self, instrument: Instrument) -> None:
+        """A hole among trades that an earlier run has named is open still."""
+        self.open_gaps[f"trade:{instrument!r}"] += 1
+
+    def settled(self, instrument: Instrument, named: int, *, healed: bool) -> None:
+        """A hole among trades is over, which so many rows have named."""
+        self.open_gaps[f"trade:{instrument!r}"] -= named
+        if healed:
+            self.healed_gaps += named
+        else:
+            self.lost_gaps += named
+
+    def gaps(self) -> dict[tuple[str, ...], int]:
+        """How many were named, and how many of them are over, for the metrics page."""
+        over = self.healed_gaps, self.lost_gaps
+        named = sum(self.open_gaps.values()) + sum(over)
+        return {("named",): named, ("healed",): over[0], ("lost",): over[1]}
 
     async def dead_letter(
         self, origin: str, reason: str, where: str, payload: bytes, exchange: str | None = None

@@ -41,7 +41,7 @@ from ..config import Nats
 from .batch import Batches
 from .spool import Spool
 
-__all__ = ["STREAM_SUBJECTS", "PublishError", "Publisher", "one_by_one", "stream_config"]
+__all__ = ["STREAM_SUBJECTS", "Last", "PublishError", "Publisher", "one_by_one", "stream_config"]
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +86,7 @@ _DRAIN_BATCH = 1000
 _BATCH = "b"
 
 _TS_EVENT = re.compile(rb'"ts_event":(\d+)')
+_PLACE = re.compile(rb'"trade_seq":(\d+)')
 
 
 class PublishError(Exception):
@@ -100,6 +101,15 @@ class _Sent(NamedTuple):
     due: float
     tries: int
     spooled: int
+
+
+class Last(NamedTuple):
+    """The newest fact of a subject: what its id ends with, its time (ns), and its place where the
+    venue counts by another number than that in the id."""
+
+    fact: str
+    time: int
+    place: int | None = None
 
 
 class Loss(NamedTuple):
@@ -579,8 +589,8 @@ class Publisher:
             return False
         return True
 
-    async def last(self, subject: str) -> tuple[str, int] | None:
-        """The newest fact of a subject in stream or spool: what its id ends with, and its time.
+    async def last(self, subject: str) -> Last | None:
+        """The newest fact of a subject in stream or spool.
 
         Raises ``PublishError`` when NATS does not answer.
         """
@@ -665,10 +675,12 @@ def _stream(subject: str) -> str:
     return "ORDERBOOK_SNAP" if subject.startswith("orderbook") else "MARKET_DATA"
 
 
-def _told(message_id: str, payload: bytes) -> tuple[str, int] | None:
-    time_of = _TS_EVENT.search(payload)
+def _told(message_id: str, payload: bytes) -> Last | None:
+    time_of, place = _TS_EVENT.search(payload), _PLACE.search(payload)
     fact = message_id.rpartition(":")[2]
-    return (fact, int(time_of[1])) if fact and time_of else None
+    if not fact or not time_of:
+        return None
+    return Last(fact, int(time_of[1]), int(place[1]) if place else None)
 
 
 async def _reachable(url: str, timeout: float) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import random
 import ssl
 from collections import Counter
@@ -30,7 +31,7 @@ from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, Prox
 from ..clock import Clock, SteadyClock
 from ..metrics import Values
 from ..venues import VENUES, Charge, venue_of_rest, venue_of_socket
-from .budget import Budget, Closed, Priority
+from .budget import Budget, Closed, Priority, lasting
 from .host import Host
 from .route import Route
 
@@ -201,6 +202,11 @@ class Rest:
             return [0.0] * len(questions)
         charged = [(_charges(url), priority) for url, priority in questions]
         return self._budget(questions[0][0]).forecast(charged)
+
+    def lasting(self, url: str, priority: Priority) -> float:
+        """Questions like this one a second that the venue's limits bear for good."""
+        rates = [lasting(c.limit, priority) / c.cost for c in _charges(url) if c.cost]
+        return min(rates, default=math.inf)
 
     def _budget(self, url: str) -> Budget:
         venue = venue_of_rest(url)

@@ -51,6 +51,7 @@ class Court:
     covered: int = 0
     covered_wrong: int = 0
     uncovered: int = 0
+    healed: int = 0  # trades that are stored and were had by REST
     compared: int = 0
     seen: Counter[str] = field(default_factory=Counter)
     reordered: int = 0
@@ -100,6 +101,7 @@ class Court:
             told = union(one.told)
             stored = without(told, union(one.missing))
             claims = list(self.evidence.of(place, union([*told, *one.untold])))
+            self._judge_healings(place, told, stored)
             for claim in claims:
                 self.covered += 1
                 if not claim.holds(stored) and place not in self.evidence.excused:
@@ -109,11 +111,24 @@ class Court:
                         f"{claim.from_id} to {claim.to_id}; {overlap(stored, *claim.ids)} of them "
                         "are stored"
                     )
-            for first, last in self.evidence.uncovered(claims, stored):
+            for first, last in self.evidence.uncovered(place, claims, stored):
                 self.uncovered += last - first + 1
                 self.problem(
                     f"{place_name(*place)}: the trades {first} to {last} are stored and lie in no "
                     "covered row"
+                )
+
+    def _judge_healings(
+        self, place: tuple[str, str], told: list[Interval], stored: list[Interval]
+    ) -> None:
+        """Whether what is said to be healed is stored, as far as it was ever sent to anybody."""
+        for first, last in self.evidence.healed.get(place, []):
+            self.covered += 1
+            if overlap(stored, first, last) < overlap(told, first, last):
+                self.covered_wrong += 1
+                self.problem(
+                    f"{place_name(*place)}: a healed row claims the trades {first} to {last}; "
+                    f"{overlap(stored, first, last)} of them are stored"
                 )
 
     def _mended(self, gap: Row) -> bool:
@@ -161,6 +176,7 @@ class Court:
         result["covered"] = self.covered
         result["covered_wrong"] = self.covered_wrong
         result["uncovered"] = self.uncovered
+        result["healed"] = self.healed
         result["kinds"] = {
             kind: {name: counts[name] for name in _COUNTS}
             for kind, counts in self.counts.items()

@@ -54,6 +54,8 @@ class Evidence:
     claims: dict[Place, list[Claim]]
     killed: list[int]  # runs that another one followed and that were never stopped
     excused: set[Place]  # the spool had no room for some of their trades, and says so
+    named: dict[Place, list[Interval]]  # ids that rows name as missed
+    healed: dict[Place, list[Interval]]  # and those that rows claim were had later
 
     def of(self, place: Place, market: list[Interval]) -> Iterator[Claim]:
         """The claims about one symbol that concern these ids, or none at all."""
@@ -61,8 +63,10 @@ class Evidence:
             if claim.from_id is None or overlap(market, *claim.ids):
                 yield claim
 
-    def uncovered(self, claims: Iterable[Claim], stored: list[Interval]) -> list[Interval]:
-        """Stored ids that no claim holds, and that no kill excuses."""
+    def uncovered(
+        self, place: Place, claims: Iterable[Claim], stored: list[Interval]
+    ) -> list[Interval]:
+        """Stored ids that no claim holds, that no kill excuses and that were not missed first."""
         some = [claim for claim in claims if claim.from_id is not None]
         allowed = [
             (
@@ -71,6 +75,7 @@ class Evidence:
             )
             for run in self.killed
         ]
+        allowed += self.named.get(place, [])
         return without(stored, union([*(claim.ids for claim in some), *allowed]))
 
 
@@ -108,4 +113,21 @@ def read_evidence(ask: Ask, database: str) -> Evidence:
         kind, *place = detail.partition(" ")[0].split(".")
         if kind == "trade" and len(place) == 3:
             excused.add((place[0], place[2]))
-    return Evidence(claims, killed, excused)
+    return Evidence(
+        claims, killed, excused, _ids(ask, database, "gap"), _ids(ask, database, "healed")
+    )
+
+
+def _ids(ask: Ask, database: str, event: str) -> dict[Place, list[Interval]]:
+    """The ids of trades in the rows of one event, by symbol."""
+    found: dict[Place, list[Interval]] = {}
+    for line in lines_of(
+        ask(
+            f"SELECT exchange, symbol, from_id, to_id FROM {database}.ledger "
+            f"WHERE event = '{event}' AND data_type = 'trade' "
+            "AND from_id IS NOT NULL AND to_id IS NOT NULL FORMAT TSV"
+        )
+    ):
+        exchange, symbol, first, last = line.split("\t")
+        found.setdefault((exchange, symbol), []).append((int(first), int(last)))
+    return found

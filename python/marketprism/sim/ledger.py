@@ -14,7 +14,7 @@ array a line. Each write goes to the kernel at once and before the frames it spe
 simulator killed at any point has told nobody anything that is not in the file. The converse is not
 promised: what was in flight at a kill, or in a socket that was reset, counts as sent.
 
-Nothing that the synthetic venue sends can be had again by REST yet, and the header says so.
+Trades can be had again by REST, as long as the venue keeps them, and the header says so.
 
 Not here: replayed journals (their facts are in the journal), and the comparison (``check``).
 """
@@ -35,7 +35,7 @@ __all__ = ["Account", "Delivery", "LedgerError", "Origin", "Seed", "SimLedger", 
 
 _DIGITS = 20
 _FIRST = _DIGITS + 1  # where the lines begin
-REST_KINDS: tuple[str, ...] = ()  # kinds of fact that the venue's REST gives again
+REST_KINDS: tuple[str, ...] = ("trade",)  # kinds of fact that the venue's REST gives again
 
 
 class LedgerError(Exception):

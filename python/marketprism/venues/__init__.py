@@ -2,9 +2,9 @@
 
 One module a venue, the same names in each: ``section_for``, ``sections``, ``native``,
 ``list_urls``, ``is_list``, ``TRADING``, ``volume_urls``, ``volumes``, ``seed_depths``,
-``seed_url``, ``OFFERS``, ``ENDED``, ``SITES``, ``connections``, ``asks``, ``CONNECTS``, ``answer``,
-``resubscribe``, ``subscribed``, ``LIMITS``, ``charges``, ``refusal``. A new venue is one module and
-one line in ``VENUES``.
+``seed_url``, ``TRADE_ROWS``, ``trades_url``, ``trade_ids``, ``OFFERS``, ``ENDED``, ``SITES``,
+``connections``, ``asks``, ``CONNECTS``, ``answer``, ``resubscribe``, ``subscribed``, ``LIMITS``,
+``charges``, ``refusal``. A new venue is one module and one line in ``VENUES``.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ __all__ = [
     "OFFERS",
     "REST_HOSTS",
     "SITES",
+    "TRADE_ROWS",
     "TRADING",
     "answer",
     "asks",
@@ -46,6 +47,8 @@ __all__ = [
     "seed_depths",
     "seed_url",
     "subscribed",
+    "trade_ids",
+    "trades_url",
     "volume_urls",
     "volumes",
 ]
@@ -98,6 +101,8 @@ SITES: dict[str, dict[str, str]] = {
     },
 }
 _LIST = "/exchangeInfo"
+# Trades that one question brings at most (PROTOCOLS 3.3).
+TRADE_ROWS = 1000
 _EXCHANGE = {
     "binance_spot": "binance_spot",
     "binance_usdm": "binance_derivatives",
@@ -291,6 +296,22 @@ def seed_url(section: str, instrument_id: str, depth: int) -> str:
     """Where a book's seed is had, at one of the section's depths."""
     base = "".join(_REST[section])
     return f"{base}/depth?symbol={instrument_id}&limit={depth}"
+
+
+def trades_url(
+    section: str, instrument_id: str, first: int, last: int, *, aggregated: bool = False
+) -> str:
+    """Where trades are had by their ids, the oldest of those from ``first`` on at first. No key is
+    needed for aggregates, nor in spot for each match (PROTOCOLS 3.3)."""
+    path = "aggTrades" if aggregated else "historicalTrades"
+    limit = min(TRADE_ROWS, last - first + 1)
+    return f"{''.join(_REST[section])}/{path}?symbol={instrument_id}&fromId={first}&limit={limit}"
+
+
+def trade_ids(body: bytes) -> list[int]:
+    """The ids of the trades that were answered. Raises ``ValueError``, ``KeyError`` and
+    ``TypeError`` for anything else."""
+    return [int(each["a"] if "a" in each else each["id"]) for each in orjson.loads(body)]
 
 
 def charges(url: str) -> tuple[Charge, ...]:

@@ -28,6 +28,7 @@ __all__ = [
     "OFFERS",
     "REST_HOSTS",
     "SITES",
+    "TRADE_ROWS",
     "TRADING",
     "answer",
     "asks",
@@ -45,6 +46,8 @@ __all__ = [
     "seed_depths",
     "seed_url",
     "subscribed",
+    "trade_ids",
+    "trades_url",
     "volume_urls",
     "volumes",
 ]
@@ -73,6 +76,8 @@ _COST = 500
 _TOO_MANY = re.compile(rb'"code"\s*:\s*10028\b')
 _CODE_WITHIN = 512  # bytes of a body that may hold its code: refusals are short
 _SEED_DEPTH = 10_000
+# Trades that one question brings at most (PROTOCOLS 3.3).
+TRADE_ROWS = 1000
 # What instruments are counted in.
 _CURRENCIES = ("BTC", "ETH", "USDC", "USDT")
 # States of an instrument that is traded (PROTOCOLS 5.2); older lists say only `is_active`.
@@ -208,6 +213,22 @@ def seed_depths(section: str) -> tuple[int, ...]:
 def seed_url(section: str, instrument_id: str, depth: int) -> str:
     """Where a book's image is had by REST."""
     return f"{_REST}{_API}/get_order_book?instrument_name={instrument_id}&depth={depth}"
+
+
+def trades_url(
+    section: str, instrument_id: str, first: int, last: int, *, aggregated: bool = False
+) -> str:
+    """Where trades are had by their places in the instrument's count, the oldest of those from
+    ``first`` on at first (PROTOCOLS 3.3)."""
+    count = min(TRADE_ROWS, last - first + 1)
+    query = f"instrument_name={instrument_id}&start_seq={first}&end_seq={last}&count={count}"
+    return f"{_REST}{_API}/get_last_trades_by_instrument?{query}&sorting=asc"
+
+
+def trade_ids(body: bytes) -> list[int]:
+    """The places of the trades that were answered. Raises ``ValueError``, ``KeyError`` and
+    ``TypeError`` for anything else."""
+    return [int(each["trade_seq"]) for each in orjson.loads(body)["result"]["trades"]]
 
 
 def charges(url: str) -> tuple[Charge, ...]:

@@ -30,6 +30,7 @@ __all__ = [
     "OFFERS",
     "REST_HOSTS",
     "SITES",
+    "TRADE_ROWS",
     "TRADING",
     "answer",
     "asks",
@@ -47,6 +48,8 @@ __all__ = [
     "seed_depths",
     "seed_url",
     "subscribed",
+    "trade_ids",
+    "trades_url",
     "volume_urls",
     "volumes",
 ]
@@ -82,6 +85,8 @@ SITES: dict[str, dict[str, str]] = {
     },
 }
 _LIST = "/api/v5/public/instruments"
+# Trades that one question brings at most (PROTOCOLS 3.3).
+TRADE_ROWS = 100
 # Options are listed by family, of which the venue has these two.
 _LISTS = (
     "instType=SPOT",
@@ -245,6 +250,22 @@ def seed_depths(section: str) -> tuple[int, ...]:
 def seed_url(section: str, instrument_id: str, depth: int) -> str:
     """Where a book's seed is had, at the depth that the stream keeps."""
     return f"{_REST}/api/v5/market/books?instId={instrument_id}&sz={depth}"
+
+
+def trades_url(
+    section: str, instrument_id: str, first: int, last: int, *, aggregated: bool = False
+) -> str:
+    """Where trades are had by their ids, the newest of those up to ``last`` at first. Each match
+    comes by itself, whether the stream merges them or not (PROTOCOLS 3.3)."""
+    limit = min(TRADE_ROWS, last - first + 1)
+    query = f"instId={instrument_id}&type=1&after={last + 1}&limit={limit}"
+    return f"{_REST}/api/v5/market/history-trades?{query}"
+
+
+def trade_ids(body: bytes) -> list[int]:
+    """The ids of the trades that were answered. Raises ``ValueError``, ``KeyError`` and
+    ``TypeError`` for anything else."""
+    return [int(each["tradeId"]) for each in orjson.loads(body)["data"]]
 
 
 def charges(url: str) -> tuple[Charge, ...]:

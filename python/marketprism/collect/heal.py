@@ -1,0 +1,470 @@
+"""Holes among trades: they wait, are asked for, and are healed or lost.
+
+The engine names each hole by its ids. What is missing is asked for by REST, a page at a time, under
+the venue's limits and behind all seeds; the rows go the way of live ones, flagged, and a row that
+was there already is dropped by its identity. A hole is told once it is over: ``healed`` with the
+ids that were had and the time they bridge, ``lost`` with those that the venue does not serve. What
+a run leaves open is taken up by the next (``gaps``).
+
+The smallest hole comes first: so the most holes are closed soonest, and the few pages of a short
+outage do not wait behind the hundreds of a long one. One that has waited for an hour comes before
+all others, because venues forget (PROTOCOLS 3.3: COIN-M after a day).
+
+An answer proves what lies between its ids: what is missing there was never a trade. At its edges
+REST may be behind the stream, so what did not come there is asked for again before it is lost.
+
+Not here: which trades are missing (the engine), where they are had (``venues``), what is left of a
+limit (``budget``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice, pairwise
+from typing import NamedTuple, Protocol
+
+from .._core import Batch, Fault, Instrument, Request
+from ..clock import Clock, SteadyClock
+from ..venues import Connection, venue_of
+from .budget import Priority
+from .gaps import Gap, Gaps
+from .ledger import Ledger
+from .rest import Cause, Rest, RestError
+from .route import Route
+
+__all__ = ["Healing", "Holder", "Progress"]
+
+log = logging.getLogger(__name__)
+
+_GAPS_MAX = 10_000  # holes of an exchange that may wait
+_ASKED_MAX = 4  # questions of an exchange under way; their answers lie in memory, 200 KB each
+# Seconds after which a page of which nothing came is asked for again; after the last it is lost.
+_PAUSES = (1.0, 5.0, 30.0)
+# And where no answer came, which may be nobody's fault or have to be mended here: for ever.
+_REFUSED_PAUSE, _REFUSED_PAUSE_MAX = 60.0, 600.0
+_AGED = 3600.0  # seconds after which a hole comes before smaller ones
+_FORECAST_MAX = 512  # questions that are imagined one by one; behind them the limit's lasting rate
+# Answers that say something of us and not of the trades.
+_OF_US = (401, 403, 418, 429, 451)
+
+
+class Holder(Protocol):
+    """Who hears an instrument: a connection with its session."""
+
+    connection: Connection
+    instruments: list[Instrument]
+
+    @property
+    def route(self) -> Route:
+        """How its exchange is reached."""
+
+    async def take_trades(self, url: str, body: bytes) -> Batch:
+        """Gives an answer to the engine, publishes what comes of it, and returns it."""
+
+
+class Progress(NamedTuple):
+    """What is still missing. Seconds are of the venue's limits alone; None: they never open."""
+
+    open: int
+    ids: int
+    eta_seconds: float | None
+
+    def sentence(self) -> str:
+        """``3 holes of 1,200 trades, 12 s left``."""
+        if not self.open:
+            return "nothing is missing"
+        left = "a limit is closed" if self.eta_seconds is None else f"{self.eta_seconds:.0f} s left"
+        return f"{self.open} holes of {self.ids:,} trades, {left}"
+
+
+class _Had(NamedTuple):
+    """Trades that came, both inclusive, with the times of the outer ones."""
+
+    first: int
+    last: int
+    from_ts: int
+    to_ts: int
+
+
+@dataclass(eq=False)
+class _Piece:
+    """Of a hole, what is asked for as one."""
+
+    first: int
+    last: int
+    nothing: int = 0  # answers in a row without any of it
+    refused: int = 0
+    not_before: float = -math.inf
+
+    @property
+    def ids(self) -> int:
+        return self.last - self.first + 1
+
+
+@dataclass(eq=False)
+class _Open:
+    """A hole that is being filled. ``named``: rows of the ledger that name it, in this run."""
+
+    gap: Gap
+    instrument: Instrument
+    since: float
+    pieces: list[_Piece]
+    named: int = 1
+    had: list[_Had] = field(default_factory=list)
+    lost: list[tuple[int, int]] = field(default_factory=list)
+    reason: str = "not served"
+    asking: bool = False
+
+    @property
+    def ids(self) -> int:
+        return sum(piece.ids for piece in self.pieces)
+
+    def ready(self, now: float) -> _Piece | None:
+        """What can be asked for now."""
+        if self.asking:
+            return None
+        return next((piece for piece in self.pieces if piece.not_before <= now), None)
+
+
+@dataclass(eq=False)
+class _Line:
+    """The holes of one exchange."""
+
+    gaps: list[_Open] = field(default_factory=list)
+    asked: int = 0
+    alarm: asyncio.Task[None] | None = None
+
+
+class Healing:
+    """Fills the holes of a run. ``clock`` is the run's."""
+
+    def __init__(
+        self, rest: Rest, ledger: Ledger, gaps: Gaps, *, clock: Clock | None = None
+    ) -> None:
+        self._rest = rest
+        self._ledger = ledger
+        self._gaps = gaps
+        self._clock = clock or SteadyClock()
+        self._lines: dict[str, _Line] = {}
+        self._holders: dict[tuple[str, str], Holder] = {}
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._publishing: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    def join(self, holder: Holder) -> None:
+        """This connection hears its instruments from now on. What an earlier run left open of them
+        is taken up."""
+        for instrument in holder.instruments if self._heals(holder) else ():
+            key = instrument.section, instrument.instrument_id
+            first = key not in self._holders
+            self._holders[key] = holder
+            for gap in self._gaps.open(*key) if first else ():
+                self._add(gap, instrument)
+                self._ledger.reopened(instrument)
+
+    def reached(self, instrument: Instrument, aggregated: bool) -> tuple[int, int] | None:
+        """An id, and its time, that had been passed when the newest hole was named."""
+        return self._gaps.reached(instrument.section, instrument.instrument_id, aggregated)
+
+    async def hear(self, holder: Holder, batch: Batch) -> None:
+        """What a connection misses, by what the engine says. To be called before its faults become
+        rows: a hole that is named is known here."""
+        requests = [request for request in batch.requests if request.kind == "heal"]
+        if not requests or not self._heals(holder):
+            return
+        faults = {(f.instrument, f.from_id): f for f in batch.faults if f.label == "gap"}
+        for request in requests:
+            if request.instrument is not None:
+                await self._miss(request, faults.get((request.instrument, request.from_id)))
+
+    def progress(self) -> Progress:
+        """How much is missing, and for how long."""
+        gaps = [gap for line in self._lines.values() for gap in line.gaps]
+        by_venue: dict[str, list[tuple[str, int]]] = {}
+        for exchange, line in self._lines.items():
+            asked = by_venue.setdefault(exchange.partition("_")[0], [])
+            asked += [self._cost(gap, p) for gap in line.gaps for p in gap.pieces]
+        eta = max((self._eta(each) for each in by_venue.values()), default=0.0)
+        now = self._clock.now()
+        pauses = [p.not_before - now for gap in gaps for p in gap.pieces]
+        eta = max(eta, *pauses, 0.0) if pauses else eta
+        return Progress(
+            len(gaps),
+            sum(gap.ids for gap in gaps),
+            round(eta, 1) if math.isfinite(eta) else None,
+        )
+
+    async def stop(self, patience: float) -> None:
+        """Asks nothing more. An answer that is being published is waited for, so many seconds."""
+        self._stopping = True
+        for line in self._lines.values():
+            if line.alarm:
+                line.alarm.cancel()
+        for task in self._under_way - self._publishing:
+            task.cancel()
+        if self._under_way:
+            _, late = await asyncio.wait(self._under_way, timeout=patience)
+            for task in late:
+                task.cancel()
+
+    # --- what is missing ---
+
+    def _heals(self, holder: Holder) -> bool:
+        """A recording has nothing more to say, and rows are made of what is wanted."""
+        wanted = holder.connection.data_types
+        return not self._rest.recorded and (not wanted or "trade" in wanted)
+
+    async def _miss(self, request: Request, fault: Fault | None) -> None:
+        instrument, first, last = request.instrument, request.from_id, request.to_id
+        if instrument is None or first is None or last is None:
+            return
+        times = (fault.from_ts, fault.to_ts) if fault else (None, None)
+        gap = Gap(
+            instrument.section,
+            instrument.instrument_id,
+            request.aggregated,
+            first,
+            last,
+            *times,
+        )
+        line = self._line(instrument)
+        known = next((each for each in line.gaps if _touch(each.gap, gap)), None)
+        if known:
+            self._widen(known, gap)
+        elif len(line.gaps) < _GAPS_MAX:
+            self._gaps.keep(gap)
+            self._add(gap, instrument)
+        else:
+            await self._ledger.write(
+                "refused",
+                instrument=instrument,
+                cause="heal",
+                detail=f"{_GAPS_MAX} holes of {instrument.exchange} wait already",
+                data_type="trade",
+                from_id=first,
+                to_id=last,
+            )
+
+    def _line(self, instrument: Instrument) -> _Line:
+        return self._lines.setdefault(instrument.exchange, _Line())
+
+    def _add(self, gap: Gap, instrument: Instrument) -> None:
+        line = self._line(instrument)
+        pieces = [_Piece(gap.first, gap.last)]
+        line.gaps.append(_Open(gap, instrument, self._clock.now(), pieces))
+        self._pump(line)
+
+    def _widen(self, known: _Open, other: Gap) -> None:
+        """Two connections miss the same, or one goes on missing."""
+        gap = known.gap
+        known.named += 1
+        if other.first < gap.first:
+            known.pieces.append(_Piece(other.first, gap.first - 1))
+            gap.first, gap.from_ts = other.first, other.from_ts
+        if other.last > gap.last:
+            known.pieces.append(_Piece(gap.last + 1, other.last))
+            gap.last, gap.to_ts = other.last, other.to_ts
+        self._gaps.keep(gap)
+        self._pump(self._line(known.instrument))
+
+    # --- whose turn it is ---
+
+    def _pump(self, line: _Line) -> None:
+        """Puts as many questions as may be put at once."""
+        now = self._clock.now()
+        while not self._stopping and line.asked < _ASKED_MAX:
+            ready = [gap for gap in line.gaps if gap.ready(now)]
+            if not ready:
+                break
+            gap = min(ready, key=lambda each: (now - each.since < _AGED, each.ids))
+            piece = gap.ready(now)
+            assert piece is not None
+            gap.asking = True
+            line.asked += 1
+            task = asyncio.create_task(self._ask(line, gap, piece))
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+        self._look_again(line, now)
+
+    def _look_again(self, line: _Line, now: float) -> None:
+        if line.alarm:
+            line.alarm.cancel()
+            line.alarm = None
+        waits = [p.not_before for gap in line.gaps for p in gap.pieces if p.not_before > now]
+        if waits and not self._stopping:
+            line.alarm = asyncio.create_task(self._wake(line, min(waits) - now))
+
+    async def _wake(self, line: _Line, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        line.alarm = None  # it is not cancelled by what it starts
+        self._pump(line)
+
+    async def _ask(self, line: _Line, gap: _Open, piece: _Piece) -> None:
+        """One page."""
+        instrument, venue = gap.instrument, venue_of(gap.instrument.exchange)
+        holder = self._holders[instrument.section, instrument.instrument_id]
+        url = self._url(gap, piece)
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            body = await self._rest.ask(url, Priority.HEAL, holder.route)
+            self._publishing.add(task)
+            batch = await holder.take_trades(url, body)
+            self._took(gap, piece, venue.trade_ids(body), batch)
+        except RestError as error:
+            await self._refused(gap, piece, error)
+        except (ValueError, KeyError, TypeError) as error:
+            self._nothing(gap, piece, f"unreadable: {error}")
+        finally:
+            line.asked -= 1
+            gap.asking = False
+            if not gap.pieces and gap in line.gaps:
+                line.gaps.remove(gap)
+                self._publishing.add(task)
+                await self._tell(gap)
+            self._publishing.discard(task)
+            self._pump(line)
+
+    def _url(self, gap: _Open, piece: _Piece) -> str:
+        instrument = gap.instrument
+        url: str = venue_of(instrument.exchange).trades_url(
+            instrument.section,
+            instrument.instrument_id,
+            piece.first,
+            piece.last,
+            aggregated=gap.gap.aggregated,
+        )
+        return url
+
+    # --- what came ---
+
+    def _took(self, gap: _Open, piece: _Piece, ids: Sequence[int], batch: Batch) -> None:
+        rows = [message.ts_event for message in batch.messages if message.kind == "trade"]
+        if len(rows) != len(ids):
+            self._nothing(gap, piece, f"{len(ids)} trades were answered, {len(rows)} were read")
+            return
+        found = sorted(zip(ids, rows, strict=True))
+        found = [each for each in found if piece.first <= each[0] <= piece.last]
+        if not found:
+            self._nothing(gap, piece, "not served")
+            return
+        gap.pieces.remove(piece)
+        gap.had += _runs(found)
+        gap.lost += [(a + 1, b - 1) for (a, _), (b, _) in pairwise(found) if b > a + 1]
+        edges = (piece.first, found[0][0] - 1), (found[-1][0] + 1, piece.last)
+        gap.pieces += [_Piece(first, last) for first, last in edges if first <= last]
+
+    def _nothing(self, gap: _Open, piece: _Piece, reason: str) -> None:
+        piece.nothing += 1
+        if piece.nothing <= len(_PAUSES):
+            piece.not_before = self._clock.now() + _PAUSES[piece.nothing - 1]
+        else:
+            self._lose(gap, piece, reason)
+
+    def _lose(self, gap: _Open, piece: _Piece, reason: str) -> None:
+        gap.pieces.remove(piece)
+        gap.lost.append((piece.first, piece.last))
+        gap.reason = reason
+
+    async def _refused(self, gap: _Open, piece: _Piece, error: RestError) -> None:
+        log.info("%s: trades are not had: %s", gap.instrument.symbol, error)
+        if error.cause is Cause.FINAL and 400 <= error.status < 500 and error.status not in _OF_US:
+            self._lose(gap, piece, f"refused: {error.reason}")
+            return
+        pause = min(_REFUSED_PAUSE * 2**piece.refused, _REFUSED_PAUSE_MAX)
+        piece.refused = min(piece.refused + 1, 10)
+        piece.not_before = self._clock.now() + max(pause, error.left)
+        await self._ledger.write(
+            "refused",
+            instrument=gap.instrument,
+            cause="heal",
+            detail=str(error),
+            data_type="trade",
+            from_id=piece.first,
+            to_id=piece.last,
+        )
+
+    async def _tell(self, gap: _Open) -> None:
+        """The rows of a hole that is over."""
+        for event, span in _spans(gap):
+            await self._ledger.write(
+                event,
+                instrument=gap.instrument,
+                cause="gap" if event == "healed" else "not served",
+                detail=gap.reason if event == "lost" and gap.reason != "not served" else None,
+                data_type="trade",
+                count=span.last - span.first + 1,
+                from_id=span.first,
+                to_id=span.last,
+                from_ts=span.from_ts or None,
+                to_ts=span.to_ts or None,
+            )
+        self._ledger.settled(gap.instrument, gap.named, healed=not gap.lost)
+        self._gaps.close(gap.gap)
+
+    # --- how long it takes ---
+
+    def _cost(self, gap: _Open, piece: _Piece) -> tuple[str, int]:
+        """A question, and how many like it a piece takes."""
+        rows: int = venue_of(gap.instrument.exchange).TRADE_ROWS
+        return self._url(gap, piece), -(-piece.ids // rows)
+
+    def _eta(self, asked: Sequence[tuple[str, int]]) -> float:
+        """Seconds until a venue has answered all of it."""
+        every = (url for url, pages in asked for _ in range(pages))
+        first = [(url, Priority.HEAL) for url in islice(every, _FORECAST_MAX)]
+        left = sum(pages for _, pages in asked) - len(first)
+        eta = max(self._rest.forecast(first), default=0.0)
+        if left:
+            eta += left / self._rest.lasting(first[-1][0], Priority.HEAL)
+        return eta
+
+
+def _touch(one: Gap, other: Gap) -> bool:
+    return one.key == other.key and one.first <= other.last + 1 and other.first <= one.last + 1
+
+
+def _runs(found: Sequence[tuple[int, int]]) -> Iterator[_Had]:
+    """Ids that follow each other, with their times."""
+    began = 0
+    for at, (number, _) in enumerate(found):
+        if at + 1 == len(found) or found[at + 1][0] > number + 1:
+            (first, from_ts), (last, to_ts) = found[began], found[at]
+            yield _Had(first, last, from_ts, to_ts)
+            began = at + 1
+
+
+def _joined(had: Sequence[_Had]) -> list[_Had]:
+    joined: list[_Had] = []
+    for each in sorted(had):
+        if joined and joined[-1].last + 1 == each.first:
+            joined[-1] = joined[-1]._replace(last=each.last, to_ts=each.to_ts)
+        else:
+            joined.append(each)
+    return joined
+
+
+def _spans(gap: _Open) -> list[tuple[str, _Had]]:
+    """What was had and what was not, in the order of ids. The facts on both sides of a hole were
+    heard, so what was had bridges the time up to them, where it reaches that far; what is lost lies
+    between its neighbours."""
+    had = _joined(gap.had)
+    told = [("healed", each) for each in had]
+    lost = _joined([_Had(first, last, 0, 0) for first, last in gap.lost])
+    told += [("lost", each) for each in lost]
+    told.sort(key=lambda each: each[1].first)
+    spans = []
+    for at, (event, span) in enumerate(told):
+        first, last = at == 0, at + 1 == len(told)
+        before = gap.gap.from_ts if first else told[at - 1][1].to_ts
+        after = gap.gap.to_ts if last else told[at + 1][1].from_ts
+        if event == "lost" or first:
+            span = span._replace(from_ts=before or span.from_ts)
+        if event == "lost" or last:
+            span = span._replace(to_ts=after or span.to_ts)
+        spans.append((event, span))
+    return spans
