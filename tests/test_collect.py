@@ -165,11 +165,13 @@ def test_what_was_missed_while_the_venue_was_away_is_named(tmp_path: Path) -> No
         run.kill()
     result = summary(subprocess.CompletedProcess([], run.returncode, out, err))
     assert result["books"] == {"live": 4}
-    assert result["gaps"]["open"] == 4
+    assert sum(result["gaps"].values()) == 4
     by = "exchange, symbol"
+    # Of what is missing in the stream some is had by REST meanwhile.
     missing = rows(
         tmp_path,
-        f"SELECT {by}, max(toUInt64(trade_id)) - min(toUInt64(trade_id)) + 1 - count() AS n "
+        f"SELECT {by}, max(toUInt64(trade_id)) - min(toUInt64(trade_id)) + 1 - "
+        "countIf(NOT has(flags, 'healed')) AS n "
         f"FROM marketprism_hot.trades GROUP BY {by} ORDER BY {by}",
     )
     named = rows(
