@@ -169,8 +169,8 @@ PYTHON: dict[str, Rule] = {
         "a command is settings and one call; what it calls has its own place",
     ),
     "app": rule(
-        "_core builtin clock collect config directory embedded metrics serve sim.faults sources "
-        "store trouble",
+        "_core builtin clock collect config directory embedded metrics progress schedule serve "
+        "sim.faults sources store trouble",
         "it wires the parts",
     ),
     "builtin": rule("clock config", "it is what one process says to another, as words"),
@@ -183,6 +183,8 @@ PYTHON: dict[str, Rule] = {
         "it knows who is to be asked for what, and holds nothing that runs",
     ),
     "standing": rule("", "it reads pages, as anybody may"),
+    "progress": rule("", "it shows what it is told"),
+    "schedule": rule("collect config", "it says when, and what a job does is collect's"),
     "report": rule("store.coverage", "it tells what is stored, and asks nobody else"),
     "directory": rule("", "whoever is given a directory must be able to ask who holds it"),
     "clock": rule("", "time is there before anything that happens in it"),
@@ -217,6 +219,7 @@ PYTHON_TARGETS = {
 }
 THIRD_PARTY: dict[str, Rule] = {
     "websockets": rule("collect.feed sim", "there is one way in from a venue, and one venue"),
+    "apscheduler": rule("collect.timetable", "what is done at set times has one list"),
     "nats": rule("collect.publish store.hot embedded.nats", "the narrow ends are two files"),
     "clickhouse_connect": rule("store embedded.clickhouse", "the tables have one owner"),
     "chdb": rule("store embedded.clickhouse", "one process owns an embedded engine's directory"),

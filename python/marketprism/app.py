@@ -20,14 +20,13 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from . import metrics
 from .builtin import damage, market_words
@@ -37,15 +36,19 @@ from .collect.gaps import Gaps
 from .collect.heal import Healing
 from .collect.ledger import Ledger
 from .collect.plugins import Plugins
+from .collect.poll import Polls
 from .collect.publish import Publisher, PublishError
 from .collect.rest import Rest
 from .collect.seeds import Seeds
 from .collect.spool import Spool, SpoolError
 from .collect.status import lags, streams
+from .collect.timetable import Outcome, Timetable
 from .config import Settings, without_secrets
 from .directory import HOST, RunError, choose_ports, free_port, left_behind, locked
 from .embedded import nats as embedded_nats
 from .embedded.child import Child, ChildError
+from .progress import Look, show_progress
+from .schedule import fill
 from .serve.health import Check, PortInUse, check, serve_health, serve_page
 from .sim.faults import ProcessFault
 from .sim.faults import load as load_faults
@@ -102,6 +105,7 @@ class _Run:
     healing: Healing
     stop: asyncio.Event
     clock: SteadyClock
+    timetable: Timetable
     feeds: list[Feed] = field(default_factory=list)
     children: list[Child] = field(default_factory=list)
     tables_before: dict[str, int] = field(default_factory=dict)
@@ -153,7 +157,17 @@ async def collect(settings: Settings, options: Options) -> tuple[int, dict[str, 
             stack.callback(gaps.end)
             asking = rest, seeds, Healing(rest, ledger, gaps, clock=clock)
             state = _Run(
-                settings, options, run, ports, publisher, ledger, plugins, *asking, stop, clock
+                settings,
+                options,
+                run,
+                ports,
+                publisher,
+                ledger,
+                plugins,
+                *asking,
+                stop,
+                clock,
+                Timetable(clock),
             )
             if server:
                 server.ended = lambda *what: _ended(state, *what)
@@ -211,7 +225,10 @@ async def _go(
             state.ports["health"],
             "collector",
             lambda: _checks(state),
-            {"/status": lambda: {"streams": streams(state.feeds, time.time_ns())}},
+            {
+                "/status": lambda: {"streams": streams(state.feeds, time.time_ns())},
+                "/scheduler": lambda: state.timetable.page(),
+            },
         )
         stack.push_async_callback(page.cleanup)
         page = await serve_page(
@@ -442,11 +459,15 @@ def _listen_for_signals(state: _Run) -> None:
 
 async def _run_feeds(state: _Run, wanted: Sources, frames_in_all: int) -> None:
     """Until the time is up, all is served, or somebody asks to stop."""
+    polls = await _polls(state, wanted)
     async with asyncio.TaskGroup() as group:
         feeds = [
             group.create_task(_hold(state, wanted, feed), name=feed.url) for feed in state.feeds
         ]
-        listing = asyncio.create_task(_follow_lists(state, wanted, group, feeds))
+        if polls is not None:
+            lists = partial(_follow_lists, state, wanted, group, feeds)
+            fill(state.timetable, state.settings.scheduler.jobs, polls, lists)
+            state.timetable.start()
         stopped = asyncio.create_task(state.stop.wait())
         over = asyncio.create_task(asyncio.wait(feeds))
         progress = asyncio.create_task(_progress(state, frames_in_all))
@@ -460,25 +481,42 @@ async def _run_feeds(state: _Run, wanted: Sources, frames_in_all: int) -> None:
             return_when=asyncio.FIRST_COMPLETED,
         )
         state.deadline = min(state.deadline, time.monotonic() + _STORE_WAIT)
-        listing.cancel()
+        await state.timetable.stop()
         await state.healing.stop(_HEALING_STOP)
         stopping = [group.create_task(feed.stop()) for feed in state.feeds]
         if not await _by_deadline(state, [*feeds, *stopping]):
             log.error("what was received last could not be published before the end")
-        for task in (stopped, over, progress, listing, *feeds, *stopping, *trouble):
+        for task in (stopped, over, progress, *feeds, *stopping, *trouble):
             task.cancel()
+
+
+async def _polls(state: _Run, wanted: Sources) -> Polls | None:
+    """Who asks for what is not streamed, as of what was published before; None where nobody does:
+    a recording has no more to say than it says."""
+    if not state.settings.scheduler.enabled or state.options.replay:
+        return None
+    polls = Polls(
+        wanted.polled,
+        state.publisher,
+        state.ledger,
+        state.rest,
+        state.clock,
+        state.settings.collector,
+    )
+    await polls.resume()
+    return polls
 
 
 async def _follow_lists(
     state: _Run, wanted: Sources, group: asyncio.TaskGroup, feeds: list[asyncio.Task[None]]
-) -> None:
+) -> Outcome:
     """What is listed while it runs is collected, and what is delisted is left."""
-    while state.settings.scheduler.instruments and not state.options.replay:
-        await state.clock.sleep(state.settings.scheduler.instruments)
-        for feed in await wanted.refresh(state.feeds):
-            state.feeds.append(feed)
-            feeds.append(group.create_task(_hold(state, wanted, feed), name=feed.url))
-        state.feeds = [f for f in state.feeds if f.connection.channels]
+    made, outcome = await wanted.refresh(state.feeds)
+    for feed in made:
+        state.feeds.append(feed)
+        feeds.append(group.create_task(_hold(state, wanted, feed), name=feed.url))
+    state.feeds = [f for f in state.feeds if f.connection.channels]
+    return outcome
 
 
 async def _hold(state: _Run, wanted: Sources, feed: Feed) -> None:
@@ -695,6 +733,11 @@ def _checks(state: _Run) -> dict[str, Check]:
         "healing": check(
             "degraded" if healing.open else "healthy", healing.sentence(), **healing._asdict()
         ),
+        "scheduler": check(
+            "degraded" if (wrong := state.timetable.wrong()) else "healthy",
+            f"without an answer: {', '.join(wrong)}" if wrong else "every job does its work",
+            jobs=wrong,
+        ),
         "children": check(
             "degraded" if down else "healthy",
             f"down: {', '.join(down)}" if down else "running",
@@ -741,6 +784,7 @@ def _values(state: _Run) -> metrics.Values:
         "marketprism_spool_rows": {(): publisher.spool.rows},
         "marketprism_spool_lost_total": {(): publisher.lost},
         "marketprism_conflated_total": {(): publisher.conflated + publisher.conflated_told},
+        "marketprism_scheduler_runs_total": state.timetable.runs(),
         "marketprism_plugin_rows_total": state.plugins.counts(),
         "marketprism_tls_unverified": {(): len(state.settings.unverified)},
         **state.rest.values(),
@@ -749,32 +793,10 @@ def _values(state: _Run) -> metrics.Values:
 
 
 async def _progress(state: _Run, frames_in_all: int) -> None:
-    """A line on a terminal: messages a second, books live, rows stored. Quiet elsewhere."""
-    if not sys.stderr.isatty():
-        return
-    total: float | None = frames_in_all or state.options.duration
-    began = time.monotonic()
-    before = 0
-    unit = "frames" if frames_in_all else "s"
-    shape = "{n:,.0f} of {total:,.0f} {unit} |{bar:24}| {desc}" if total else "{n:.0f} s {desc}"
-    with (
-        logging_redirect_tqdm(),
-        tqdm(total=total, unit=unit, file=sys.stderr, dynamic_ncols=True, bar_format=shape) as bar,
-    ):
-        async for _ in _every(1.0):
-            frames = sum(feed.frames for feed in state.feeds)
-            live, wanted = _books(state)
-            rows = sum((await _count_tables(state)).values()) - sum(state.tables_before.values())
-            bar.n = frames if frames_in_all else round(time.monotonic() - began, 1)
-            books = state.seeds.progress().sentence(live, wanted)
-            bar.set_description_str(
-                f"{frames - before:,} frames/s, {books}, "
-                f"{state.publisher.acknowledged:,} published, {rows:,} rows stored"
-            )
-            before = frames
+    async def look() -> Look:
+        rows = sum((await _count_tables(state)).values()) - sum(state.tables_before.values())
+        books = state.seeds.progress().sentence(*_books(state))
+        frames = sum(feed.frames for feed in state.feeds)
+        return Look(frames, books, state.publisher.acknowledged, rows)
 
-
-async def _every(seconds: float) -> AsyncIterator[None]:
-    while True:
-        await asyncio.sleep(seconds)
-        yield
+    await show_progress(look, frames=frames_in_all, seconds=state.options.duration)

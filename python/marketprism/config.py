@@ -282,11 +282,47 @@ class Store(_Section):
     max_ack_pending: int = Field(20_000, ge=1)
 
 
-class Scheduler(_Section):
-    """How often a venue is asked for what it does not stream. ``instruments``: its lists, for what
-    is listed and delisted since; 0 asks once, at the start."""
+class Job(_Section):
+    """One scheduled question to the venues, every ``interval`` of their time."""
 
-    instruments: Seconds = 300.0
+    enabled: bool = True
+    interval: Seconds = Field(300.0, ge=1, le=86_400)
+
+
+class HourlyJob(Job):
+    interval: Seconds = Field(3600.0, ge=1, le=86_400)
+
+
+class MinuteJob(Job):
+    interval: Seconds = Field(60.0, ge=1, le=86_400)
+
+
+class BarsJob(_Section):
+    """Without an ``interval`` bars are asked for as they end: every minute to every day."""
+
+    enabled: bool = True
+    interval: Seconds | None = Field(None, ge=1, le=86_400)
+
+
+class Jobs(_Section):
+    """FEATURES S1-08. ``instruments`` are the venues' lists, for what is listed and delisted since;
+    ``funding_rate`` is what was paid; ratios are of five minutes; ``kline`` asks for bars that no
+    stream brought."""
+
+    funding_rate: HourlyJob = HourlyJob()
+    open_interest: Job = Job()
+    lsr_top_position: Job = Job()
+    lsr_all_account: Job = Job()
+    volatility_index: MinuteJob = MinuteJob()
+    kline: BarsJob = BarsJob()
+    instruments: Job = Job()
+
+
+class Scheduler(_Section):
+    """When venues are asked for what they do not stream; never where it is not ``enabled``."""
+
+    enabled: bool = True
+    jobs: Jobs = Jobs()
 
 
 class Sim(_Section):

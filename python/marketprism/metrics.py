@@ -115,6 +115,11 @@ METRICS: dict[str, Metric] = {
         "down for us; name another in exchanges: hosts.",
         ("host",),
     ),
+    "marketprism_scheduler_runs_total": Metric(
+        "Runs of each job, by result: ok, partial (something was refused, see the ledger's refused "
+        "rows), refused (all was: venue or network), failed (the log says why).",
+        ("job", "result"),
+    ),
     "marketprism_tls_unverified": Metric(
         "Exchanges whose certificates are not checked. Above 0: remove tls.verify: false; "
         "tls.ca_file can name who is to be trusted."

@@ -25,10 +25,12 @@ from .clock import SteadyClock
 from .collect.feed import Feed
 from .collect.heal import Healing
 from .collect.ledger import Ledger
+from .collect.poll import Wanted
 from .collect.publish import Last, Publisher, PublishError
 from .collect.rest import Priority, Rest, RestError
 from .collect.route import Route
 from .collect.seeds import Seeds
+from .collect.timetable import Outcome
 from .config import Exchange, Hosts, Settings
 from .directory import RunError
 from .venues import Connection
@@ -101,24 +103,39 @@ class Sources:
             raise RunError("nothing to collect: no exchange lists any of the symbols asked for", 2)
         return feeds
 
-    async def refresh(self, feeds: Sequence[Feed]) -> list[Feed]:
+    def polled(self) -> list[Wanted]:
+        """What is taken now of each exchange, for whoever asks REST for what is not streamed."""
+        return [
+            Wanted(
+                taken.wanted.exchange,
+                [*taken.instruments.values()],
+                taken.wanted.data_types,
+                taken.wanted.klines,
+                self._route(taken.wanted),
+            )
+            for taken in self._taken
+        ]
+
+    async def refresh(self, feeds: Sequence[Feed]) -> tuple[list[Feed], Outcome]:
         """Asks for the lists again: feeds for what is listed since, and an end to what is not any
         more. An instrument is gone when two lists in a row are without it, or the venue says so.
         ``top`` is of the start: what is traded most changes by the hour."""
         made: list[Feed] = []
+        asked = refused = 0
         for taken in self._taken:
             route = self._route(taken.wanted)
             lists, found = await self._picked(taken.wanted, route, Priority.POLL)
             old = taken.instruments
             new = [i for i in found if _key(i) not in old] if taken.wanted.top is None else []
             for section, listed in lists.items():
+                asked, refused = asked + 1, refused + (not listed.whole)
                 await self._relisted(taken, section, listed, feeds)
             taken.instruments |= {_key(i): i for i in new}
             for instrument in new:
                 log.info("%s lists %s", instrument.exchange, instrument.symbol)
                 await self.ledger.write("listed", instrument=instrument)
             made += await self._opened(taken.wanted, route, lists, new)
-        return made
+        return made, Outcome(0, asked, refused)
 
     async def _relisted(
         self, taken: _Taken, section: str, listed: _Listed, feeds: Sequence[Feed]

@@ -26,6 +26,8 @@ __all__ = ["CELL", "Ask", "Coverage", "Hole", "Span", "Stream", "coverage", "row
 CELL = 60_000_000_000  # evidence is closed at multiples of this, in ns
 # Rows of hot tables are kept for three days; what was stored is counted for as long.
 _COUNTED = 2 * 86_400_000_000_000
+_SECOND = 1_000_000_000
+_LATE = 2  # periods without an answer after which what is polled is late
 # Kinds whose intervals are bounded by ids that follow each other.
 _BY_ID = frozenset({"trade"})
 
@@ -112,7 +114,9 @@ def coverage(
 ) -> list[Coverage]:
     """Every stream that was ever asked for, in order of its name. ``end`` is by default the last
     minute that any evidence has reached whole: what is still open is not judged."""
-    asked = {Stream(*row[:4]): row[4] for row in rows_of(ask, _ASKED.format(database=database))}
+    told = rows_of(ask, _ASKED.format(database=database))
+    asked = {Stream(*row[:4]): row[4] for row in told}
+    polled = {Stream(*row[:4]): row[5] * _SECOND for row in told}
     islands = rows_of(ask, _ISLANDS.format(database=database))
     newest = max((row[5] + 1 for row in islands), default=0)
     end = newest - newest % CELL if end is None else end
@@ -130,7 +134,11 @@ def coverage(
     for stream in sorted(asked):
         # A stream that is not listed any more is not lost.
         gone = left.get(stream)
-        until = end if gone is None else min(end, max(gone, _last(covered.get(stream, []))))
+        last = _last(covered.get(stream, []))
+        until = end if gone is None else min(end, max(gone, last))
+        # What is asked for now and then is not missed before it is late.
+        due = max(asked[stream], last)
+        until = due if due < until <= due + _LATE * polled[stream] else until
         window = Span(max(asked[stream], start or 0), until)
         if window.start >= window.end:
             continue
@@ -161,9 +169,10 @@ def _count(ask: Ask, database: str, found: Iterable[Coverage], newest: int) -> N
 _KEY = "exchange, market_type, symbol, assumeNotNull(data_type)"
 # What a delta of a book could not be applied to is told as data type orderbook, too.
 _ASKED = (
-    "SELECT " + _KEY + ", min(least(ts, coalesce(from_ts, ts))) FROM (SELECT *, coalesce(ts_event,"
-    " ts_recv) AS ts FROM {database}.ledger) WHERE symbol != '' AND data_type IS NOT NULL "
-    "AND event IN ('asked', 'covered', 'gap') GROUP BY 1, 2, 3, 4"
+    "SELECT " + _KEY + ", min(least(ts, coalesce(from_ts, ts))), "
+    "maxIf(coalesce(count, 0), event = 'asked' AND cause = 'polled') FROM (SELECT *, "
+    "coalesce(ts_event, ts_recv) AS ts FROM {database}.ledger) WHERE symbol != '' "
+    "AND data_type IS NOT NULL AND event IN ('asked', 'covered', 'gap') GROUP BY 1, 2, 3, 4"
 )
 _LEFT = (
     "SELECT " + _KEY + ", argMax(coalesce(from_ts, ts_recv), ts_recv) FROM {database}.ledger "

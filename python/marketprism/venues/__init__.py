@@ -3,8 +3,9 @@
 One module a venue, the same names in each: ``section_for``, ``sections``, ``native``,
 ``list_urls``, ``is_list``, ``TRADING``, ``volume_urls``, ``volumes``, ``seed_depths``,
 ``seed_url``, ``TRADE_ROWS``, ``trades_url``, ``trade_ids``, ``OFFERS``, ``ENDED``, ``SITES``,
-``connections``, ``asks``, ``CONNECTS``, ``answer``, ``resubscribe``, ``subscribed``, ``LIMITS``,
-``charges``, ``refusal``. A new venue is one module and one line in ``VENUES``.
+``connections``, ``asks``, ``CONNECTS``, ``answer``, ``resubscribe``, ``subscribed``, ``polls``,
+``poll_url``, ``LIMITS``, ``charges``, ``refusal``. A new venue is one module and one line in
+``VENUES``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 from . import binance, deribit, okx
 from .connection import Answer, Channel, Connection, KeepAlive, Subscribed
 from .limit import Charge, Limit, Refusal
-from .offer import DERIVATIVES, SPOT, Offer
+from .offer import DERIVATIVES, SPOT, Offer, Poll, Series
 
 __all__ = [
     "VENUES",
@@ -27,7 +28,9 @@ __all__ = [
     "KeepAlive",
     "Limit",
     "Offer",
+    "Poll",
     "Refusal",
+    "Series",
     "Subscribed",
     "at_site",
     "equal_urls",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Protocol
 from urllib.parse import parse_qs, parse_qsl, urlsplit
@@ -19,7 +20,7 @@ import orjson
 
 from .connection import BOOKS, Answer, Channel, Connection, Subscribed, gather, packed
 from .limit import Charge, Limit, Refusal
-from .offer import DERIVATIVES, SPOT, Offer
+from .offer import DERIVATIVES, HOUR, SPOT, Offer, Poll, Series, polled
 
 __all__ = [
     "CONNECTS",
@@ -39,6 +40,8 @@ __all__ = [
     "is_list",
     "list_urls",
     "native",
+    "poll_url",
+    "polls",
     "refusal",
     "rest_host",
     "resubscribe",
@@ -127,22 +130,35 @@ _HOURS = ("1h", "2h", "4h", "6h", "8h", "12h")
 _BARS = {i: i for i in ("1m", "3m", "5m", "15m", "30m", *_HOURS, "1d", "3d", "1w", "1M")}
 
 
-def _futures(api: str, public: str = "", market: str = "") -> dict[str, Offer]:
+# Rows of bars for which a question is cheap (PROTOCOLS 4.2, 6.2).
+_SPOT_BARS, _FUTURES_BARS = 1000, 499
+# Ratios are of each five minutes, for thirty days (PROTOCOLS 4.6); a day less is asked.
+_RATIOS = "/futures/data/"
+_RATIO = Poll(_RATIOS, rows=500, every=300, period="5m", kept=29 * 24 * 3600.0)
+
+
+def _futures(
+    api: str, public: str = "", market: str = "", *, ratios_of: frozenset[str] = DERIVATIVES
+) -> dict[str, Offer]:
     """What futures give, on their two routes where there are two (PROTOCOLS 1.3, 4.2-4.6)."""
     depth = Offer("{}@depth@100ms", public, DERIVATIVES)
-    data = "/futures/data"
+    positions = replace(_RATIO, path=f"{_RATIOS}topLongShortPositionRatio")
+    accounts = replace(_RATIO, path=f"{_RATIOS}globalLongShortAccountRatio")
+    # Contracts pay at most once an hour.
+    paid = Poll(f"{api}/fundingRate", rows=1000, every=HOUR)
+    bars = (Poll(f"{api}/klines", rows=_FUTURES_BARS),)
     return {
         "orderbook": depth,
         "orderbook_delta": depth,
         "trade": Offer("{}@aggTrade", market, DERIVATIVES),
         "ticker": Offer("{}@bookTicker", public, DERIVATIVES),
-        "kline": Offer("{}@kline_{}", market, DERIVATIVES, intervals=_BARS),
+        "kline": Offer("{}@kline_{}", market, DERIVATIVES, polls=bars, intervals=_BARS),
         # The stream has forecasts, REST what was paid.
-        "funding_rate": Offer("{}@markPrice@1s", market, _PERPETUAL, polls=(f"{api}/fundingRate",)),
+        "funding_rate": Offer("{}@markPrice@1s", market, _PERPETUAL, polls=(paid,)),
         "liquidation": Offer("{}@forceOrder", market, DERIVATIVES),
-        "open_interest": Offer(of=DERIVATIVES, polls=(f"{api}/openInterest",)),
-        "lsr_top_position": Offer(of=DERIVATIVES, polls=(f"{data}/topLongShortPositionRatio",)),
-        "lsr_all_account": Offer(of=DERIVATIVES, polls=(f"{data}/globalLongShortAccountRatio",)),
+        "open_interest": Offer(of=DERIVATIVES, polls=(Poll(f"{api}/openInterest"),)),
+        "lsr_top_position": Offer(of=ratios_of, polls=(positions,)),
+        "lsr_all_account": Offer(of=ratios_of, polls=(accounts,)),
     }
 
 
@@ -154,10 +170,16 @@ OFFERS: dict[str, dict[str, Offer]] = {
         "orderbook_delta": _SPOT_DEPTH,
         "trade": Offer("{}@trade", of=SPOT),
         "ticker": Offer("{}@bookTicker", of=SPOT),
-        "kline": Offer("{}@kline_{}", of=SPOT, intervals={"1s": "1s", **_BARS}),
+        "kline": Offer(
+            "{}@kline_{}",
+            of=SPOT,
+            polls=(Poll("/api/v3/klines", rows=_SPOT_BARS),),
+            intervals={"1s": "1s", **_BARS},
+        ),
     },
     "binance_usdm": _futures("/fapi/v1", "/public", "/market"),
-    "binance_coinm": _futures("/dapi/v1"),
+    # Ratios are of a pair, all of its contracts together: its perpetual stands for it.
+    "binance_coinm": _futures("/dapi/v1", ratios_of=_PERPETUAL),
 }
 
 # What one IP may ask (PROTOCOLS 6.1). Spot's 300,000 raw requests in five minutes never bind: each
@@ -312,6 +334,31 @@ def trade_ids(body: bytes) -> list[int]:
     """The ids of the trades that were answered. Raises ``ValueError``, ``KeyError`` and
     ``TypeError`` for anything else."""
     return [int(each["a"] if "a" in each else each["id"]) for each in orjson.loads(body)]
+
+
+def polls(
+    section: str,
+    instruments: Sequence[_Instrument],
+    data_types: Sequence[str],
+    klines: Sequence[str] = ("1m",),
+) -> list[Series]:
+    """What REST gives of these data types of these instruments."""
+    return list(polled(OFFERS[section], instruments, data_types, klines))
+
+
+def poll_url(section: str, series: Series, after: int, last: int) -> str:
+    """The question for a series (PROTOCOLS 4.2-4.4, 4.6): rows told of by times behind ``after``,
+    up to and including ``last``, in ms since 1970; where there is no history, the value of now."""
+    poll = series.poll
+    named, name = "symbol", series.instrument_id
+    if section == "binance_coinm" and poll.path.startswith(_RATIOS):
+        named, name = "pair", name.partition("_")[0]
+    url = f"{_REST[section][0]}{poll.path}?{named}={name}"
+    if not poll.rows:
+        return url
+    if series.period:
+        url += f"&{'interval' if series.interval else 'period'}={series.period}"
+    return f"{url}&startTime={after + 1}&endTime={last}&limit={poll.rows}"
 
 
 def charges(url: str) -> tuple[Charge, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -18,7 +19,7 @@ import orjson
 
 from .connection import BOOKS, Answer, Channel, Connection, KeepAlive, Subscribed, gather, packed
 from .limit import Charge, Limit, Refusal
-from .offer import DERIVATIVES, Offer
+from .offer import DERIVATIVES, HOUR, Offer, Poll, Series, polled
 
 __all__ = [
     "CONNECTS",
@@ -38,6 +39,8 @@ __all__ = [
     "is_list",
     "list_urls",
     "native",
+    "poll_url",
+    "polls",
     "refusal",
     "rest_host",
     "resubscribe",
@@ -93,6 +96,11 @@ _BARS = {
 }
 # Every 100 ms is the best that is had without a key (PROTOCOLS 1.6).
 _DEEP, _TRADES, _TICKER = "book.{}.100ms", "trades.{}.100ms", "ticker.{}.100ms"
+# Hours that one answer about funding has (PROTOCOLS 4.3), minutes of one about the index (4.7; its
+# resolution is in seconds), and bars of one chart.
+_PAID = Poll("get_funding_rate_history", rows=744, every=HOUR)
+_INDEX_BARS = Poll("get_volatility_index_data", rows=1000, every=60, period="60")
+_CHART = Poll("get_tradingview_chart_data", rows=1000)
 OFFERS: dict[str, dict[str, Offer]] = {
     "deribit": {
         "orderbook": Offer(_DEEP),
@@ -102,16 +110,14 @@ OFFERS: dict[str, dict[str, Offer]] = {
         "liquidation": Offer(_TRADES, of=DERIVATIVES),
         "ticker": Offer(_TICKER),
         "open_interest": Offer(_TICKER, of=DERIVATIVES),
-        "funding_rate": Offer(
-            _TICKER, of=frozenset({"perpetual"}), polls=("get_funding_rate_history",)
-        ),
+        "funding_rate": Offer(_TICKER, of=frozenset({"perpetual"}), polls=(_PAID,)),
         "volatility_index": Offer(
             "deribit_volatility_index.{}",
             of=DERIVATIVES,
             broad=True,
-            polls=("get_volatility_index_data",),
+            polls=(_INDEX_BARS,),
         ),
-        "kline": Offer("chart.trades.{}.{}", intervals=_BARS),
+        "kline": Offer("chart.trades.{}.{}", polls=(_CHART,), intervals=_BARS),
     }
 }
 # Currencies that have a volatility index (PROTOCOLS 4.7).
@@ -281,12 +287,48 @@ def _offered(
     for each in (i for i in instruments if i.market_type in offer.of):
         of = each.instrument_id
         if offer.broad:
-            currency = re.split("[-_]", of)[0]
-            if currency not in _INDEXED:
+            index = _index_of(of)
+            if not index:
                 continue
-            of = f"{currency.lower()}_usd"
+            of = index
         for bar in bars if offer.intervals else ("",):
             yield Channel(offer.stream.format(of, bar), of, data_type)
+
+
+def _index_of(instrument_id: str) -> str:
+    """The volatility index of its currency, empty where there is none."""
+    currency = re.split("[-_]", instrument_id)[0]
+    return f"{currency.lower()}_usd" if currency in _INDEXED else ""
+
+
+def polls(
+    section: str,
+    instruments: Sequence[_Instrument],
+    data_types: Sequence[str],
+    klines: Sequence[str] = ("1m",),
+) -> list[Series]:
+    """What REST gives of these data types of these instruments, an index once."""
+    found: dict[Series, None] = {}
+    for series in polled(OFFERS[section], instruments, data_types, klines):
+        if series.poll is _INDEX_BARS:
+            series = replace(series, instrument_id=_index_of(series.instrument_id))
+        if series.instrument_id:
+            found[series] = None
+    return list(found)
+
+
+def poll_url(section: str, series: Series, after: int, last: int) -> str:
+    """The question for a series (PROTOCOLS 4.2, 4.3, 4.7): rows told of by times behind ``after``,
+    up to and including ``last``, in ms since 1970."""
+    name = series.instrument_id
+    named = f"instrument_name={name}"
+    if series.poll is _INDEX_BARS:
+        named = f"currency={name.partition('_')[0].upper()}"
+    url = f"{_REST}{_API}/{series.poll.path}?{named}"
+    if series.period:
+        url += f"&resolution={series.period}"
+    # A bar is known to be closed where the end that is asked for lies behind it.
+    return f"{url}&start_timestamp={after + 1}&end_timestamp={last + 1}"
 
 
 def asks(channels: Sequence[Channel]) -> tuple[bytes, ...]:

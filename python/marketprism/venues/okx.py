@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Protocol
 from urllib.parse import parse_qsl, urlsplit
@@ -20,7 +21,7 @@ import orjson
 
 from .connection import BOOKS, Answer, Channel, Connection, KeepAlive, Subscribed, gather, packed
 from .limit import Charge, Limit, Refusal
-from .offer import DERIVATIVES, Offer
+from .offer import DERIVATIVES, HOUR, Offer, Poll, Series, polled
 
 __all__ = [
     "CONNECTS",
@@ -40,6 +41,8 @@ __all__ = [
     "is_list",
     "list_urls",
     "native",
+    "poll_url",
+    "polls",
     "refusal",
     "rest_host",
     "resubscribe",
@@ -103,6 +106,11 @@ TRADING = frozenset({"live"})
 ENDED = frozenset({"expired", "settling"})
 _PERPETUAL, _CONTRACTS = frozenset({"perpetual"}), frozenset({"perpetual", "futures"})
 _RATIOS = "rubik/stat/contracts/long-short-"
+# Ratios of each five minutes, 1,440 of them (PROTOCOLS 4.6); what was paid, for three months, at
+# most once an hour (4.3).
+_RATIO = Poll(_RATIOS, rows=100, every=300, period="5m", kept=1430 * 300.0)
+_PAID = Poll("public/funding-rate-history", rows=400, every=HOUR, kept=90 * 24 * 3600.0)
+_CANDLES = Poll("market/history-candles", rows=300)
 # From six hours on bars open by the clock of UTC+8 unless it is said otherwise (PROTOCOLS 4.2).
 _BARS = {
     **{bar: bar for bar in ("1s", "1m", "3m", "5m", "15m", "30m")},
@@ -121,16 +129,17 @@ OFFERS: dict[str, dict[str, Offer]] = {
         "orderbook_delta": _DEEP,
         "trade": Offer("trades-all", "business"),
         "ticker": Offer("tickers", "public"),
-        "kline": Offer("candle{}", "business", intervals=_BARS),
-        "funding_rate": Offer(
-            "funding-rate", "public", _PERPETUAL, polls=("public/funding-rate-history",)
-        ),
+        "kline": Offer("candle{}", "business", polls=(_CANDLES,), intervals=_BARS),
+        "funding_rate": Offer("funding-rate", "public", _PERPETUAL, polls=(_PAID,)),
         "open_interest": Offer("open-interest", "public", DERIVATIVES),
         "liquidation": Offer("liquidation-orders", "public", DERIVATIVES, broad=True),
         "lsr_top_position": Offer(
-            of=_CONTRACTS, polls=(f"{_RATIOS}position-ratio-contract-top-trader",)
+            of=_CONTRACTS,
+            polls=(replace(_RATIO, path=f"{_RATIOS}position-ratio-contract-top-trader"),),
         ),
-        "lsr_all_account": Offer(of=_CONTRACTS, polls=(f"{_RATIOS}account-ratio-contract",)),
+        "lsr_all_account": Offer(
+            of=_CONTRACTS, polls=(replace(_RATIO, path=f"{_RATIOS}account-ratio-contract"),)
+        ),
     }
 }
 _INST_TYPES = {"spot": "SPOT", "perpetual": "SWAP", "futures": "FUTURES", "options": "OPTION"}
@@ -266,6 +275,29 @@ def trade_ids(body: bytes) -> list[int]:
     """The ids of the trades that were answered. Raises ``ValueError``, ``KeyError`` and
     ``TypeError`` for anything else."""
     return [int(each["tradeId"]) for each in orjson.loads(body)["data"]]
+
+
+def polls(
+    section: str,
+    instruments: Sequence[_Instrument],
+    data_types: Sequence[str],
+    klines: Sequence[str] = ("1m",),
+) -> list[Series]:
+    """What REST gives of these data types of these instruments."""
+    return list(polled(OFFERS[section], instruments, data_types, klines))
+
+
+def poll_url(section: str, series: Series, after: int, last: int) -> str:
+    """The question for a series (PROTOCOLS 4.2, 4.3, 4.6): rows told of by times behind ``after``,
+    up to and including ``last``, in ms since 1970. Whether the venue counts an end in is not
+    documented for all: a row more may come."""
+    poll = series.poll
+    # What is newer than one time and older than another, in the words of either kind of path.
+    since, until = ("begin", "end") if poll.path.startswith(_RATIOS) else ("before", "after")
+    url = f"{_REST}/api/v5/{poll.path}?instId={series.instrument_id}"
+    if series.period:
+        url += f"&{'bar' if series.interval else 'period'}={series.period}"
+    return f"{url}&{since}={after}&{until}={last + 1}&limit={poll.rows}"
 
 
 def charges(url: str) -> tuple[Charge, ...]:
