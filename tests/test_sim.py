@@ -16,6 +16,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from marketprism.clock import SteadyClock
 from marketprism.collect.journal import JournalError
 from marketprism.config import Settings, Sim
 from marketprism.sim import binance, broadcast, recorded, wire
@@ -55,7 +56,11 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    *, journals: list[Path] | None = None, speed: float | None = None, **sim: Any
+    *,
+    journals: list[Path] | None = None,
+    speed: float | None = None,
+    clock: SteadyClock | None = None,
+    **sim: Any,
 ) -> AsyncIterator[Running]:
     found, stop = Running(), asyncio.Event()
     task = asyncio.create_task(
@@ -67,6 +72,7 @@ async def running(
             rest_port=0,
             announce=found.events.put_nowait,
             stop=stop,
+            clock=clock,
         )
     )
     first = asyncio.create_task(found.events.get())

@@ -241,7 +241,7 @@ class Polls:
             state.newest = first
         kept = self._kept(asked, end)
         if first < kept:
-            await self._missing(asked, state, first, kept, "older than what the venue keeps")
+            await self._missing(asked, state, first, kept + 1, "older than what the venue keeps")
             first = state.newest = kept
         for _ in range(_PAGES_MAX):
             if first >= end or (poll.period and first + every > end):
