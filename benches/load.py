@@ -36,9 +36,11 @@ def marketprism(*words: object) -> list[str]:
     return [sys.executable, "-m", "marketprism", *map(str, words)]
 
 
-def started(directory: Path, run: subprocess.Popen[str]) -> dict[str, psutil.Process]:
+def started(
+    directory: Path, run: subprocess.Popen[str], within: float = START_SECONDS
+) -> dict[str, psutil.Process]:
     """Every process of the chain by its name, once all of them are there."""
-    give_up = time.monotonic() + START_SECONDS
+    give_up = time.monotonic() + within
     while time.monotonic() < give_up and run.poll() is None:
         try:
             said = json.loads((directory / "run.json").read_text(encoding="utf-8"))

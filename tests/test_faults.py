@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from marketprism.config import ConfigError
 from marketprism.sim.faults import QUIET_END, SCRIPTED, Fault, Play, Schedule, load
 from marketprism.sim.ledger import read
-from test_sim_ledger import SPOT, ended, frames, running, told
+from test_sim_ledger import SPOT, Held, asked, ended, frames, running, told
 
 SECOND = 1_000_000_000
 TRADES = "btcusdt@trade"
@@ -367,3 +367,63 @@ async def get(
     """Status, body and ``Retry-After`` of one question."""
     async with session.get(url + target) as answer:
         return answer.status, await answer.json(), answer.headers.get("Retry-After")
+
+
+# --- lists, and some connections of many --------------------------------------------------------
+
+
+def test_what_is_unlisted_is_in_no_list_and_says_nothing_until_it_is_listed(tmp_path: Path) -> None:
+    async def body() -> tuple[list[set[str]], list[bytes]]:
+        plan = schedule({"kind": "unlisted", "at": 0, "for": 3.0, "stream": "ethusdt@*"})
+        clock = Held()
+        lists: list[set[str]] = []
+        async with (
+            running(tmp_path, plan, clock, trades_per_second=500) as venue,
+            connect(venue.ws + SPOT + "/stream", compression=None) as client,
+            aiohttp.ClientSession() as session,
+        ):
+            heard: list[bytes] = []
+            await client.send(asked("SUBSCRIBE", "ethusdt@trade"))
+            await client.recv()
+            await client.send(asked("SUBSCRIBE", "btcusdt@depth@100ms"))
+            await client.recv()
+            while not lists or "ETHUSDT" not in lists[-1]:
+                async with session.get(f"{venue.rest}/api.binance.com/api/v3/exchangeInfo") as said:
+                    symbols = (await said.json())["symbols"]
+                lists.append({each["symbol"] for each in symbols})
+                if len(lists) == 1:
+                    clock.go()
+                heard += await frames(client, 1)
+            return lists, [*heard, *await frames(client, 50)]
+
+    lists, heard = asyncio.run(body())
+    assert lists[0] == {"BTCUSDT"}
+    assert lists[-1] == {"BTCUSDT", "ETHUSDT"}
+    # What is heard of it was made after the listing.
+    of_it = [venue_ms(frame) for frame in heard if b"ethusdt@trade" in frame]
+    assert min(of_it) >= read(tmp_path / "sim")[0].origin.start // 1_000_000 + 3000
+
+
+def test_one_connection_of_two_is_struck(tmp_path: Path) -> None:
+    async def body() -> tuple[list[bytes], bool]:
+        plan = schedule({"kind": "reset", "at": 1.0, "connections": "odd"})
+        clock = Held()
+        async with (
+            running(tmp_path, plan, clock, trades_per_second=500) as venue,
+            connect(venue.ws + BOTH, compression=None) as first,
+            connect(venue.ws + BOTH, compression=None) as second,
+        ):
+            clock.go()
+            rest = await frames(first)
+            return rest, len(await frames(second, 2000)) == 2000
+
+    rest, whole = asyncio.run(body())
+    assert whole
+    assert 0 < len(rest) < 2000
+
+
+def test_a_fault_that_strikes_no_connection_cannot_choose_among_them(tmp_path: Path) -> None:
+    path = tmp_path / "faults.yaml"
+    path.write_text("faults: [{kind: refuse, at: 1, for: 1, connections: odd}]")
+    with pytest.raises(ConfigError, match=r"fault 1, .*connections is of kinds.*reset"):
+        load(str(path), 60.0)

@@ -216,3 +216,123 @@ def test_every_venue_is_collected_live_and_one_bad_symbol_costs_nobody(
     assert checked["sent"] == checked["stored"] > 1000
     assert [checked[name] for name in ("lost", "duplicated", "differing")] == [0, 0, 0]
     assert [checked[name] for name in ("covered_wrong", "uncovered")] == [0, 0]
+
+
+VENUES = ("binance_spot", "okx_spot", "deribit_derivatives")
+# How each venue spells the streams of a symbol, as faults name them.
+SPELLED = {
+    "SOL": ("sol*@trade", "trades-all/SOL-*", "trades.SOL*"),
+    "ETH": ("eth*@trade", "trades-all/ETH-*", "trades.ETH*"),
+}
+
+
+@pytest.mark.timeout(300)  # a run of half a minute, and five commands
+def test_what_is_listed_while_it_runs_is_collected_and_what_is_delisted_is_left(
+    tmp_path: Path,
+) -> None:
+    config, faults = tmp_path / "marketprism.yaml", tmp_path / "faults.yaml"
+    asked = [
+        {"exchange": each, "patterns": ["*-USD*"], "data_types": ["orderbook", "trade"]}
+        for each in VENUES
+    ]
+    settings = {
+        "data_dir": str(tmp_path / "data"),
+        "exchanges": asked,
+        "scheduler": {"instruments": "2s"},
+        "sim": {"symbols": ["BTC-USDT", "ETH-USDT", "SOL-USDT"]},
+    }
+    config.write_text(json.dumps(settings))
+    # Counted from before the venue is started, which a busy machine takes its time for.
+    times = {"SOL": {"at": 0, "for": 20}, "ETH": {"at": 22, "for": 3600}}
+    unlisted = [
+        {"kind": "unlisted", "stream": stream, **times[base]}
+        for base, streams in SPELLED.items()
+        for stream in streams
+    ]
+    faults.write_text(json.dumps({"faults": unlisted}))
+    words = ("collect", "--config", config, "--demo", "--faults", faults, "--duration", "32")
+    result = summary(marketprism(*words, "--json"))
+    assert result["gaps"] == {"open": 0, "healed": 0, "lost": 0}
+    # Of three symbols each exchange has left two.
+    assert result["books"] == {"live": 6}
+    told = (
+        "SELECT exchange, substring(symbol, 1, 3), event, coalesce(data_type, '-'), "
+        "coalesce(cause, '-') FROM marketprism_hot.ledger "
+        "WHERE event IN ('listed', 'delisted') ORDER BY ALL"
+    )
+    assert rows(tmp_path / "data", told) == [
+        row
+        for each in sorted(VENUES)
+        for row in (
+            [each, "ETH", "delisted", "orderbook", "not listed"],
+            [each, "ETH", "delisted", "trade", "not listed"],
+            [each, "SOL", "listed", "-", "-"],
+        )
+    ]
+    stored = " UNION ALL ".join(
+        f"SELECT DISTINCT '{table}', exchange, substring(symbol, 1, 3) FROM marketprism_hot.{table}"
+        for table in ("orderbooks", "trades")
+    )
+    assert sorted(rows(tmp_path / "data", stored)) == [
+        [table, each, base]
+        for table in ("orderbooks", "trades")
+        for each in sorted(VENUES)
+        for base in ("BTC", "ETH", "SOL")
+    ]
+    checked = summary(marketprism("sim", "check", "--config", config, "--json"))
+    assert checked["sent"] == checked["stored"] > 1000
+    wrong = ("missed", "lost", "duplicated", "differing", "gaps_empty", "covered_wrong")
+    assert [checked[name] for name in (*wrong, "uncovered")] == [0] * 7
+    # What is gone is judged until it went: before that nothing is missing but how it began.
+    window = ("--config", config, "--json", "--from", "1h", "--to", "0s")
+    missing = marketprism("gaps", *window).stdout.splitlines()
+    gaps = [gap for gap in map(json.loads, missing) if gap["symbol"].startswith("ETH")]
+    assert {gap["cause"] for gap in gaps} <= {"not heard yet"}
+    audited = map(json.loads, marketprism("audit", *window).stdout.splitlines())
+    ends = {row["symbol"][:3]: row["to"] for row in audited}
+    assert sorted(ends) == ["BTC", "ETH", "SOL"]
+    assert ends["ETH"] < min(ends["BTC"], ends["SOL"])
+
+
+@pytest.mark.timeout(300)
+def test_what_one_of_two_connections_misses_the_other_has(tmp_path: Path) -> None:
+    config, faults = tmp_path / "marketprism.yaml", tmp_path / "faults.yaml"
+    asked = {"symbols": ["BTC-USDT"], "data_types": ["orderbook", "trade"], "legs": 2}
+    settings = {
+        "data_dir": str(tmp_path / "data"),
+        "exchanges": [{"exchange": "binance_spot", **asked}],
+        "sim": {"venues": ["binance"], "symbols": ["BTC-USDT"]},
+    }
+    config.write_text(json.dumps(settings))
+    # First messages are dropped on one connection, then the other one is reset.
+    struck = [
+        {"kind": "drop", "at": 20, "for": 3, "connections": "odd", "stream": "*@trade"},
+        {"kind": "reset", "at": 25, "connections": "even"},
+    ]
+    faults.write_text(json.dumps({"faults": struck}))
+    words = ("collect", "--config", config, "--demo", "--faults", faults, "--duration", "32")
+    result = summary(marketprism(*words, "--json"))
+    data = tmp_path / "data"
+    assert result["pending"] == 0
+    ledger = "SELECT {} FROM marketprism_hot.ledger WHERE "
+    ended = ledger.format("cause, count()") + "event = 'disconnected' GROUP BY cause ORDER BY cause"
+    assert rows(data, ended) == [["no close frame", "1"], ["stopped", "2"]]
+    legs = ledger.format("DISTINCT leg") + "event = 'connected' ORDER BY leg"
+    assert rows(data, legs) == [["1"], ["2"]]
+    second = "SELECT count() FROM marketprism_hot.trades WHERE has(flags, 'leg2')"
+    assert int(rows(data, second)[0][0]) > 0
+    checked = summary(marketprism("sim", "check", "--config", config, "--json"))
+    assert checked["sent"] == checked["stored"] > 1000
+    wrong = ("missed", "lost", "duplicated", "differing", "gaps_empty", "covered_wrong")
+    assert [checked[name] for name in (*wrong, "uncovered")] == [0] * 7
+    window = ("--config", config, "--json", "--from", "1h", "--to", "0s")
+    told = marketprism("incidents", *window).stdout.splitlines()
+    saved = [each for each in map(json.loads, told) if "saved_ids" in each]
+    assert saved
+    assert all(each["saved_ids"] > 0 and each["lost_s"] == 0 for each in saved)
+    assert {each["cause"][:14] for each in saved} == {"missed by leg "}
+    # Nothing is missing between the first that was heard and the end of the run.
+    stopped = int(rows(data, ledger.format("ts_recv") + "event = 'stopped'")[0][0])
+    holes = map(json.loads, marketprism("gaps", *window).stdout.splitlines())
+    causes = {gap["cause"] for gap in holes if gap["from"] < stopped - 2_000_000_000}
+    assert causes <= {"not heard yet"}

@@ -47,6 +47,25 @@ class Venue(NamedTuple):
     rest: str
 
 
+class Held(SteadyClock):
+    """A venue's clock that stands still until its client is subscribed: faults come at their own
+    venue time, and none comes before that, however slow the machine is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held: int | None = self.start
+        self._late = 0
+        self.now_ns = self._time
+
+    def _time(self) -> int:
+        return time.time_ns() - self._late if self._held is None else self._held
+
+    def go(self) -> None:
+        """Goes on from where it stands."""
+        assert self._held is not None
+        self._late, self._held = time.time_ns() - self._held, None
+
+
 @asynccontextmanager
 async def running(
     directory: Path, faults: Schedule | None = None, clock: SteadyClock | None = None, **sim: Any

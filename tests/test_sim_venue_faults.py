@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections import Counter
 from decimal import Decimal
 from itertools import pairwise
@@ -19,10 +18,9 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from marketprism.clock import SteadyClock
 from marketprism.sim.ledger import read
 from test_faults import schedule
-from test_sim_ledger import Venue, running, told
+from test_sim_ledger import Held, Venue, running, told
 
 
 class Face(NamedTuple):
@@ -56,25 +54,6 @@ DERIBIT = Face(
 )
 FACES = {"okx": OKX, "deribit": DERIBIT}
 both = pytest.mark.parametrize("name", FACES)
-
-
-class Held(SteadyClock):
-    """A venue's clock that stands still until its client is subscribed: faults come at their own
-    venue time, and none comes before that, however slow the machine is."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._held: int | None = self.start
-        self._late = 0
-        self.now_ns = self._time
-
-    def _time(self) -> int:
-        return time.time_ns() - self._late if self._held is None else self._held
-
-    def go(self) -> None:
-        """Goes on from where it stands."""
-        assert self._held is not None
-        self._late, self._held = time.time_ns() - self._held, None
 
 
 async def subscribed(client: ClientConnection, face: Face, clock: Held) -> None:

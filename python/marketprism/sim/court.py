@@ -85,6 +85,7 @@ class Court:
             elif row.from_id is not None and row.to_id is not None:
                 named.setdefault(place, []).append((row.from_id, row.to_id))
                 good |= overlap(absent.get(place, []), row.from_id, row.to_id) > 0
+                good |= bool(row.leg) and self._was_told(place, row.from_id, row.to_id)
             self.gaps_named += good
             if not good:
                 self.gaps_empty += 1
@@ -94,6 +95,11 @@ class Court:
                 )
         for place, one in self.trades.items():
             self._split(place, one, union(named.get(place, [])))
+
+    def _was_told(self, place: tuple[str, str], first: int, last: int) -> bool:
+        """Whether the venue told all of it: what one of two connections missed the other has."""
+        told = union(self.trades[place].told) if place in self.trades else []
+        return overlap(told, first, last) == last - first + 1
 
     def judge_evidence(self) -> None:
         """Whether what is claimed to be there is stored, and what is stored is claimed."""

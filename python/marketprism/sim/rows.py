@@ -48,6 +48,7 @@ class Row(NamedTuple):
     to_ts: int | None
     healed: int | None
     at: int
+    leg: str = ""  # which of two connections missed it, if there are two
 
 
 def ledger_rows(ask: Ask, database: str) -> list[Row]:
@@ -56,7 +57,7 @@ def ledger_rows(ask: Ask, database: str) -> list[Row]:
         [
             "event, ifNull(toString(cause), ''), ifNull(toString(data_type), ''), exchange, symbol",
             *(f"ifNull(toString({name}), '')" for name in numbers),
-            "ifNull(ts_event, ts_recv)",
+            "ifNull(ts_event, ts_recv), ifNull(toString(leg), '')",
         ]
     )
     events = ", ".join(
@@ -74,7 +75,10 @@ def ledger_rows(ask: Ask, database: str) -> list[Row]:
         from_id, to_id, from_ts, to_ts, healed = (int(n) if n else None for n in said[5:10])
         ids, times = (from_id, to_id), (from_ts, to_ts)
         rows.append(
-            Row(event, cause, data_type, exchange, symbol, *ids, *times, healed, int(said[10]))
+            Row(
+                *(event, cause, data_type, exchange, symbol, *ids, *times),
+                *(healed, int(said[10]), said[11]),
+            )
         )
     return rows
 
