@@ -50,9 +50,13 @@ def written(path: Path, **settings: Any) -> Path:
 
 
 def exchanges(*names: str, **options: Any) -> list[dict[str, Any]]:
-    kinds = ["trade", "orderbook"]
     return [
-        {"exchange": name, "symbols": SYMBOLS[name], "data_types": kinds, **options}
+        {
+            "exchange": name,
+            "symbols": SYMBOLS[name],
+            "data_types": ["trade", "orderbook"],
+            **options,
+        }
         for name in names or SYMBOLS
     ]
 
@@ -98,11 +102,11 @@ def test_what_was_dropped_or_cut_off_is_had_again_on_every_venue(tmp_path: Path)
 def test_what_the_venue_keeps_no_more_is_lost_by_its_ids(tmp_path: Path) -> None:
     config = written(tmp_path / "c.yaml", exchanges=exchanges("binance_spot"))
     # The built-in venue keeps 10,000 trades of a symbol.
-    faults = [{"kind": "reset", "at": 10}, {"kind": "refuse", "at": 10, "for": 5}]
+    faults = [{"kind": "reset", "at": 30}, {"kind": "refuse", "at": 30, "for": 30}]
     where = ("--data-dir", tmp_path / "data", "--config", config)
     words = ("--demo", "--faults", written(tmp_path / "f.yaml", faults=faults), "--json")
-    rate = ("--set", "sim.trades_per_second=8000", "--set", 'sim.symbols=["BTC-USDT"]')
-    result = summary(marketprism("collect", *where, *words, *rate, "--duration", "62"))
+    rate = ("--set", "sim.trades_per_second=600", "--set", 'sim.symbols=["BTC-USDT"]', "--speed", 5)
+    result = summary(marketprism("collect", *where, *words, *rate, "--duration", "26"))
     assert result["gaps"] == {"open": 0, "healed": 0, "lost": 1}
     lost = ids(tmp_path / "data", "lost")
     assert lost > 0
@@ -131,7 +135,7 @@ def test_what_was_missed_while_nobody_ran_is_had_at_the_next_start(tmp_path: Pat
         asked = [
             {**each, "hosts": {"ws": f"{said['ws']}/{ws}", "rest": f"{said['rest']}/{rest}"}}
             for name, (ws, rest) in documented.items()
-            for each in exchanges(name)
+            for each in exchanges(name, data_types=["trade"])
         ]
         config = written(tmp_path / "c.yaml", exchanges=asked)
         words = ("collect", "--config", config, "--data-dir", data, "--ports", "auto", "--json")
@@ -391,7 +395,7 @@ def test_what_a_run_leaves_open_is_taken_up_by_the_next(tmp_path: Path) -> None:
             it.venue.refuses = 503
             feed = it.feed()
             await feed.miss(0, 10, 50)
-            assert it.healing.reached(feed.instruments[0], False) == (50, 51_000_000)
+            assert it.healing.reached(feed.instruments[0], False, 30) == (50, 51_000_000)
         async with world(tmp_path / "gaps.sqlite") as it:
             it.feed()
             assert it.ledger.gaps()["named",] == 1
@@ -402,7 +406,8 @@ def test_what_a_run_leaves_open_is_taken_up_by_the_next(tmp_path: Path) -> None:
             feed = it.feed()
             assert it.healing.progress().open == 0
             # What was published last may be a row that filled the hole.
-            assert it.healing.reached(feed.instruments[0], False) == (50, 51_000_000)
+            assert it.healing.reached(feed.instruments[0], False, 10) == (50, 51_000_000)
+            assert it.healing.reached(feed.instruments[0], False, 51) is None
 
     run(body)
 

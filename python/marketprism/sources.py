@@ -437,8 +437,8 @@ class Sources:
         place = last.place if last.place is not None else last.fact[1:]
         if not str(place).isdigit():
             return None
-        named = self.healing.reached(instrument, aggregated)
-        return max(each for each in ((int(place), last.time), named) if each)
+        passed = self.healing.reached(instrument, aggregated, int(place))
+        return passed or (int(place), last.time)
 
     def _feed(
         self,

@@ -76,13 +76,17 @@ class Gaps:
         )
         return [Gap(section, instrument_id, bool(each[0]), *each[1:]) for each in found]
 
-    def reached(self, section: str, instrument_id: str, aggregated: bool) -> tuple[int, int] | None:
-        """The last id of the newest hole that was ever named, and the time behind it: what was
-        published had come further than that."""
+    def reached(
+        self, section: str, instrument_id: str, aggregated: bool, place: int
+    ) -> tuple[int, int] | None:
+        """The last id of the newest hole, and the time behind it, where a trade lies in a hole: it
+        was had later, and what was heard had come further."""
+        key = section, instrument_id, aggregated
         found = self._run(
-            f"SELECT last, to_ts FROM gaps WHERE {_KEY} AND to_ts IS NOT NULL "
+            f"SELECT last, to_ts FROM gaps WHERE {_KEY} AND to_ts IS NOT NULL AND EXISTS "
+            f"(SELECT 1 FROM gaps WHERE {_KEY} AND ? BETWEEN first AND last) "
             "ORDER BY last DESC LIMIT 1",
-            (section, instrument_id, aggregated),
+            (*key, *key, place),
         )
         return (found[0][0], found[0][1]) if found else None
 
@@ -97,12 +101,13 @@ class Gaps:
         gap.row = found[0][0] if found else None
 
     def close(self, gap: Gap) -> None:
-        """It is filled, or lost for good. Of those that are, the newest of a count stays."""
+        """It is filled, or lost for good. Of those that are, the newest of a count stays and the
+        one that was closed last: one of its rows may be what is published last."""
         self._run("UPDATE gaps SET open = 0 WHERE id = ?", (gap.row,))
         self._run(
-            f"DELETE FROM gaps WHERE {_KEY} AND NOT open AND last < "
+            f"DELETE FROM gaps WHERE {_KEY} AND NOT open AND id IS NOT ? AND last < "
             f"(SELECT max(last) FROM gaps WHERE {_KEY} AND NOT open)",
-            (*gap.key, *gap.key),
+            (*gap.key, gap.row, *gap.key),
         )
 
     def end(self) -> None:

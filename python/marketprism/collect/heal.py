@@ -166,9 +166,12 @@ class Healing:
                 self._add(gap, instrument)
                 self._ledger.reopened(instrument)
 
-    def reached(self, instrument: Instrument, aggregated: bool) -> tuple[int, int] | None:
-        """An id, and its time, that had been passed when the newest hole was named."""
-        return self._gaps.reached(instrument.section, instrument.instrument_id, aggregated)
+    def reached(
+        self, instrument: Instrument, aggregated: bool, place: int
+    ) -> tuple[int, int] | None:
+        """What was heard last, as id and time, where this trade came out of a hole; else None."""
+        section, name = instrument.section, instrument.instrument_id
+        return self._gaps.reached(section, name, aggregated, place)
 
     async def hear(self, holder: Holder, batch: Batch) -> None:
         """What a connection misses, by what the engine says. To be called before its faults become
