@@ -99,6 +99,7 @@ class _Piece:
     nothing: int = 0  # answers in a row without any of it
     refused: int = 0
     not_before: float = -math.inf
+    asking: bool = False
 
     @property
     def ids(self) -> int:
@@ -117,7 +118,6 @@ class _Open:
     had: list[_Had] = field(default_factory=list)
     lost: list[tuple[int, int]] = field(default_factory=list)
     reason: str = "not served"
-    asking: bool = False
 
     @property
     def ids(self) -> int:
@@ -125,9 +125,19 @@ class _Open:
 
     def ready(self, now: float) -> _Piece | None:
         """What can be asked for now."""
-        if self.asking:
-            return None
-        return next((piece for piece in self.pieces if piece.not_before <= now), None)
+        ready = (p for p in self.pieces if not p.asking and p.not_before <= now)
+        return next(ready, None)
+
+    def page(self, piece: _Piece, rows: int) -> _Piece:
+        """What is asked for of a piece. Once the venue has shown that it has such trades it is one
+        page, so that the next can be asked for beside it; until then all, of which the first come:
+        what it has no more is found out by one question and not page by page."""
+        if piece.ids <= rows or piece.nothing or not self.had:
+            return piece
+        page = _Piece(piece.first, piece.first + rows - 1)
+        piece.first += rows
+        self.pieces.append(page)
+        return page
 
 
 @dataclass(eq=False)
@@ -286,7 +296,8 @@ class Healing:
             gap = min(ready, key=lambda each: (now - each.since < _AGED, each.ids))
             piece = gap.ready(now)
             assert piece is not None
-            gap.asking = True
+            piece = gap.page(piece, venue_of(gap.instrument.exchange).TRADE_ROWS)
+            piece.asking = True
             line.asked += 1
             task = asyncio.create_task(self._ask(line, gap, piece))
             self._under_way.add(task)
@@ -324,7 +335,7 @@ class Healing:
             self._nothing(gap, piece, f"unreadable: {error}")
         finally:
             line.asked -= 1
-            gap.asking = False
+            piece.asking = False
             if not gap.pieces and gap in line.gaps:
                 line.gaps.remove(gap)
                 self._publishing.add(task)
