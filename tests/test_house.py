@@ -165,14 +165,16 @@ PYTHON: dict[str, Rule] = {
     "marketprism": rule("_core", "the package is the engine's face and must import in an instant"),
     "__main__": rule("cli", "it only starts the commands"),
     "cli": rule(
-        "marketprism app clock collect config directory report sim standing store serve",
+        "marketprism app clock collect config directory report run sim standing store serve",
         "a command is settings and one call; what it calls has its own place",
     ),
     "app": rule(
-        "_core builtin clock collect config directory embedded metrics progress schedule serve "
-        "sim.faults sources store trouble",
+        "_core builtin clock collect config directory embedded metrics pages progress run schedule "
+        "serve sim.faults sources store trouble",
         "it wires the parts",
     ),
+    "run": rule("clock collect config embedded", "it holds the parts and does nothing with them"),
+    "pages": rule("collect metrics run serve", "it reads, and changes nothing"),
     "builtin": rule("clock config", "it is what one process says to another, as words"),
     "trouble": rule(
         "clock embedded sim.faults",

@@ -13,15 +13,12 @@ import asyncio
 import contextlib
 import json
 import logging
-import math
 import os
 import shutil
 import signal
 import sys
 import time
-from collections import Counter
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,15 +38,17 @@ from .collect.publish import Publisher, PublishError
 from .collect.rest import Rest
 from .collect.seeds import Seeds
 from .collect.spool import Spool, SpoolError
-from .collect.status import lags, streams
+from .collect.status import streams
 from .collect.timetable import Outcome, Timetable
 from .config import Settings, without_secrets
 from .directory import HOST, RunError, choose_ports, free_port, left_behind, locked
 from .embedded import nats as embedded_nats
 from .embedded.child import Child, ChildError
+from .pages import books, checks, values
 from .progress import Look, show_progress
+from .run import Options, Run
 from .schedule import fill
-from .serve.health import Check, PortInUse, check, serve_health, serve_page
+from .serve.health import PortInUse, serve_health, serve_page
 from .sim.faults import ProcessFault
 from .sim.faults import load as load_faults
 from .sources import Sources
@@ -57,7 +56,7 @@ from .store.query import StoreError, connect, run_sql
 from .store.schema import DATA_TYPES, TABLES
 from .trouble import misbehave
 
-__all__ = ["Options", "collect"]
+__all__ = ["collect"]
 
 log = logging.getLogger(__name__)
 
@@ -71,50 +70,7 @@ _PLUGINS_STOP = 1.0  # seconds that plugins have for the rows that wait
 _LEFT_BEHIND = 10.0  # seconds that the children of a killed run are given to end
 _FAULTS_DURATION = 120.0  # seconds of a run without an end for which a schedule is drawn
 _OVERLAP_MAX = 60.0  # seconds that a connection's successor has to be whole
-_NAMED_MAX = 20  # names in a check of the health page
 _LOOK = 0.1  # seconds between looks at whether an end has come
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command line adds to the settings."""
-
-    demo: bool = False
-    replay: tuple[Path, ...] = ()
-    speed: str = "1"
-    duration: float | None = None
-    faults: str | None = None
-    ports: str = "fixed"
-    overrides: tuple[str, ...] = ()
-    config: Path | None = None
-
-
-@dataclass
-class _Run:
-    """What is known while a run goes on."""
-
-    settings: Settings
-    options: Options
-    run: int
-    ports: dict[str, int]
-    publisher: Publisher
-    ledger: Ledger
-    plugins: Plugins
-    rest: Rest
-    seeds: Seeds
-    healing: Healing
-    stop: asyncio.Event
-    clock: SteadyClock
-    timetable: Timetable
-    feeds: list[Feed] = field(default_factory=list)
-    children: list[Child] = field(default_factory=list)
-    tables_before: dict[str, int] = field(default_factory=dict)
-    damaged: list[str] = field(default_factory=list)
-    interrupted: bool = False
-    deadline: float = math.inf
-    faults_from: int = 0
-    clickhouse: str = ""
-    served: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 async def collect(settings: Settings, options: Options) -> tuple[int, dict[str, Any]]:
@@ -156,7 +112,7 @@ async def collect(settings: Settings, options: Options) -> tuple[int, dict[str, 
             gaps = Gaps(None if options.replay else directory / "gaps.sqlite")
             stack.callback(gaps.end)
             asking = rest, seeds, Healing(rest, ledger, gaps, clock=clock)
-            state = _Run(
+            state = Run(
                 settings,
                 options,
                 run,
@@ -195,7 +151,7 @@ def _ports_needed(settings: Settings) -> list[str]:
 
 
 async def _go(
-    state: _Run, nats_url: str, stack: contextlib.AsyncExitStack
+    state: Run, nats_url: str, stack: contextlib.AsyncExitStack
 ) -> tuple[int, dict[str, Any]]:
     began = time.monotonic()
     settings = state.settings
@@ -224,7 +180,7 @@ async def _go(
             settings.listen,
             state.ports["health"],
             "collector",
-            lambda: _checks(state),
+            lambda: checks(state),
             {
                 "/status": lambda: {"streams": streams(state.feeds, time.time_ns())},
                 "/scheduler": lambda: state.timetable.page(),
@@ -235,7 +191,7 @@ async def _go(
             settings.listen,
             state.ports["metrics"],
             "/metrics",
-            metrics.page(lambda: _values(state)),
+            metrics.page(lambda: values(state)),
         )
         stack.push_async_callback(page.cleanup)
     except PortInUse as error:
@@ -247,7 +203,7 @@ async def _go(
     return status, await _summary(state, time.monotonic() - began, source)
 
 
-async def _feeds(state: _Run, wanted: Sources) -> list[Feed]:
+async def _feeds(state: Run, wanted: Sources) -> list[Feed]:
     """What is listened to; nothing where somebody asks to stop while a venue is still asked."""
     asking = asyncio.create_task(wanted.recorded() if state.options.replay else wanted.live())
     stopped = asyncio.create_task(state.stop.wait())
@@ -260,7 +216,7 @@ async def _feeds(state: _Run, wanted: Sources) -> list[Feed]:
     return []
 
 
-def _write_run(state: _Run, nats_url: str) -> None:
+def _write_run(state: Run, nats_url: str) -> None:
     said = {
         "pid": os.getpid(),
         "run": state.run,
@@ -357,11 +313,11 @@ async def _answers(port: int) -> None:
             return
 
 
-async def _ended(state: _Run, name: str, status: int) -> None:
+async def _ended(state: Run, name: str, status: int) -> None:
     await state.ledger.write("restarted", cause=name, detail=f"ended with status {status}")
 
 
-async def _start_child(state: _Run, child: Child, stack: contextlib.AsyncExitStack) -> None:
+async def _start_child(state: Run, child: Child, stack: contextlib.AsyncExitStack) -> None:
     try:
         await child.start()
     except ChildError as error:
@@ -371,7 +327,7 @@ async def _start_child(state: _Run, child: Child, stack: contextlib.AsyncExitSta
     state.children.append(child)
 
 
-async def _start_store(state: _Run, nats_url: str, stack: contextlib.AsyncExitStack) -> None:
+async def _start_store(state: Run, nats_url: str, stack: contextlib.AsyncExitStack) -> None:
     directory, settings = state.settings.data_dir, state.settings
     url = settings.clickhouse.url
     embedded = url is None or url.startswith("chdb:")
@@ -390,7 +346,7 @@ async def _start_store(state: _Run, nats_url: str, stack: contextlib.AsyncExitSt
     await _start_child(state, child, stack)
 
 
-def _inherited(state: _Run) -> list[str]:
+def _inherited(state: Run) -> list[str]:
     """The settings as we got them; what the children do is told by us unless it goes wrong."""
     words = ["--config", str(state.options.config)] if state.options.config else []
     for item in state.options.overrides:
@@ -399,7 +355,7 @@ def _inherited(state: _Run) -> list[str]:
     return [*words, "--log-level", "WARNING" if level == "INFO" else level]
 
 
-async def _start_venue(state: _Run, stack: contextlib.AsyncExitStack) -> dict[str, Any]:
+async def _start_venue(state: Run, stack: contextlib.AsyncExitStack) -> dict[str, Any]:
     """Starts the built-in venue if it is the source; returns what it said of itself."""
     options = state.options
     if not options.demo and not options.replay:
@@ -443,7 +399,7 @@ async def _start_venue(state: _Run, stack: contextlib.AsyncExitStack) -> dict[st
 # --- the run itself ----------------------------------------------------------------------------
 
 
-def _listen_for_signals(state: _Run) -> None:
+def _listen_for_signals(state: Run) -> None:
     def on_signal() -> None:
         if state.interrupted:
             os._exit(1)
@@ -457,7 +413,7 @@ def _listen_for_signals(state: _Run) -> None:
         loop.add_signal_handler(number, on_signal)
 
 
-async def _run_feeds(state: _Run, wanted: Sources, frames_in_all: int) -> None:
+async def _run_feeds(state: Run, wanted: Sources, frames_in_all: int) -> None:
     """Until the time is up, all is served, or somebody asks to stop."""
     polls = await _polls(state, wanted)
     async with asyncio.TaskGroup() as group:
@@ -490,7 +446,7 @@ async def _run_feeds(state: _Run, wanted: Sources, frames_in_all: int) -> None:
             task.cancel()
 
 
-async def _polls(state: _Run, wanted: Sources) -> Polls | None:
+async def _polls(state: Run, wanted: Sources) -> Polls | None:
     """Who asks for what is not streamed, as of what was published before; None where nobody does:
     a recording has no more to say than it says."""
     if not state.settings.scheduler.enabled or state.options.replay:
@@ -508,7 +464,7 @@ async def _polls(state: _Run, wanted: Sources) -> Polls | None:
 
 
 async def _follow_lists(
-    state: _Run, wanted: Sources, group: asyncio.TaskGroup, feeds: list[asyncio.Task[None]]
+    state: Run, wanted: Sources, group: asyncio.TaskGroup, feeds: list[asyncio.Task[None]]
 ) -> Outcome:
     """What is listed while it runs is collected, and what is delisted is left."""
     made, outcome = await wanted.refresh(state.feeds)
@@ -519,7 +475,7 @@ async def _follow_lists(
     return outcome
 
 
-async def _hold(state: _Run, wanted: Sources, feed: Feed) -> None:
+async def _hold(state: Run, wanted: Sources, feed: Feed) -> None:
     """A connection, for as long as it is wanted. When a feed's time is up the next one is opened
     beside it, and the first ends when the second is whole: what both hear has one identity, and is
     stored once. Where the venue ends the first, the second goes on if it hears everything already;
@@ -568,7 +524,7 @@ async def _first(
         waiting.cancel()
 
 
-def _troubles(state: _Run) -> list[ProcessFault]:
+def _troubles(state: Run) -> list[ProcessFault]:
     """What the schedule wants done to NATS and the store; the venue does its own."""
     options = state.options
     if not options.faults:
@@ -578,7 +534,7 @@ def _troubles(state: _Run) -> list[ProcessFault]:
     return schedule.for_processes()
 
 
-async def _by_deadline(state: _Run, tasks: Sequence[asyncio.Task[Any]]) -> bool:
+async def _by_deadline(state: Run, tasks: Sequence[asyncio.Task[Any]]) -> bool:
     """True once all are done; False when the deadline, which a signal brings nearer, is over."""
     while any(not task.done() for task in tasks):
         if time.monotonic() >= state.deadline:
@@ -587,7 +543,7 @@ async def _by_deadline(state: _Run, tasks: Sequence[asyncio.Task[Any]]) -> bool:
     return True
 
 
-async def _finish(state: _Run) -> int:
+async def _finish(state: Run) -> int:
     """Waits for the acknowledgements, then for the store. 0, or 1 where a journal was damaged."""
     publisher = state.publisher
     telling = asyncio.create_task(_tell_end(state))
@@ -609,7 +565,7 @@ async def _finish(state: _Run) -> int:
     return 1 if state.damaged else 0
 
 
-async def _tell_end(state: _Run) -> None:
+async def _tell_end(state: Run) -> None:
     await state.ledger.tell_untold()
     for feed in state.feeds:
         counts = dict(sorted(feed.session.counts().items()))
@@ -619,7 +575,7 @@ async def _tell_end(state: _Run) -> None:
     await state.ledger.write("stopped", cause="interrupted" if state.interrupted else "complete")
 
 
-async def _unstored(state: _Run) -> int:
+async def _unstored(state: Run) -> int:
     try:
         return await state.publisher.unstored((*DATA_TYPES, *state.settings.opted))
     except PublishError as error:
@@ -627,7 +583,7 @@ async def _unstored(state: _Run) -> int:
         return -1
 
 
-async def _summary(state: _Run, seconds: float, source: dict[str, Any]) -> dict[str, Any]:
+async def _summary(state: Run, seconds: float, source: dict[str, Any]) -> dict[str, Any]:
     received: dict[str, int] = {}
     books: dict[str, int] = {}
     for feed in state.feeds:
@@ -662,7 +618,7 @@ async def _summary(state: _Run, seconds: float, source: dict[str, Any]) -> dict[
     }
 
 
-async def _count_tables(state: _Run) -> dict[str, int]:
+async def _count_tables(state: Run) -> dict[str, int]:
     """Rows a table, by ClickHouse's own count; empty where no store is ours to ask."""
     if not state.clickhouse:
         return {}
@@ -687,116 +643,11 @@ async def _count_tables(state: _Run) -> dict[str, int]:
     return {name: int(n) for name, n in (line.split("\t") for line in answer.decode().splitlines())}
 
 
-def _checks(state: _Run) -> dict[str, Check]:
-    publisher, feeds = state.publisher, state.feeds
-    up = sum(feed.connected for feed in feeds)
-    (live, wanted), seeds = _books(state), state.seeds.progress()
-    healing = state.healing.progress()
-    frames = sum(feed.frames for feed in feeds)
-    silent = sorted(f"{name} {kind}" for feed in feeds for name, kind in feed.silent)
-    down = [child.name for child in state.children if not child.running]
-    return {
-        "nats": check(
-            "healthy" if publisher.connected else "degraded",
-            "connected" if publisher.connected else f"away: {publisher.last_error}",
-            published=publisher.published,
-            acknowledged=publisher.acknowledged,
-            pending=publisher.pending,
-        ),
-        "spool": check(
-            "degraded" if publisher.spooling or publisher.spool.trouble else "healthy",
-            publisher.spool.trouble or publisher.spooling or "not in use",
-            rows=publisher.spool.rows,
-            bytes=publisher.spool.bytes,
-            bytes_max=publisher.spool.bytes_max,
-            lost=publisher.lost,
-        ),
-        "connections": check(
-            "healthy" if up == len(feeds) else "degraded" if up else "unhealthy",
-            f"{up} of {len(feeds)} connected",
-            connected=up,
-            wanted=len(feeds),
-            frames=frames,
-        ),
-        "streams": check(
-            "degraded" if silent else "healthy",
-            f"{len(silent)} have stopped while others go on" if silent else "none has stopped",
-            silent=silent[:_NAMED_MAX],
-        ),
-        "books": check(
-            "healthy" if live == wanted else "degraded",
-            seeds.sentence(live, wanted),
-            live=live,
-            wanted=wanted,
-            **seeds.numbers(),
-        ),
-        "healing": check(
-            "degraded" if healing.open else "healthy", healing.sentence(), **healing._asdict()
-        ),
-        "scheduler": check(
-            "degraded" if (wrong := state.timetable.wrong()) else "healthy",
-            f"without an answer: {', '.join(wrong)}" if wrong else "every job does its work",
-            jobs=wrong,
-        ),
-        "children": check(
-            "degraded" if down else "healthy",
-            f"down: {', '.join(down)}" if down else "running",
-            restarts={child.name: child.restarts for child in state.children},
-        ),
-    }
-
-
-def _books(state: _Run) -> tuple[int, int]:
-    """Books that are live, and that are wanted."""
-    books = [book for feed in state.feeds for book in feed.books()]
-    return sum(book.state == "live" for book in books), len(books)
-
-
-def _values(state: _Run) -> metrics.Values:
-    """What the metrics page shows."""
-    publisher = state.publisher
-    messages: Counter[tuple[str, ...]] = Counter()
-    open_: Counter[tuple[str, ...]] = Counter()
-    again: Counter[tuple[str, ...]] = Counter()
-    for feed in state.feeds:
-        open_[(feed.exchange,)] += feed.connected
-        again[(feed.exchange,)] += max(0, feed.reconnects)
-        for kind, n in feed.received.items():
-            messages[feed.exchange, kind] += n
-    return {
-        "marketprism_messages_total": messages,
-        "marketprism_websocket_connections": open_,
-        "marketprism_websocket_reconnections_total": again,
-        "marketprism_streams": Counter(
-            (each["exchange"], each["data_type"], each["state"])
-            for each in streams(state.feeds, time.time_ns())
-        ),
-        "marketprism_event_lag_seconds": lags(state.feeds),
-        "marketprism_books": Counter((b.state,) for feed in state.feeds for b in feed.books()),
-        "marketprism_faults_total": {(name,): n for name, n in state.ledger.faults.items()},
-        "marketprism_gaps_total": state.ledger.gaps(),
-        "marketprism_nats_publishes_total": {
-            ("sent",): publisher.published,
-            ("acknowledged",): publisher.acknowledged,
-        },
-        "marketprism_publish_pending": {(): publisher.pending},
-        "marketprism_spool_bytes": {(): publisher.spool.bytes},
-        "marketprism_spool_rows": {(): publisher.spool.rows},
-        "marketprism_spool_lost_total": {(): publisher.lost},
-        "marketprism_conflated_total": {(): publisher.conflated + publisher.conflated_told},
-        "marketprism_scheduler_runs_total": state.timetable.runs(),
-        "marketprism_plugin_rows_total": state.plugins.counts(),
-        "marketprism_tls_unverified": {(): len(state.settings.unverified)},
-        **state.rest.values(),
-        "marketprism_memory_usage_bytes": {(): psutil.Process().memory_info().rss},
-    }
-
-
-async def _progress(state: _Run, frames_in_all: int) -> None:
+async def _progress(state: Run, frames_in_all: int) -> None:
     async def look() -> Look:
         rows = sum((await _count_tables(state)).values()) - sum(state.tables_before.values())
-        books = state.seeds.progress().sentence(*_books(state))
+        told = state.seeds.progress().sentence(*books(state))
         frames = sum(feed.frames for feed in state.feeds)
-        return Look(frames, books, state.publisher.acknowledged, rows)
+        return Look(frames, told, state.publisher.acknowledged, rows)
 
     await show_progress(look, frames=frames_in_all, seconds=state.options.duration)

@@ -289,8 +289,8 @@ def _market_speed(text: str) -> float:
 
 
 def _collect(arguments: argparse.Namespace) -> int:
-    from .app import Options
     from .app import collect as run_collector
+    from .run import Options
 
     settings = _settings(arguments)
     speed = _market_speed(arguments.speed) if arguments.demo else _speed(arguments.speed)

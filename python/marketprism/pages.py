@@ -1,0 +1,128 @@
+"""What a collector's pages show: each part's health, and the numbers behind it.
+
+Everything is read when a page is asked for; nothing is kept here.
+
+Not here: ports (``serve``), what each name means and what to do (``metrics``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+import psutil
+
+from . import metrics
+from .collect.status import lags, streams
+from .run import Run
+from .serve.health import Check, check
+
+__all__ = ["books", "checks", "values"]
+
+_NAMED_MAX = 20  # names in a check of the health page
+
+
+def checks(state: Run) -> dict[str, Check]:
+    """The health of each part."""
+    publisher, feeds = state.publisher, state.feeds
+    up = sum(feed.connected for feed in feeds)
+    (live, wanted), seeds = books(state), state.seeds.progress()
+    healing = state.healing.progress()
+    frames = sum(feed.frames for feed in feeds)
+    silent = sorted(f"{name} {kind}" for feed in feeds for name, kind in feed.silent)
+    down = [child.name for child in state.children if not child.running]
+    return {
+        "nats": check(
+            "healthy" if publisher.connected else "degraded",
+            "connected" if publisher.connected else f"away: {publisher.last_error}",
+            published=publisher.published,
+            acknowledged=publisher.acknowledged,
+            pending=publisher.pending,
+        ),
+        "spool": check(
+            "degraded" if publisher.spooling or publisher.spool.trouble else "healthy",
+            publisher.spool.trouble or publisher.spooling or "not in use",
+            rows=publisher.spool.rows,
+            bytes=publisher.spool.bytes,
+            bytes_max=publisher.spool.bytes_max,
+            lost=publisher.lost,
+        ),
+        "connections": check(
+            "healthy" if up == len(feeds) else "degraded" if up else "unhealthy",
+            f"{up} of {len(feeds)} connected",
+            connected=up,
+            wanted=len(feeds),
+            frames=frames,
+        ),
+        "streams": check(
+            "degraded" if silent else "healthy",
+            f"{len(silent)} have stopped while others go on" if silent else "none has stopped",
+            silent=silent[:_NAMED_MAX],
+        ),
+        "books": check(
+            "healthy" if live == wanted else "degraded",
+            seeds.sentence(live, wanted),
+            live=live,
+            wanted=wanted,
+            **seeds.numbers(),
+        ),
+        "healing": check(
+            "degraded" if healing.open else "healthy", healing.sentence(), **healing._asdict()
+        ),
+        "scheduler": check(
+            "degraded" if (wrong := state.timetable.wrong()) else "healthy",
+            f"without an answer: {', '.join(wrong)}" if wrong else "every job does its work",
+            jobs=wrong,
+        ),
+        "children": check(
+            "degraded" if down else "healthy",
+            f"down: {', '.join(down)}" if down else "running",
+            restarts={child.name: child.restarts for child in state.children},
+        ),
+    }
+
+
+def books(state: Run) -> tuple[int, int]:
+    """Books that are live, and that are wanted."""
+    all_of_them = [book for feed in state.feeds for book in feed.books()]
+    return sum(book.state == "live" for book in all_of_them), len(all_of_them)
+
+
+def values(state: Run) -> metrics.Values:
+    """What the metrics page shows."""
+    publisher = state.publisher
+    messages: Counter[tuple[str, ...]] = Counter()
+    open_: Counter[tuple[str, ...]] = Counter()
+    again: Counter[tuple[str, ...]] = Counter()
+    for feed in state.feeds:
+        open_[(feed.exchange,)] += feed.connected
+        again[(feed.exchange,)] += max(0, feed.reconnects)
+        for kind, n in feed.received.items():
+            messages[feed.exchange, kind] += n
+    return {
+        "marketprism_messages_total": messages,
+        "marketprism_websocket_connections": open_,
+        "marketprism_websocket_reconnections_total": again,
+        "marketprism_streams": Counter(
+            (each["exchange"], each["data_type"], each["state"])
+            for each in streams(state.feeds, time.time_ns())
+        ),
+        "marketprism_event_lag_seconds": lags(state.feeds),
+        "marketprism_books": Counter((b.state,) for feed in state.feeds for b in feed.books()),
+        "marketprism_faults_total": {(name,): n for name, n in state.ledger.faults.items()},
+        "marketprism_gaps_total": state.ledger.gaps(),
+        "marketprism_nats_publishes_total": {
+            ("sent",): publisher.published,
+            ("acknowledged",): publisher.acknowledged,
+        },
+        "marketprism_publish_pending": {(): publisher.pending},
+        "marketprism_spool_bytes": {(): publisher.spool.bytes},
+        "marketprism_spool_rows": {(): publisher.spool.rows},
+        "marketprism_spool_lost_total": {(): publisher.lost},
+        "marketprism_conflated_total": {(): publisher.conflated + publisher.conflated_told},
+        "marketprism_scheduler_runs_total": state.timetable.runs(),
+        "marketprism_plugin_rows_total": state.plugins.counts(),
+        "marketprism_tls_unverified": {(): len(state.settings.unverified)},
+        **state.rest.values(),
+        "marketprism_memory_usage_bytes": {(): psutil.Process().memory_info().rss},
+    }

@@ -1,0 +1,67 @@
+"""What is known while a run goes on: its settings, its parts, and how far it is.
+
+Not here: what starts and ends them (``app``), and what is shown of them (``pages``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .clock import SteadyClock
+from .collect.feed import Feed
+from .collect.heal import Healing
+from .collect.ledger import Ledger
+from .collect.plugins import Plugins
+from .collect.publish import Publisher
+from .collect.rest import Rest
+from .collect.seeds import Seeds
+from .collect.timetable import Timetable
+from .config import Settings
+from .embedded.child import Child
+
+__all__ = ["Options", "Run"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line adds to the settings."""
+
+    demo: bool = False
+    replay: tuple[Path, ...] = ()
+    speed: str = "1"
+    duration: float | None = None
+    faults: str | None = None
+    ports: str = "fixed"
+    overrides: tuple[str, ...] = ()
+    config: Path | None = None
+
+
+@dataclass
+class Run:
+    """What is known while a run goes on."""
+
+    settings: Settings
+    options: Options
+    run: int
+    ports: dict[str, int]
+    publisher: Publisher
+    ledger: Ledger
+    plugins: Plugins
+    rest: Rest
+    seeds: Seeds
+    healing: Healing
+    stop: asyncio.Event
+    clock: SteadyClock
+    timetable: Timetable
+    feeds: list[Feed] = field(default_factory=list)
+    children: list[Child] = field(default_factory=list)
+    tables_before: dict[str, int] = field(default_factory=dict)
+    damaged: list[str] = field(default_factory=list)
+    interrupted: bool = False
+    deadline: float = math.inf
+    faults_from: int = 0
+    clickhouse: str = ""
+    served: asyncio.Event = field(default_factory=asyncio.Event)
