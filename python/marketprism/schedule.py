@@ -23,7 +23,7 @@ _OFFSETS = {
     "lsr_top_position": 20.0,
     "lsr_all_account": 25.0,
     "volatility_index": 15.0,
-    "kline": 5.0,
+    "kline": 30.0,
 }
 _LISTS_OFFSET = 40.0
 # Bars are asked for as they end, but no more often and no more seldom than this.

@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 
 _SECOND, _MS = 1_000_000_000, 1_000_000
 _PAGES_MAX = 16  # a series and run: what is left is for the next one
+# A bar is asked for so many seconds after its end, and so many of the machine's: until then the
+# venue may still count, or our clock may be ahead of it.
+_SETTLED, _SETTLED_LEAST = 10.0, 2.0
 _BETWEEN = 2  # periods that two values of now may lie apart and still say what was between them
 # Where the newest row of a subject says nothing of this series (a stream publishes there too), so
 # many seconds before it are asked for again. Contracts pay at least every eight hours.
@@ -232,7 +235,7 @@ class Polls:
         """Page after page, each within what one answer has, from the newest row to now. ``first``
         was had, ``end`` is wanted, both in ns."""
         poll, every = asked.series.poll, asked.series.every * _SECOND
-        now = self.clock.now_ns()
+        now = self.clock.now_ns() - round(self.clock.longer(_SETTLED, _SETTLED_LEAST) * _SECOND)
         # Bars that are not over may still change.
         end = (now - now % every if poll.period else now) - 1
         first = state.newest

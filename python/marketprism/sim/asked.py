@@ -17,7 +17,7 @@ from .okx_book import OkxBook
 from .reading import Reading, of_okx_funding
 from .statistics import RATIO_PERIODS, Statistics, scaled
 
-__all__ = ["asked"]
+__all__ = ["asked", "asked_later"]
 
 _NONE = "\\N"
 _RATIOS = {"lsr_top_position": False, "lsr_all_account": True}
@@ -32,15 +32,29 @@ def asked(book: Book) -> Iterator[Reading]:
     if statistics is None:
         return
     for period, length in RATIO_PERIODS.items():
-        at = statistics.at - statistics.at % length
-        for kind, accounts in _RATIOS.items():
-            long = statistics.long(accounts, at)
-            ratio = scaled(long * 10**4 // (10**4 - long), 4)
-            yield Reading.of(kind, (str(at), period, ratio), "")
+        yield from _ratios(statistics, period, statistics.at - statistics.at % length)
     if isinstance(book, BinanceBook):
         yield from _binance(book, statistics)
     elif isinstance(book, OkxBook):
         yield from _okx(book, statistics)
+
+
+def asked_later(book: Book, since: int, until: int) -> Iterator[Reading]:
+    """The rows of ratios behind a time, up to another (ns, exclusive): they are known of any time,
+    so another market of the same seed tells of them too."""
+    statistics = book.report.statistics if isinstance(book, BinanceBook | OkxBook) else None
+    if statistics is None:
+        return
+    for period, length in RATIO_PERIODS.items():
+        for at in range(since - since % length + length, until, length):
+            yield from _ratios(statistics, period, at)
+
+
+def _ratios(statistics: Statistics, period: str, at: int) -> Iterator[Reading]:
+    for kind, accounts in _RATIOS.items():
+        long = statistics.long(accounts, at)
+        ratio = scaled(long * 10**4 // (10**4 - long), 4)
+        yield Reading.of(kind, (str(at), period, ratio), "")
 
 
 def _binance(book: BinanceBook, statistics: Statistics) -> Iterator[Reading]:

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from .asked import asked
+from .asked import asked, asked_later
 from .book import SECOND, Book, Event, Trade
 from .court import Court
 from .deribit_book import DeribitBook
@@ -31,6 +31,8 @@ from .sent import Channel
 __all__ = ["Clerk"]
 
 _ASKED_BEFORE = 60 * SECOND
+# A collector that was away asks the next market for what it missed in the meantime.
+_ASKED_AFTER = 86_400 * SECOND
 _IN_FLIGHT = 5 * SECOND  # of what was sent when a connection ended, may never have been read
 
 
@@ -76,9 +78,10 @@ class Clerk:
             int, tuple[str, int]
         ] = {}  # of rates, by channel: the last, and its number
         delivered = [channel for _, channel in streams.values() if channel.deliveries]
-        # REST may be asked before a stream is.
-        first = min((channel.first for channel in delivered), default=EVER)
-        self.first = max(first - _ASKED_BEFORE, times[0]) if delivered else EVER
+        # REST may be asked before a stream is, and of bars for those from the start on.
+        first = min((channel.first for channel in delivered), default=EVER) - _ASKED_BEFORE
+        first = times[0] if "kline" in self._kinds else max(first, times[0])
+        self.first = first if delivered else EVER
         self.last = max((channel.last for channel in delivered), default=-1)
 
     def hear(self, events: Iterable[Event]) -> None:
@@ -147,6 +150,11 @@ class Clerk:
 
     def judge(self) -> None:
         """Compare everything that was heard with what is stored."""
+        if self.last >= 0:
+            until = min(self._times[1] + 1, self.last + _ASKED_AFTER)
+            for reading in asked_later(self.book, self.last, until):
+                if reading.kind in self._kinds:
+                    self._told(self.book.channel, reading, 0, 0)
         for name, kind in self._kinds.items():
             self._judge(name, kind, self._places.get(name, self._places[""]))
 
