@@ -246,6 +246,36 @@ def test_told_to_stop_while_a_venue_does_not_answer_it_ends(tmp_path: Path) -> N
     assert result["received"] == {}
 
 
+def test_told_to_stop_while_the_venue_still_starts_it_ends(tmp_path: Path) -> None:
+    run = subprocess.Popen(
+        command(
+            *("collect", "--demo", "--data-dir", tmp_path),
+            # A market that takes a while to be there.
+            *("--set", "sim.listed=5000", "--set", "sim.listed_depth=5000"),
+        ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while "store" not in _children(tmp_path):
+            assert run.poll() is None, run.communicate()[1]
+        assert "venue" not in _children(tmp_path)
+        run.terminate()
+        _, err = run.communicate(timeout=30)
+    finally:
+        run.kill()
+    assert run.returncode == 0, err
+
+
+def _children(directory: Path) -> dict[str, int]:
+    try:
+        found: dict[str, int] = json.loads((directory / "run.json").read_text())["children"]
+    except (OSError, ValueError, KeyError):
+        return {}
+    return found
+
+
 def test_told_to_stop_while_nats_hangs_it_ends_and_counts_what_is_pending(tmp_path: Path) -> None:
     run = subprocess.Popen(
         command(

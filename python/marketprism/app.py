@@ -318,11 +318,20 @@ async def _ended(state: Run, name: str, status: int) -> None:
 
 
 async def _start_child(state: Run, child: Child, stack: contextlib.AsyncExitStack) -> None:
+    """Waits until it is ready, or somebody asks to stop. Raises ``RunError``."""
+    starting = asyncio.create_task(child.start())
+    stopped = asyncio.create_task(state.stop.wait())
     try:
-        await child.start()
+        await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            child.patience = _CHILD_STOP_LATE
+            raise RunError(f"stopped while the {child.name} was starting", 0)
+        starting.result()
     except ChildError as error:
         raise RunError(str(error)) from error
     finally:
+        stopped.cancel()
+        starting.cancel()
         stack.push_async_callback(child.stop)
     state.children.append(child)
 
