@@ -28,6 +28,7 @@ import psutil
 from . import metrics
 from .builtin import damage, market_words
 from .clock import SteadyClock
+from .collect.audit import Audit
 from .collect.feed import Feed
 from .collect.gaps import Gaps
 from .collect.heal import Healing
@@ -431,7 +432,9 @@ async def _run_feeds(state: Run, wanted: Sources, frames_in_all: int) -> None:
         ]
         if polls is not None:
             lists = partial(_follow_lists, state, wanted, group, feeds)
-            fill(state.timetable, state.settings.scheduler.jobs, polls, lists)
+            compared = Audit(state.rest, state.clock, published=state.settings.snapshot.depth)
+            audit = partial(_compare, state, compared)
+            fill(state.timetable, state.settings.scheduler.jobs, polls, lists, audit)
             state.timetable.start()
         stopped = asyncio.create_task(state.stop.wait())
         over = asyncio.create_task(asyncio.wait(feeds))
@@ -482,6 +485,10 @@ async def _follow_lists(
         feeds.append(group.create_task(_hold(state, wanted, feed), name=feed.url))
     state.feeds = [f for f in state.feeds if f.connection.channels]
     return outcome
+
+
+async def _compare(state: Run, audit: Audit) -> Outcome:
+    return await audit.run(state.feeds)
 
 
 async def _hold(state: Run, wanted: Sources, feed: Feed) -> None:

@@ -307,7 +307,7 @@ class BarsJob(_Section):
 class Jobs(_Section):
     """FEATURES S1-08. ``instruments`` are the venues' lists, for what is listed and delisted since;
     ``funding_rate`` is what was paid; ratios are of five minutes; ``kline`` asks for bars that no
-    stream brought."""
+    stream brought; ``audit`` compares a live book of each section with the venue's own."""
 
     funding_rate: HourlyJob = HourlyJob()
     open_interest: Job = Job()
@@ -316,6 +316,7 @@ class Jobs(_Section):
     volatility_index: MinuteJob = MinuteJob()
     kline: BarsJob = BarsJob()
     instruments: Job = Job()
+    audit: MinuteJob = MinuteJob()
 
 
 class Scheduler(_Section):

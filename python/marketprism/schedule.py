@@ -25,16 +25,20 @@ _OFFSETS = {
     "volatility_index": 15.0,
     "kline": 30.0,
 }
-_LISTS_OFFSET = 40.0
+_LISTS_OFFSET, _AUDIT_OFFSET = 40.0, 50.0
 # Bars are asked for as they end, but no more often and no more seldom than this.
 _BARS_LEAST, _BARS_MOST = 60.0, 86_400.0
 
 
 def fill(
-    timetable: Timetable, jobs: Jobs, polls: Polls, lists: Callable[[], Awaitable[Outcome]]
+    timetable: Timetable,
+    jobs: Jobs,
+    polls: Polls,
+    lists: Callable[[], Awaitable[Outcome]],
+    audit: Callable[[], Awaitable[Outcome]],
 ) -> None:
     """Adds the jobs that are enabled, of what is wanted now. ``lists`` asks for the venues' lists
-    of instruments, which whoever begins has just asked for."""
+    of instruments, which whoever begins has just asked for; ``audit`` compares books."""
     for data_type, offset in _OFFSETS.items():
         job = getattr(jobs, data_type)
         for interval, bar in polls.intervals(data_type).items() if job.enabled else ():
@@ -45,3 +49,5 @@ def fill(
     if jobs.instruments.enabled:
         every = jobs.instruments.interval
         timetable.add("instruments", every, _LISTS_OFFSET, lists, at_once=False)
+    if jobs.audit.enabled:
+        timetable.add("audit", jobs.audit.interval, _AUDIT_OFFSET, audit, at_once=False)
