@@ -156,6 +156,18 @@ struct Watched {
     cells: Cells,
 }
 
+impl Watched {
+    /// Its life is over now: whether it was long enough for a resync at once.
+    fn ended(&mut self, now: u64) -> bool {
+        self.live_since.take().is_some_and(|since| now.saturating_sub(since) >= CALM)
+    }
+
+    /// What was asked for before does not count any more.
+    fn calm(&mut self) {
+        self.asked.clear();
+    }
+}
+
 /// Cells of venue time: the newest in which the book changed, and in which it was shown.
 #[derive(Default)]
 struct Cells {
@@ -175,6 +187,8 @@ pub struct Judge {
     pub trusted: Vec<usize>,
     pub spared: Option<usize>,
     watched: Vec<Watched>,
+    /// Of the newest call.
+    now: u64,
 }
 
 type Verdict = Result<(), (Law, String)>;
@@ -187,7 +201,7 @@ impl Judge {
     pub fn new(options: Options, trusted: Vec<usize>, spared: Option<usize>) -> Judge {
         let watched = trusted.iter().map(|_| Watched::default()).collect();
         let tally = Tally::default();
-        Judge { tally, options, trusted, spared, watched }
+        Judge { tally, options, trusted, spared, watched, now: 0 }
     }
 
     pub fn published(&self, at: usize) -> u64 {
@@ -203,6 +217,7 @@ impl Judge {
 
     /// What one call brought.
     pub fn batch(&mut self, now: u64, batch: &Batch, listed: &mut [Listed]) -> Verdict {
+        self.now = now;
         for fault in &batch.faults {
             if let (FaultKind::Horizon { .. }, Some(at)) = (&fault.kind, fault.instrument) {
                 self.watched[at].cells.withheld = true;
@@ -468,12 +483,8 @@ impl Judge {
         };
         self.tally.requests += 1;
         let watched = &mut self.watched[at];
-        if watched
-            .live_since
-            .take_if(|since| !renews && now.saturating_sub(*since) >= CALM)
-            .is_some()
-        {
-            watched.asked.drain(..watched.asked.len().saturating_sub(1));
+        if !renews && watched.ended(now) {
+            watched.calm();
         }
         let times = if renews { &mut watched.renewed } else { &mut watched.asked };
         let recent = times.iter().rev().take_while(|t| *t + RETRY_LATE > now).count();
@@ -555,7 +566,13 @@ impl Judge {
             }
             self.watched[at].cells.withheld = life.horizon_since.is_some();
             let live = life.state == State::Live;
-            self.watched[at].live_since = Some(life.live_since).filter(|_| live);
+            let watched = &mut self.watched[at];
+            let goes_on = live && watched.live_since == Some(life.live_since);
+            // One life may end and the next begin within a call.
+            if !goes_on && watched.ended(self.now) {
+                watched.calm();
+            }
+            watched.live_since = Some(life.live_since).filter(|_| live);
             if self.spared == Some(at) && self.watched[at].was_live && !live {
                 return fails(Law::Apart, "a spared book is not live any more".into());
             }
