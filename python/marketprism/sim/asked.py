@@ -9,7 +9,9 @@ Not here: what a stream tells (``reading``).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
+from .bars import MINUTE
 from .binance_book import BinanceBook
 from .book import MS, Book
 from .deribit_book import DeribitBook
@@ -87,7 +89,8 @@ def _deribit(book: DeribitBook, statistics: Statistics) -> Iterator[Reading]:
         time, rate = str(hour.at), scaled(hour.rate * 10 // 8, 9)
         row = (time, "settled", rate, time, _NONE, _NONE, scaled(hour.cents, 2), _NONE)
         yield Reading.of("funding_rate", row, "")
-    if statistics.indices and book.inverse:
-        began, *_, last = statistics.indices[-1]
+    # From one beat to the next several minutes may be over.
+    ended = book.beat // MINUTE + 2 if book.inverse else 0
+    for began, *_, last in islice(reversed(statistics.indices), ended):
         bar = (str(began), "60", scaled(last, 2), book.base)
         yield Reading.of("volatility_index", bar, "")

@@ -343,7 +343,8 @@ class Deribit:
             raise _invalid("currency", "has no volatility index")
         if resolution not in _INDEX_MINUTES:
             raise _invalid("resolution", f"must be one of {', '.join(_INDEX_MINUTES)}")
-        return indices(book, *_span(params), _INDEX_MINUTES[resolution])
+        now = self._world.clock.now_ns()
+        return indices(book, *_span(params), _INDEX_MINUTES[resolution], now)
 
     def _chart(self, params: Mapping[str, Any]) -> str:
         book, resolution = self._book(params.get("instrument_name")), str(params.get("resolution"))

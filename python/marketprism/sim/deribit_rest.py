@@ -45,13 +45,17 @@ def _price(cents: int) -> str:
     return number(scaled(cents, 2))
 
 
-def indices(book: DeribitBook, first: int, last: int, minutes: int) -> str:
+def indices(book: DeribitBook, first: int, last: int, minutes: int, now: int) -> str:
     """``get_volatility_index_data``: bars of so many minutes, the open one included; the newest,
-    and where to go on before them."""
+    and where to go on before them. ``now`` is the time of the answer: a minute that is over by it
+    and not yet lived to its end is not told of."""
     statistics = book.report.statistics
     length = minutes * MINUTE
     bars: dict[int, list[int]] = {}
-    for began, *values in (*statistics.indices, statistics.open_index):
+    told = [*statistics.indices]
+    if now < statistics.open_index[0] + MINUTE:
+        told.append(statistics.open_index)
+    for began, *values in told:
         at = began - began % length
         if at not in bars:
             bars[at] = values
