@@ -7,7 +7,7 @@ way: while the publisher's window is full the socket is not read.
 
 What was subscribed is answered channel by channel; one that is refused, or not answered, is a row
 of the ledger and costs no other. A channel that stops while others go on is subscribed again, and
-then its connection is replaced; a socket that is open and says nothing is closed.
+then its connection is opened anew; a socket that is open and says nothing is closed.
 
 Stamps, ages and pauses follow the run's clock; what two ends of a socket need to answer each other
 follows the machine's.
@@ -72,6 +72,7 @@ _EARNED = 10.0
 # quiet, and twice as long is waited the next time. So many seconds of the machine's at least.
 _SILENT_TIMES_MAX, _SILENT_LEAST = 16, 5.0
 _LOOK_EVERY = 2  # ticks between two looks at the channels
+_HELD_UP = 0.5  # seconds of the machine after which a tick was late
 _ANSWERED_WITHIN = 10.0
 # Between two messages of ours: venues allow 5 a second (PROTOCOLS 1.1).
 _SPOKEN_APART, _SPOKEN_LEAST = 0.25, 0.005
@@ -358,8 +359,14 @@ class Feed:
 
     def _ended(self) -> None:
         """The socket is closed, by whom ever."""
-        if not self.stopping and not (self.successor and self.successor.listening):
+        if not self.stopping and not (self.successor and self.successor.hears_all):
             self.lost.set()
+
+    @property
+    def hears_all(self) -> bool:
+        """Whether nothing is missed if this is the only one that listens: a book shows nothing of
+        the time before its image."""
+        return self.whole.is_set() or (self.listening and not self.connection.book_ids)
 
     def _fall_due(self) -> None:
         """Another feed should take over; there is nothing to take over where this one has ended."""
@@ -455,9 +462,14 @@ class Feed:
             self._say(keep.message)
 
     async def _look(self, socket: ClientConnection) -> None:
-        """At each channel: what stopped is asked for again, and then had by another connection. A
-        socket on which all have stopped is closed; signs of life are no facts."""
+        """At each channel: what stopped is asked for again, and then by a new socket, whose session
+        knows what was last. A socket on which all have stopped is closed; signs of life are no
+        facts."""
         now = self._clock.now_ns()
+        if self._held or self._order.locked():
+            # It is we who do not listen.
+            self._watchdog.opened = now
+            return
         heard = self.streams(now)
         opened = self._watchdog.opened
         newest = max((stream.last_recv for stream in heard.values()), default=opened)
@@ -478,7 +490,7 @@ class Feed:
                 self._say(*self._venue.resubscribe(self.connection, found.channel))
             elif found.channel.heard_as in heard:
                 # What was never heard is no reason to leave what is.
-                self.due.set()
+                await socket.close()
 
     async def _tell_silence(self, found: Silence) -> None:
         channel = found.channel
@@ -537,8 +549,12 @@ class Feed:
                 await self._watch(self._socket)
                 if n % _LOOK_EVERY == 0:
                     await self._look(self._socket)
+            began = time.monotonic()
             async with self._order:
                 await self._use(self.session.tick(self._clock.now_ns()))
+            if time.monotonic() - began >= _HELD_UP:
+                # Nothing was taken for so long: what came meanwhile is still to be read.
+                self._watchdog.opened = self._clock.now_ns()
 
     async def _use(self, batch: Batch) -> None:
         if batch.requests:
