@@ -14,7 +14,7 @@ import re
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import yaml
@@ -138,8 +138,8 @@ class Tls(_Section):
     ca_file: Path | None = None
 
 
-# What there is to collect of an instrument (CONTRACT 1): the market data, then what is opt-in.
-DataType = Literal[
+# What there is to collect of an instrument (CONTRACT 1): the market data, and what is opt-in.
+_Usual = Literal[
     "orderbook",
     "trade",
     "funding_rate",
@@ -148,21 +148,11 @@ DataType = Literal[
     "lsr_top_position",
     "lsr_all_account",
     "volatility_index",
-    "orderbook_delta",
-    "kline",
-    "ticker",
 ]
-_MARKET_DATA: tuple[DataType, ...] = (
-    "orderbook",
-    "trade",
-    "funding_rate",
-    "open_interest",
-    "liquidation",
-    "lsr_top_position",
-    "lsr_all_account",
-    "volatility_index",
-)
-_OPT_IN = ("orderbook_delta", "kline", "ticker")
+_OptIn = Literal["orderbook_delta", "kline", "ticker"]
+DataType = Literal[_Usual, _OptIn]
+_MARKET_DATA: tuple[DataType, ...] = get_args(_Usual)
+_OPT_IN: tuple[DataType, ...] = get_args(_OptIn)
 # Bars that at least one venue has, as rows name them: 1m is a minute, 1M a month.
 # fmt: off
 Interval = Literal[
