@@ -241,7 +241,7 @@ def test_what_is_listed_while_it_runs_is_collected_and_what_is_delisted_is_left(
     settings = {
         "data_dir": str(tmp_path / "data"),
         "exchanges": asked,
-        "scheduler": {"instruments": "2s"},
+        "scheduler": {"jobs": {"instruments": {"interval": "2s"}}},
         "sim": {"symbols": ["BTC-USDT", "ETH-USDT", "SOL-USDT"]},
     }
     config.write_text(json.dumps(settings))

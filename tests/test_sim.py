@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -227,23 +228,24 @@ def test_too_many_messages_and_unknown_addresses() -> None:
 
 
 def test_a_client_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broadcast, "QUEUE_MAX", 1 << 20)
+    monkeypatch.setattr(broadcast, "QUEUE_MAX", 4 << 20)  # more than a second's, on a busy machine
     monkeypatch.setattr(wire, "ABORT_AFTER", PATIENCE)  # it is to see why it was closed
 
     async def body() -> None:
         target = f"{SPOT}/stream?streams=btcusdt@trade/ethusdt@trade"
-        async with (
-            running(trades_per_second=200_000, venues=("binance",)) as sim,
-            sim.connect(target, max_queue=1) as idle,
-            sim.connect(target) as busy,
-        ):
-            for _ in range(150_000):  # more than the kernel holds for the other
-                await busy.recv(decode=False)
-            async for _ in until_closed(idle):
-                pass
-            assert idle.close_code == 1008
-            assert busy.close_code is None
-            busy.transport.abort()  # what it has not read would hold up a close
+        async with running(trades_per_second=10_000, venues=("binance",)) as sim:
+            narrow = socket.socket()  # the kernel shall hold little for it
+            narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+            narrow.connect(("127.0.0.1", int(sim.ready["ws"].rpartition(":")[2])))
+            idling = sim.connect(target, max_queue=1, sock=narrow)
+            async with idling as idle, sim.connect(target) as busy:
+                for _ in range(80_000):  # more than the kernel and the queue hold for the other
+                    await busy.recv(decode=False)
+                async for _ in until_closed(idle):
+                    pass
+                assert idle.close_code == 1008
+                assert busy.close_code is None
+                busy.transport.abort()  # what it has not read would hold up a close
 
     run(body)
 

@@ -238,7 +238,7 @@ def questions(book: Book) -> list[tuple[str, bytes]]:
     said = {
         f"get_funding_rate_history?instrument_name={book.name}": deribit_rest.funding,
         "get_volatility_index_data?currency=BTC&resolution=60": partial(
-            deribit_rest.indices, minutes=1
+            deribit_rest.indices, minutes=1, now=EIGHT + 60 * SECOND
         ),
         f"get_tradingview_chart_data?instrument_name={book.name}&resolution=1": (
             lambda book, first, last: deribit_rest.chart(book, "1m", first, last)

@@ -68,7 +68,7 @@ class Clerk:
         times: tuple[int, int],
     ) -> None:
         self.court, self.book, self._streams = court, book, streams
-        self._ids, self._times = ids, times
+        self._ids, self._times, self.begin = ids, times, times[0]
         self._places = places_of(book)
         given = [kind for kind in COLUMNS if kind != "volatility_index" or kind in self._places]
         self._kinds = {kind: _Kind() for kind in given if kind in wanted}

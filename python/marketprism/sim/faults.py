@@ -90,11 +90,12 @@ _SPACING = 5.0  # seconds a drawn fault has to itself, on average
 _FAULTS_MAX = 10_000
 _SECOND = 1_000_000_000
 _FRAME_KINDS = get_args(FrameKind)
-# After these a collector's account may differ from the venue's: a file asks for them, no seed does.
-SCRIPTED = get_args(ScriptedKind)
+# A file asks for these, no seed does: after some a collector's account may differ from the venue's,
+# and who is listed is seen only by one that asks for the lists again within the run.
+SCRIPTED = (*get_args(ScriptedKind), *get_args(ListKind))
 _REST_KINDS = get_args(RestKind)
 # These strike connections that are there, one by one: a handshake has no number yet.
-_OF_CONNECTIONS = (*_FRAME_KINDS, *SCRIPTED, "reset", "ping_loss", "shutdown")
+_OF_CONNECTIONS = (*_FRAME_KINDS, *get_args(ScriptedKind), "reset", "ping_loss", "shutdown")
 _PROCESS_KINDS = get_args(ProcessKind)
 # Shortest and longest that a drawn fault lasts; kinds not named strike one instant or frame.
 _LASTS: dict[str, tuple[float, float]] = {
@@ -156,7 +157,7 @@ class Fault(BaseModel):
     @property
     def for_frames(self) -> bool:
         """It strikes frames one by one."""
-        return self.kind in _FRAME_KINDS or self.kind in SCRIPTED
+        return self.kind in _FRAME_KINDS or self.kind in get_args(ScriptedKind)
 
     @property
     def for_processes(self) -> bool:

@@ -19,7 +19,7 @@ from .book import MS, SECOND, Book, Trade
 from .clerk import Clerk
 from .court import Court, Missing
 from .deribit_book import DeribitBook
-from .intervals import EVER, Interval, overlap, runs, union
+from .intervals import EVER, Interval, overlap, runs, union, without
 from .okx_book import RENUMBERED_IDS, RENUMBERED_MAX, OkxBook
 from .rows import BROKEN, NUMBER, Row, canonical, equal, lines_of, place_name, quoted
 from .sent import Sent, lasting, written
@@ -78,14 +78,22 @@ class Witness:
         self.true: dict[int, tuple[int, list[str], list[str]]] = {}
         self.stored_ids: set[int] = set()
         self.stored_times: list[int] = []
+        self.by_rest: set[int] = set()  # ids of trades that are stored and were had by REST
 
     def judge(self) -> None:
-        """Live from the first to the last event that anybody was sent, and compare."""
+        """Live from the first to the last event that anybody was sent, and compare.
+
+        Trades that nobody was sent may have been had by REST from the whole life of the market.
+        """
         book = self.book
         book.at_beat = self.clerk.beat
         self._list_books()
+        self._list_trades_by_rest()
         first = min((self.clerk.first, *self.images.values()))
         last = self.clerk.last
+        if self.by_rest:
+            first = min(first, self.clerk.begin)
+        unmet = set(self.by_rest)
         if book.flushed_id in self.images:  # given out before its first change
             self._remember(book.flushed_id, self.images[book.flushed_id])
         if last >= 0:
@@ -98,15 +106,20 @@ class Witness:
             self._live(now, told)
             self.clerk.hear(book.overheard)
             self.clerk.trades((at, trade) for at, _, trade in told)
-            facts = [
-                (at, trade) for at, _, trade in told if self.trades.first <= at <= self.trades.last
-            ]
+            facts: list[tuple[int, Trade]] = []
+            for at, _, trade in told:
+                number = trade[1]
+                if self.trades.first <= at <= self.trades.last:
+                    first_id = number if first_id is None else first_id
+                    last_id = number
+                elif number not in self.by_rest:
+                    continue
+                facts.append((at, trade))
+                unmet.discard(number)
             if facts:
-                first_id = facts[0][1][1] if first_id is None else first_id
-                last_id = facts[-1][1][1]
                 self._compare_trades(facts)
         self._compare_books()
-        self._mark_untold(first_id, last_id)
+        self._mark_untold(first_id, last_id, unmet)
         self._mark_missing()
         self._judge_cells()
         self._count_reordered()
@@ -225,21 +238,33 @@ class Witness:
             self.court.problem(f"{place}: no trade was sent with the id of {rows[at].split()}")
         return stored
 
-    def _mark_untold(self, first_id: int | None, last_id: int | None) -> None:
-        """Ids that the market knows and nobody was sent; a row with one is an invention."""
+    def _list_trades_by_rest(self) -> None:
+        answer = self.court.ask(
+            f"SELECT DISTINCT {self.count} FROM {self.court.database}.trades WHERE {self.where} "
+            f"AND {self.count} BETWEEN {self.book.first_id} AND {self.last_id} "
+            "AND has(flags, 'healed') FORMAT TSV"
+        )
+        self.by_rest = {int(line) for line in lines_of(answer)}
+
+    def _mark_untold(self, first_id: int | None, last_id: int | None, unmet: set[int]) -> None:
+        """Ids that the market knows and nobody was sent; a row with one is an invention, unless it
+        was had by REST and its trade was made: it is not among the ``unmet``."""
         born = self.book.first_id
         if first_id is None or last_id is None:
             ranges = [(born, self.last_id)]
         else:
             ranges = [(born, first_id - 1), (last_id + 1, self.last_id)]
             self.account.told.append((first_id, last_id))
-        self.account.untold += ranges
+        answered = runs(sorted(self.by_rest - unmet))
+        self.account.told += answered
+        self.account.untold += without(union(ranges), union(answered))
         for low, high in ranges:
             answer = self.court.ask(
                 f"SELECT count() FROM {self.court.database}.trades WHERE {self.where} "
-                f"AND {self.count} BETWEEN {low} AND {high} FORMAT TSV"
+                f"AND {self.count} BETWEEN {low} AND {high} AND NOT has(flags, 'healed') "
+                "FORMAT TSV"
             )
-            if invented := int(answer):
+            if invented := int(answer) + sum(low <= number <= high for number in unmet):
                 self.court.seen["trades"] += invented
                 self.court.counts["trade"]["differing"] += invented
                 self.court.problem(
