@@ -8,7 +8,9 @@
 //! # Not here
 //! Whether a delta follows (`venue/*`), and what happens when it does not (`life`, `session`).
 
-use crate::decimal::{self, Decimal, Spelled, POW10};
+use serde::{Deserialize, Serialize};
+
+use crate::decimal::{self, Decimal, Spelled, POW10, SCALE_MAX};
 use crate::event::{Checksum, Cursor, ImageHead, Levels};
 use crate::ladder::{Ladder, Level};
 
@@ -27,7 +29,8 @@ pub enum Unfit {
 }
 
 /// What the last checksum said of the book.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Evidence {
     #[default]
     Absent,
@@ -66,7 +69,7 @@ impl Audit {
 /// Levels a side that a checksum is made of (PROTOCOLS 2.3).
 const CHECKED: usize = 25;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Book {
     pub bids: Ladder,
     pub asks: Ladder,
@@ -86,7 +89,7 @@ pub struct Book {
 
 /// Stored fraction digits, and how many are printed at least: the fewest that the venue has written.
 /// One that pads all its numbers alike is padded alike; one that drops trailing zeros has none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Places {
     scale: u8,
     digits: u8,
@@ -196,6 +199,18 @@ impl Book {
     pub fn empty() -> Book {
         let head = ImageHead::default();
         Book::from_image(head, &Levels::default(), 1, false, false).expect("nothing is wrong in it")
+    }
+
+    /// Why a book that was read back cannot be one: what its own ways never make, and rely on.
+    pub fn flaw(&self) -> Option<&'static str> {
+        if self.price.scale.max(self.quantity.scale) > SCALE_MAX {
+            return Some("a scale beyond 18 digits");
+        }
+        // Keys of asks are negated.
+        if self.bid_horizon == Some(i64::MIN) || self.ask_horizon == Some(i64::MIN) {
+            return Some("a horizon that is no price");
+        }
+        None
     }
 
     /// Applies a whole frame. On an error the book is half changed and must be dropped.

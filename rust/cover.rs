@@ -12,6 +12,8 @@
 //! # Not here
 //! Whether a fact follows (`session`), and rows (whoever writes the ledger).
 
+use serde::{Deserialize, Serialize};
+
 const SECOND: u64 = 1_000_000_000;
 /// Cells are multiples of this since the epoch.
 pub const CELL: u64 = 60 * SECOND;
@@ -58,9 +60,11 @@ pub struct Covered {
 }
 
 /// The open interval of one stream, if its chain is unbroken.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Cover {
+    #[serde(skip)]
     instrument: usize,
+    #[serde(skip)]
     data_type: &'static str,
     open: Option<Open>,
     /// The next interval begins no earlier: several facts share a millisecond.
@@ -69,7 +73,7 @@ pub struct Cover {
     present: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Open {
     from_ts: u64,
     /// Of the newest fact, and never before `from_ts`.
@@ -94,6 +98,17 @@ fn cell_of(ts: u64) -> u64 {
 impl Cover {
     pub fn new(instrument: usize, data_type: &'static str) -> Cover {
         Cover { instrument, data_type, open: None, floor: 0, present: false }
+    }
+
+    /// What was read back knows its times, and not whose they are.
+    #[must_use]
+    pub fn of(self, instrument: usize, data_type: &'static str) -> Cover {
+        Cover { instrument, data_type, ..self }
+    }
+
+    /// Whether its interval ends after the beginning of time: what was read back may be damaged.
+    pub fn is_sound(&self) -> bool {
+        self.open.as_ref().is_none_or(|open| open.boundary > 0)
     }
 
     pub fn data_type(&self) -> &'static str {

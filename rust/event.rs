@@ -10,6 +10,8 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+
 use crate::decimal::Decimal;
 use crate::instrument::Instrument;
 
@@ -422,7 +424,7 @@ pub enum Continuity {
 }
 
 /// Where a book stands in the venue's sequence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     pub last: u64,
     /// False where the venue counts nothing.

@@ -9,10 +9,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use crate::decimal::{Decimal, SCALE_MAX};
 
 /// A part of a venue with its own hosts, list and continuity rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Section {
     BinanceSpot,
     BinanceUsdm,
@@ -46,7 +49,8 @@ impl Section {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum MarketType {
     Spot,
     Perpetual,
@@ -68,8 +72,10 @@ impl MarketType {
 }
 
 /// What a size counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum QuantityUnit {
+    #[default]
     Base,
     Contract,
     /// US dollars (Deribit's inverse instruments).
@@ -87,7 +93,7 @@ impl QuantityUnit {
 }
 
 /// The value of one unit of size, in the currency named.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contract {
     pub multiplier: Decimal,
     pub currency: Box<str>,
@@ -97,7 +103,7 @@ pub struct Contract {
 }
 
 /// What the venue's own list says beyond names and worth. Texts are the venue's digits.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
     pub kind: Box<str>,
     pub state: Box<str>,
@@ -117,7 +123,7 @@ pub struct Listing {
     pub raw: Box<str>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instrument {
     pub section: Section,
     pub market_type: MarketType,
@@ -133,6 +139,12 @@ pub struct Instrument {
 }
 
 impl Instrument {
+    /// Whether its worth is a number: what was read back may be damaged.
+    pub fn is_sound(&self) -> bool {
+        let worth = self.contract.as_ref().map(|contract| contract.multiplier);
+        worth.is_none_or(|w| w.mantissa != i64::MIN && w.scale <= w.digits.min(SCALE_MAX))
+    }
+
     /// The exchange token of subjects and rows.
     pub fn exchange(&self) -> &'static str {
         match (self.section, self.market_type) {

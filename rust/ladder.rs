@@ -7,6 +7,8 @@
 //! # Promises
 //! Keys strictly ascend, over leaves and within them; no leaf is empty; no level has size zero.
 
+use serde::{Deserialize, Serialize, Serializer};
+
 /// A level by its key: the price for bids, the negated price for asks, so that better is larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level {
@@ -16,7 +18,8 @@ pub struct Level {
 
 /// A leaf that would grow beyond `LEAF_MAX` is cut in two. `benches/ladders.rs` measures 32 to 256
 /// beside other ways to keep levels.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(try_from = "Vec<i64>")]
 pub struct Ladder<const LEAF_MAX: usize = 128> {
     /// The first key of each leaf, to find a leaf without touching it.
     firsts: Vec<i64>,
@@ -176,6 +179,35 @@ impl<const LEAF_MAX: usize> Ladder<LEAF_MAX> {
         let mut leaf = Vec::with_capacity(LEAF_MAX + 1);
         leaf.extend_from_slice(levels);
         leaf
+    }
+}
+
+/// `[key, size, key, size, …]`, the worst first: a deep book has ten thousand levels.
+impl<const LEAF_MAX: usize> Serialize for Ladder<LEAF_MAX> {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_seq(self.leaves.iter().flatten().flat_map(|level| [level.key, level.quantity]))
+    }
+}
+
+impl<const LEAF_MAX: usize> TryFrom<Vec<i64>> for Ladder<LEAF_MAX> {
+    type Error = &'static str;
+
+    fn try_from(flat: Vec<i64>) -> Result<Self, Self::Error> {
+        if flat.len() % 2 != 0 {
+            return Err("a level without a size");
+        }
+        let pairs = flat.chunks_exact(2);
+        let levels: Vec<_> = pairs.map(|p| Level { key: p[0], quantity: p[1] }).collect();
+        if levels.windows(2).any(|two| two[0].key >= two[1].key) {
+            return Err("levels that are not in order");
+        }
+        // Keys of asks are negated.
+        if levels.iter().any(|l| l.quantity == 0 || l.key.min(l.quantity) == i64::MIN) {
+            return Err("a level that no book holds");
+        }
+        let mut ladder = Ladder::default();
+        ladder.replace(levels);
+        Ok(ladder)
     }
 }
 

@@ -17,6 +17,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::book::Book;
 
 /// Deltas that may wait for a seed, per book.
@@ -38,7 +40,8 @@ pub const RENEWAL_MAX: u64 = 25 * SECOND;
 /// A REST image is ahead of the stream by no more than this: streams send every 1,000 ms or sooner.
 pub const AHEAD_MAX: u64 = 2 * SECOND;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum State {
     Empty,
     Seeding,
@@ -58,7 +61,7 @@ impl State {
 }
 
 /// When the next request is allowed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pacing {
     asked: u32,
     soonest: u64,
@@ -88,10 +91,42 @@ impl Pacing {
 }
 
 /// Raw deltas in the order of arrival, oldest dropped when a bound is reached.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<(Kept, u64)>", into = "Vec<(Kept, u64)>")]
 pub struct Waiting {
     frames: VecDeque<(Box<[u8]>, u64)>,
     bytes: usize,
+}
+
+/// A frame as text, as long as it is one; nothing of it may be changed.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Kept {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl From<Waiting> for Vec<(Kept, u64)> {
+    fn from(waiting: Waiting) -> Self {
+        let kept = |frame: Box<[u8]>| match String::from_utf8(frame.into_vec()) {
+            Ok(text) => Kept::Text(text),
+            Err(other) => Kept::Bytes(other.into_bytes()),
+        };
+        waiting.frames.into_iter().map(|(frame, ts_recv)| (kept(frame), ts_recv)).collect()
+    }
+}
+
+impl From<Vec<(Kept, u64)>> for Waiting {
+    fn from(kept: Vec<(Kept, u64)>) -> Self {
+        let mut waiting = Waiting::default();
+        for (frame, ts_recv) in kept {
+            match frame {
+                Kept::Text(text) => waiting.push(text.as_bytes(), ts_recv),
+                Kept::Bytes(bytes) => waiting.push(&bytes, ts_recv),
+            };
+        }
+        waiting
+    }
 }
 
 impl Waiting {
@@ -135,7 +170,7 @@ impl Waiting {
 }
 
 /// A live book's renewal: deltas wait until the new image arrives, then both run until they meet.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Splice {
     pub waiting: Waiting,
     pub image: Option<Box<Book>>,
@@ -153,7 +188,7 @@ pub enum Count {
 }
 
 /// A count of ids that has ended: seeds of it may still be under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Ended {
     last: u64,
     /// Receive time until which seeds of it are looked for.
@@ -161,7 +196,7 @@ struct Ended {
 }
 
 /// Cells of venue time and what has been published of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cadence {
     cell: Option<u64>,
     /// When a change that no snapshot shows yet is published by any frame's time.
@@ -192,7 +227,7 @@ impl Cadence {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Life {
     pub state: State,
     pub book: Option<Book>,
@@ -253,6 +288,15 @@ impl Life {
             old_count: None,
             heard_at_seed: None,
         }
+    }
+
+    /// Why a life that was read back cannot be one.
+    pub fn flaw(&self) -> Option<&'static str> {
+        if self.state == State::Live && self.book.is_none() {
+            return Some("a live book that is not there");
+        }
+        let image = self.splice.as_ref().and_then(|splice| splice.image.as_deref());
+        self.book.iter().chain(image).find_map(Book::flaw)
     }
 
     /// The connection is new: nothing that was heard on the last one says anything of ids.

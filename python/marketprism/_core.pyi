@@ -237,6 +237,16 @@ class Session:
 
         Raises ``ValueError`` for an unknown section or data type.
         """
+    def state(self) -> list[bytes]:
+        """The session as it stands: JSON without a line break, one text for itself and one for each
+        instrument. What only counts (``streams``, ``lags``, ``counts``) is not in it."""
+    @staticmethod
+    def restore(lines: Sequence[bytes]) -> Session:
+        """The session of which these are the ``state``: every further call brings what it would
+        have brought there. Of several states that follow each other, the last.
+
+        Raises ``ValueError`` that names the line and what is wrong with it.
+        """
     def open(self, now: int) -> Batch:
         """The connection is up: every book begins again, trade ids go on."""
     def close(self) -> Batch:

@@ -9,6 +9,8 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+
 mod spelled;
 
 pub use spelled::{whole_length, Spelled, SPELLED_DIGITS_MAX, SPELLED_MAX};
@@ -35,7 +37,7 @@ pub const SCALE_MAX: u8 = 18;
 /// `digits` remembers how many fraction digits the text had, so that `61837.60000000` is stored
 /// as 618376 at scale 1 and written back with its eight digits. Keeping the mantissa small is what
 /// lets a size of 10^12 with eight printed digits fit into an `i64`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decimal {
     pub mantissa: i64,
     pub scale: u8,

@@ -10,6 +10,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::book::Book;
 use crate::decimal::Decimal;
 use crate::event::{DeltaHead, Levels};
@@ -25,7 +27,8 @@ use worth::Worth;
 /// Version of the rows' shape.
 pub const ROW_VERSION: u8 = 1;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     Orderbook,
     Trade,
@@ -87,8 +90,21 @@ impl Kind {
 }
 
 /// A set of kinds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<Kind>", into = "Vec<Kind>")]
 pub struct Kinds(u16);
+
+impl From<Vec<Kind>> for Kinds {
+    fn from(kinds: Vec<Kind>) -> Kinds {
+        Kinds::of(&kinds)
+    }
+}
+
+impl From<Kinds> for Vec<Kind> {
+    fn from(kinds: Kinds) -> Vec<Kind> {
+        Kind::ALL.into_iter().filter(|kind| kinds.has(*kind)).collect()
+    }
+}
 
 impl Kinds {
     pub const fn of(kinds: &[Kind]) -> Kinds {
@@ -121,7 +137,7 @@ pub const USUAL: Kinds = Kinds::of(&[
 ]);
 
 /// One finished row. `id` and `payload` are ranges of the batch's bytes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Message {
     pub kind: Kind,
     pub subject: Arc<str>,
@@ -131,7 +147,7 @@ pub struct Message {
 }
 
 /// The rows of one batch in one buffer.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Rows {
     pub bytes: Vec<u8>,
     pub messages: Vec<Message>,
@@ -145,6 +161,13 @@ impl Rows {
 
     pub fn payload(&self, message: &Message) -> &[u8] {
         &self.bytes[message.payload.0 as usize..message.payload.1 as usize]
+    }
+
+    /// Whether every row lies within the bytes: what was read back may be damaged.
+    pub fn are_whole(&self) -> bool {
+        let part = |range: (u32, u32)| self.bytes.get(range.0 as usize..range.1 as usize);
+        let read = |range| part(range).is_some_and(|text| std::str::from_utf8(text).is_ok());
+        self.messages.iter().all(|message| read(message.id) && read(message.payload))
     }
 
     /// The rows of another batch behind these.
@@ -164,7 +187,7 @@ impl Rows {
 }
 
 /// The names of one instrument, spelled out once, and what its sizes are worth.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Names {
     common: Vec<u8>,
     kinds: Box<[KindNames]>,

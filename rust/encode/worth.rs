@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use crate::decimal::{quotient, write_product, Decimal};
 use crate::instrument::{Instrument, QuantityUnit};
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Worth {
     pub(super) unit: QuantityUnit,
     /// What one unit is worth, and whether in the currency of the price.

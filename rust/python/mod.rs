@@ -267,6 +267,23 @@ impl Session {
         Ok(Session { inner: Mutex::new(inner), instruments })
     }
 
+    fn state(&self, py: Python<'_>) -> Vec<Py<PyBytes>> {
+        let lines = py.detach(|| {
+            self.inner.lock().expect("no call panics while it holds the lock").session.state()
+        });
+        lines.iter().map(|line| PyBytes::new(py, line).unbind()).collect()
+    }
+
+    #[staticmethod]
+    fn restore(py: Python<'_>, lines: Vec<PyBackedBytes>) -> PyResult<Session> {
+        let restored = py.detach(|| core::Session::restore(&lines));
+        let session = restored.map_err(PyValueError::new_err)?;
+        let named = |i: &core_instrument::Instrument| Py::new(py, Instrument(i.clone()));
+        let instruments = session.instruments().map(named).collect::<PyResult<_>>()?;
+        let inner = Inner { session, subjects: HashMap::new() };
+        Ok(Session { inner: Mutex::new(inner), instruments })
+    }
+
     fn open(&self, py: Python<'_>, now: u64) -> PyResult<Batch> {
         let mut inner = self.lock(py);
         let batch = inner.session.open(now);

@@ -344,7 +344,7 @@ impl Session {
         let life = &mut self.slots[at].life;
         let mut fault = Fault::new(kind).about(at, "orderbook").times(life.last_event, stamp.event);
         if let (Some(book), Some(head)) = (&life.book, head) {
-            let (from, to) = (book.cursor.last + 1, head.first.saturating_sub(1));
+            let (from, to) = (book.cursor.last.saturating_add(1), head.first.saturating_sub(1));
             if from <= to {
                 fault = fault.ids(from, to);
             }

@@ -5,6 +5,8 @@
 //! sampled by venue time, and every change of a rate is a row. A bar is published when it is closed
 //! and never before.
 
+use serde::{Deserialize, Serialize};
+
 use crate::cover::Cause;
 use crate::encode::{Kind, Names, Rows, Stamp};
 use crate::event::{Flags, Funding, Kline, RateKind, RatioOf, Ticker, Trade, Update};
@@ -23,7 +25,7 @@ const CLOCK_MARGIN: u64 = 60_000_000_000;
 const BARS_MAX: usize = 32;
 
 /// What was published last, of what a venue repeats.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub(super) struct Samples {
     forecast: Option<(u64, Box<str>)>,
     /// What the last forecast was for, and the one for another time before it.
@@ -33,11 +35,13 @@ pub(super) struct Samples {
     interval: Option<Box<str>>,
     interest: Option<u64>,
     ticker: Option<u64>,
-    definition: Option<Rows>,
+    /// The id of the newest definition.
+    definition: Option<Box<str>>,
     /// The newest bar of each interval where only the next one's coming closes it.
     bars: Vec<Bar>,
 }
 
+#[derive(Serialize, Deserialize)]
 struct Bar {
     interval: Box<str>,
     open_time: u64,
@@ -49,6 +53,11 @@ impl Samples {
     /// closed when the next one comes.
     pub(super) fn reopen(&mut self) {
         self.bars.clear();
+    }
+
+    /// Whether these can be samples: what was read back may be damaged.
+    pub(super) fn are_sound(&self) -> bool {
+        self.bars.len() <= BARS_MAX && self.bars.iter().all(|bar| bar.rows.are_whole())
     }
 
     /// Is this the first of its cell, or another rate than the last?
@@ -104,7 +113,7 @@ impl Session {
         // drop; more is a hole.
         if let Some((first, end)) = places {
             match *last {
-                Some((id, since)) if first > id + 1 => {
+                Some((id, since)) if first > id.saturating_add(1) => {
                     let kind = FaultKind::Gap { expected: id + 1, found: first };
                     let fault = Fault::new(kind).about(at, "trade").ids(id + 1, first - 1);
                     out.faults.push(fault.times(since, stamp.event));
@@ -240,13 +249,10 @@ impl Session {
         let slot = &mut self.slots[at];
         let mut rows = Rows::default();
         slot.names.definition(&mut rows, &slot.instrument, stamp);
-        let known = slot.samples.definition.as_ref();
-        let same = |known: &Rows| {
-            known.messages.first().map(|m| known.id(m)) == rows.messages.first().map(|m| rows.id(m))
-        };
-        if wanted && !known.is_some_and(same) {
+        let id = rows.messages.first().map(|message| rows.id(message));
+        if wanted && id != slot.samples.definition.as_deref() {
             out.rows.append(&rows);
-            slot.samples.definition = Some(rows);
+            slot.samples.definition = id.map(Into::into);
         }
     }
 }

@@ -10,6 +10,8 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::cover::{Cause, Cover, Covered};
 use crate::encode::{Kind, Kinds, Names, Rows, Stamp, USUAL};
 use crate::event::{Asked, Event, Events, Levels, Update};
@@ -21,6 +23,7 @@ use crate::venue;
 
 mod books;
 mod facts;
+mod state;
 
 use books::Arrival;
 use facts::Samples;
@@ -28,7 +31,7 @@ use facts::Samples;
 /// How long after `open` a book that has not moved is seeded all the same.
 const PATIENCE: u64 = 1_000_000_000;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Options {
     pub depth_max: usize,
     pub depth_published: usize,
@@ -84,8 +87,10 @@ pub struct Batch {
 /// An id of the venue's and its time.
 pub type Last = (u64, Option<u64>);
 
+#[derive(Serialize, Deserialize)]
 struct Slot {
     instrument: Instrument,
+    #[serde(skip)]
     names: Names,
     life: Life,
     /// This connection carries the instrument's book, so it is seeded even while it is quiet.
@@ -96,9 +101,11 @@ struct Slot {
     aggregates: Cover,
     images: Cover,
     /// Of all other kinds that are listened to, in the order in which that began.
+    #[serde(serialize_with = "state::write_others", deserialize_with = "state::read_others")]
     others: Vec<Cover>,
     samples: Samples,
     worth_told: bool,
+    #[serde(skip)]
     heard: [Option<Box<Heard>>; Kind::ALL.len()],
 }
 

@@ -5,7 +5,7 @@
 //!     HOSTILE_SEED=17 HOSTILE_ROUNDS=1 cargo test --release --test hostile book
 //!     HOSTILE_INPUT=file cargo test --release --test hostile encode
 //!
-//! The targets are `decode`, `book` and `encode`; each says what it holds an input to. Here an
+//! The targets are `decode`, `book`, `encode` and `state`; each says what it holds an input to. Here an
 //! in-process mutator feeds them on the stable compiler, from one seed; `tests/fuzz` has the same
 //! targets for cargo-fuzz, which finds its way by coverage (`HOSTILE_CORPUS=directory` writes
 //! what it may begin with). `recorded` is the same over the recorded sessions.
@@ -30,6 +30,7 @@ mod recorded;
 #[allow(dead_code)]
 #[path = "../simulation/spell.rs"]
 mod spell;
+mod state;
 #[allow(dead_code)]
 #[path = "../simulation/venue.rs"]
 mod venue;
@@ -48,6 +49,8 @@ use draw::Draw;
 const ROUNDS: u64 = if cfg!(debug_assertions) { 2_000 } else { 40_000 };
 /// An input of `book` is a whole session.
 const BOOK_ROUNDS: u64 = if cfg!(debug_assertions) { 200 } else { 4_000 };
+/// So is one of `state`.
+const STATE_ROUNDS: u64 = if cfg!(debug_assertions) { 1_000 } else { 10_000 };
 /// So much of an input is shown.
 const SHOWN_MAX: usize = 4_000;
 /// Brackets of a nesting: in a short message, and in one longer than any list of instruments.
@@ -145,6 +148,22 @@ fn book_holds() {
         // Whoever looks at nothing finds nothing.
         let enough = looks.books > 500 && looks.broken > 100 && looks.ended > 50;
         assert!(enough && looks.rows > 1_000, "{looks:?}");
+    }
+}
+
+#[test]
+fn state_holds() {
+    let mut looks = state::Looks::default();
+    let run = |input: &[u8]| {
+        let seed = u64::from_le_bytes(input.try_into().expect("an input is one number"));
+        state::run(&mut Draw::new(seed), &mut looks);
+    };
+    hold("state", STATE_ROUNDS, run, |draw| draw.next().to_le_bytes().to_vec());
+    println!("{looks:?}");
+    if std::env::var_os("HOSTILE_INPUT").is_none() && number("HOSTILE_ROUNDS").is_none() {
+        // Whoever looks at nothing finds nothing.
+        assert!(looks.rows > 2_000 && looks.covered > 200, "{looks:?}");
+        assert!(looks.read > 50 && looks.refused > 50, "{looks:?}");
     }
 }
 

@@ -30,6 +30,8 @@ const LATE: u64 = 10 * SECOND;
 /// Once faults stop, every book is live within so many ticks of a second: the engine may have asked
 /// an instant before, in vain, and asks every minute; the last late answer is in by then.
 pub const LIVE_WITHIN: u64 = RETRY_LATE / SECOND + LATE / SECOND + 5;
+/// So many of the cuts between two batches are also one between two sessions.
+const RESTORED: f64 = 0.1;
 /// So much later every book has published.
 const PUBLISHED_WITHIN: u64 = 12;
 
@@ -597,7 +599,8 @@ impl World {
         self.at(self.now + delay, What::Answer(at, body.into()));
     }
 
-    /// The same calls in batches of any size bring the same bytes.
+    /// The same calls in batches of any size bring the same bytes, and so does a session that is
+    /// written and read back between any two of them.
     fn again(&mut self) -> Step {
         let mut session = (self.make)();
         let mut digest = Digest::default();
@@ -609,6 +612,10 @@ impl World {
             if left == 0 {
                 digest.add(&std::mem::take(&mut batch));
                 left = self.draw.below(40);
+                if self.draw.chance(RESTORED) {
+                    session = Session::restore(&session.state())
+                        .map_err(|reason| (Law::Determinism, reason))?;
+                }
             }
             left = left.saturating_sub(1);
         }
