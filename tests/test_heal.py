@@ -226,7 +226,7 @@ class Feed:
             frames.append(json.dumps(stream).encode())
         await self.use(self.session.receive(frames, [1, 1]))
 
-    async def take_trades(self, url: str, body: bytes) -> Batch:
+    async def take_answer(self, url: str, body: bytes) -> Batch:
         batch = await self.use(self.session.answer(url, body, 1))
         await self.world.rows.publish(batch.messages)
         return batch

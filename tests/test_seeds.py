@@ -121,8 +121,8 @@ class Connection:
         frame = {"stream": f"{name.lower()}@depth@100ms", "data": data}
         self.use(self.session.receive([json.dumps(frame).encode()], [self.now()]))
 
-    async def take_seed(self, instrument: Instrument, body: bytes) -> None:
-        self.use(self.session.seed(instrument, body, self.now()))
+    async def take_answer(self, url: str, body: bytes) -> None:
+        self.use(self.session.answer(url, body, self.now()))
 
     async def look(self) -> None:
         self.use(self.session.tick(self.now()))

@@ -36,6 +36,7 @@ from .collect.ledger import Ledger
 from .collect.plugins import Plugins
 from .collect.poll import Polls
 from .collect.publish import Publisher, PublishError
+from .collect.record import Journals
 from .collect.rest import Rest
 from .collect.seeds import Seeds
 from .collect.spool import Spool, SpoolError
@@ -126,6 +127,9 @@ async def collect(settings: Settings, options: Options) -> tuple[int, dict[str, 
                 clock,
                 Timetable(clock),
             )
+            if settings.journal.enabled:
+                place = directory / "journal"
+                state.journals = Journals(place, settings.journal, clock, ledger)
             if server:
                 server.ended = lambda *what: _ended(state, *what)
                 state.children.append(server)
@@ -174,6 +178,7 @@ async def _go(
         clock=state.clock,
         seeds=state.seeds,
         healing=state.healing,
+        journals=state.journals,
     )
     state.feeds = await _feeds(state, wanted)
     try:
@@ -439,6 +444,7 @@ async def _run_feeds(state: Run, wanted: Sources, frames_in_all: int) -> None:
         stopped = asyncio.create_task(state.stop.wait())
         over = asyncio.create_task(asyncio.wait(feeds))
         progress = asyncio.create_task(_progress(state, frames_in_all))
+        writing = asyncio.create_task(state.journals.run()) if state.journals else None
         trouble = [
             asyncio.create_task(misbehave(fault, state.children, state.clock, state.faults_from))
             for fault in _troubles(state)
@@ -456,6 +462,9 @@ async def _run_feeds(state: Run, wanted: Sources, frames_in_all: int) -> None:
             log.error("what was received last could not be published before the end")
         for task in (stopped, over, progress, *feeds, *stopping, *trouble):
             task.cancel()
+        if state.journals and writing:
+            writing.cancel()
+            await state.journals.close()
 
 
 async def _polls(state: Run, wanted: Sources) -> Polls | None:
@@ -470,6 +479,7 @@ async def _polls(state: Run, wanted: Sources) -> Polls | None:
         state.rest,
         state.clock,
         state.settings.collector,
+        state.journals,
     )
     await polls.resume()
     return polls

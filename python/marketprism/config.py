@@ -253,6 +253,16 @@ class Spool(_Section):
     disk_share_max: float = Field(0.2, gt=0, le=1)
 
 
+class Journal(_Section):
+    """Whether all that is received is kept as it came (``data_dir/journal``), for how long and how
+    much of it. ``level`` is Zstandard's."""
+
+    enabled: bool = False
+    keep: Seconds = Field(24 * 3600.0, ge=3600)
+    max_bytes: ByteSize = Field(ByteSize(10 * 1024**3), ge=1024**2)
+    level: int = Field(3, ge=1, le=19)
+
+
 class ClickHouse(_Section):
     """``url`` empty: an embedded ClickHouse (chDB) under the data directory."""
 
@@ -361,6 +371,7 @@ class Settings(_Section):
     snapshot: Snapshot = Snapshot()
     nats: Nats = Nats()
     spool: Spool = Spool()
+    journal: Journal = Journal()
     clickhouse: ClickHouse = ClickHouse()
     store: Store = Store()
     scheduler: Scheduler = Scheduler()

@@ -87,6 +87,11 @@ METRICS: dict[str, Metric] = {
         "Facts that the spool had no room for. Above 0: raise spool.bytes_max; they are in the "
         "ledger."
     ),
+    "marketprism_journal_bytes_total": Metric("Bytes of journals written, compressed."),
+    "marketprism_journal_lost_total": Metric(
+        "Lines that no journal has. Above 0: free the disk under data_dir/journal, or lower "
+        "journal.max_bytes; the ledger says why."
+    ),
     "marketprism_conflated_total": Metric(
         "Order book images replaced by newer ones while the spool was above half of its bound."
     ),

@@ -30,6 +30,7 @@ def checks(state: Run) -> dict[str, Check]:
     healing = state.healing.progress()
     frames = sum(feed.frames for feed in feeds)
     silent = sorted(f"{name} {kind}" for feed in feeds for name, kind in feed.silent)
+    journals = state.journals
     down = [child.name for child in state.children if not child.running]
     return {
         "nats": check(
@@ -46,6 +47,18 @@ def checks(state: Run) -> dict[str, Check]:
             bytes=publisher.spool.bytes,
             bytes_max=publisher.spool.bytes_max,
             lost=publisher.lost,
+        ),
+        **(
+            {
+                "journal": check(
+                    "degraded" if journals.trouble else "healthy",
+                    journals.trouble or "written",
+                    bytes=journals.bytes,
+                    lost=journals.lost,
+                )
+            }
+            if journals
+            else {}
         ),
         "connections": check(
             "healthy" if up == len(feeds) else "degraded" if up else "unhealthy",
@@ -119,6 +132,8 @@ def values(state: Run) -> metrics.Values:
         "marketprism_spool_bytes": {(): publisher.spool.bytes},
         "marketprism_spool_rows": {(): publisher.spool.rows},
         "marketprism_spool_lost_total": {(): publisher.lost},
+        "marketprism_journal_bytes_total": {(): state.journals.bytes if state.journals else 0},
+        "marketprism_journal_lost_total": {(): state.journals.lost if state.journals else 0},
         "marketprism_conflated_total": {(): publisher.conflated + publisher.conflated_told},
         "marketprism_scheduler_runs_total": state.timetable.runs(),
         "marketprism_plugin_rows_total": state.plugins.counts(),

@@ -16,6 +16,7 @@ from .collect.heal import Healing
 from .collect.ledger import Ledger
 from .collect.plugins import Plugins
 from .collect.publish import Publisher
+from .collect.record import Journals
 from .collect.rest import Rest
 from .collect.seeds import Seeds
 from .collect.timetable import Timetable
@@ -56,6 +57,7 @@ class Run:
     stop: asyncio.Event
     clock: SteadyClock
     timetable: Timetable
+    journals: Journals | None = None
     feeds: list[Feed] = field(default_factory=list)
     children: list[Child] = field(default_factory=list)
     tables_before: dict[str, int] = field(default_factory=dict)

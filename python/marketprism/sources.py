@@ -27,6 +27,7 @@ from .collect.heal import Healing
 from .collect.ledger import Ledger
 from .collect.poll import Wanted
 from .collect.publish import Last, Publisher, PublishError
+from .collect.record import Journals
 from .collect.rest import Priority, Rest, RestError
 from .collect.route import Route
 from .collect.seeds import Seeds
@@ -83,6 +84,7 @@ class Sources:
     clock: SteadyClock
     seeds: Seeds
     healing: Healing
+    journals: Journals | None = None
     _taken: list[_Taken] = field(default_factory=list)
     _unlisted: set[tuple[str, str]] = field(default_factory=set)  # told already
 
@@ -150,7 +152,7 @@ class Sources:
         if any(now.get(key) not in (None, taken.instruments[key]) for key in mine):
             for body in listed.bodies:
                 for feed in of_section:
-                    await feed.hear_list(body.url, body.payload)
+                    await feed.take_answer(body.url, body.payload)
         for key in mine:
             known, state = now.get(key), None
             taken.absent[key] = 0 if known else taken.absent[key] + 1
@@ -471,9 +473,11 @@ class Sources:
             second_leg=leg == _LEGS[1],
         )
         venue, _ = venues.section_of_host(connection.url)
+        journals, exchange = self.journals, carried[0].exchange
+        recorded = journals and journals.connection(session, connection, exchange)
         return Feed(
             connection,
-            session,
+            recorded or session,
             carried,
             url=route.places(connection.url)[0],
             route=route,

@@ -62,5 +62,5 @@ class Audit:
         except RestError as error:
             log.info("%s: not compared: %s", instrument.symbol, error)
             return False
-        await feed.take_seed(instrument, body)
+        await feed.take_answer(url, body)
         return True

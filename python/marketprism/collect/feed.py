@@ -43,6 +43,7 @@ from .budget import Closed
 from .heal import Healing
 from .ledger import Ledger
 from .publish import Publisher
+from .record import Recorded
 from .rest import Rest
 from .route import Route
 from .seeds import Seeds
@@ -118,7 +119,7 @@ class Feed:
     def __init__(
         self,
         connection: Connection,
-        session: Session,
+        session: Session | Recorded,
         instruments: list[Instrument],
         *,
         url: str,
@@ -262,11 +263,6 @@ class Feed:
         if not left:
             await self.stop()
 
-    async def hear_list(self, url: str, body: bytes) -> None:
-        """A list of instruments that was asked for again: what has changed is a row."""
-        async with self._order:
-            await self._use(self.session.answer(url, body, self._clock.now_ns()))
-
     async def _sockets(self) -> AsyncGenerator[ClientConnection, None]:
         """Open sockets, one after the other; each refusal is a row."""
         delays = _delays()
@@ -387,6 +383,8 @@ class Feed:
             await clock.sleep(self._spoken[-1] + apart - now if self._spoken else 0)
             self._spoken.append(clock.now())
             await socket.send(payload, text=True)
+            if isinstance(self.session, Recorded):
+                self.session.sent(payload)
 
     def _say(self, *payloads: bytes) -> None:
         """Sends in this order, without keeping anybody waiting."""
@@ -584,14 +582,9 @@ class Feed:
         for covered in batch.covered:
             await self._ledger.covered(covered, self.leg)
 
-    async def take_seed(self, instrument: Instrument, body: bytes) -> None:
-        """An image of a book, in its turn among what the socket brings."""
-        async with self._order:
-            await self._use(self.session.seed(instrument, body, self._clock.now_ns()))
-
-    async def take_trades(self, url: str, body: bytes) -> Batch:
-        """Trades that were missed, as they were asked for, in their turn among what the socket
-        brings. Returns what the engine made of them, which is published."""
+    async def take_answer(self, url: str, body: bytes) -> Batch:
+        """What was asked of REST, an image of a book or trades that were missed, in its turn among
+        what the socket brings. Returns what the engine made of it, which is published."""
         async with self._order:
             batch = self.session.answer(url, body, self._clock.now_ns())
             await self._use(batch)

@@ -62,7 +62,7 @@ class Holder(Protocol):
     def route(self) -> Route:
         """How its exchange is reached."""
 
-    async def take_trades(self, url: str, body: bytes) -> Batch:
+    async def take_answer(self, url: str, body: bytes) -> Batch:
         """Gives an answer to the engine, publishes what comes of it, and returns it."""
 
 
@@ -327,7 +327,7 @@ class Healing:
         try:
             body = await self._rest.ask(url, Priority.HEAL, holder.route)
             self._publishing.add(task)
-            batch = await holder.take_trades(url, body)
+            batch = await holder.take_answer(url, body)
             self._took(gap, piece, venue.trade_ids(body), batch)
         except RestError as error:
             await self._refused(gap, piece, error)

@@ -26,6 +26,7 @@ from ..clock import SteadyClock
 from ..venues import Series, venue_of
 from .ledger import Ledger
 from .publish import Publisher, PublishError
+from .record import Journals, Recorded
 from .rest import Priority, Rest, RestError
 from .route import Route
 from .timetable import Outcome
@@ -104,8 +105,11 @@ class Polls:
     rest: Rest
     clock: SteadyClock
     collector: str
+    journals: Journals | None = None
     _states: dict[_Key, _State] = field(default_factory=dict)
-    _sessions: dict[str, Session] = field(default_factory=dict)  # that read bodies, by section
+    _sessions: dict[str, Session | Recorded] = field(
+        default_factory=dict
+    )  # that read bodies, by section
 
     def intervals(self, data_type: str) -> dict[str, int]:
         """The intervals of its series, with their seconds: of bars those that are asked for, else
@@ -320,7 +324,10 @@ class Polls:
             body = await self.rest.ask(url, Priority.POLL, asked.route)
         except RestError as error:
             raise _Refused(str(error)) from error
-        batch = self._session(section).answer(url, body, self.clock.now_ns())
+        session = self._session(section, asked.exchange)
+        if isinstance(session, Recorded):
+            session.window(asked.key.data_type, after, last)
+        batch = session.answer(url, body, self.clock.now_ns())
         reason = ""
         for fault in batch.faults:
             if fault.label == "refused":
@@ -333,16 +340,18 @@ class Polls:
             raise _Refused(reason)
         return [m for m in batch.messages if m.kind == asked.key.data_type]
 
-    def _session(self, section: str) -> Session:
+    def _session(self, section: str, exchange: str) -> Session | Recorded:
         """Of one section: it knows every instrument that is asked for there."""
         if section not in self._sessions:
             keys = [key for key in self._states if key.section == section]
-            self._sessions[section] = Session(
+            session = Session(
                 section,
                 list(dict.fromkeys(self._states[key].instrument for key in keys)),
                 collector=self.collector,
                 data_types=list(dict.fromkeys(key.data_type for key in keys)),
             )
+            recorded = self.journals and self.journals.polled(session, section, exchange)
+            self._sessions[section] = recorded or session
         return self._sessions[section]
 
     async def _publish(self, messages: Sequence[Message], count: _Count) -> None:

@@ -1,8 +1,10 @@
 """Journals through the engine alone, as fast as it goes: what a recorded session says, and proof
 that it always says the same.
 
-Lines are given in the order in which they stand, REST bodies included; nothing is asked for. The
-digest is over every message with the journal's own times, so equal digests mean equal bytes.
+Lines are given in the order in which they stand, REST bodies included; nothing is asked for. A file
+of ours says by its state lines what its session was (``record``); of any other that is found out by
+what was asked on its connection, with the instruments that its lists have. The digest is over every
+message with the journal's own times, so equal digests mean equal bytes.
 
 Not here: sockets (``sim`` serves journals to the whole collector).
 """
@@ -14,12 +16,20 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
 from .. import venues
-from .._core import Batch, BookStatus, Instrument, Session, guess_instrument, instruments
+from .._core import (
+    Batch,
+    BookStatus,
+    Instrument,
+    Message,
+    Session,
+    guess_instrument,
+    instruments,
+)
 from .journal import Damage, JournalError, Line, read_journal
 
 __all__ = ["ReplayError", "replay"]
@@ -29,10 +39,24 @@ log = logging.getLogger(__name__)
 _BATCH_MAX = 256
 _COLLECTOR = "replay"
 _CHECKSUM = "checksum_"
+_MS = 1_000_000
 
 
 class ReplayError(Exception):
     """A journal that cannot be replayed; the message names the file and why."""
+
+
+class _Window(NamedTuple):
+    """Which rows of an answer were published: of a data type, and of times in ms, the second of
+    them included; 0 there: at any time."""
+
+    data_type: str
+    after: int
+    until: int
+
+    def has(self, message: Message) -> bool:
+        fits = self.after * _MS < message.ts_event <= self.until * _MS
+        return message.kind == self.data_type and (fits or not self.until)
 
 
 class _Tape:
@@ -52,10 +76,12 @@ class _Tape:
             if fate.startswith(_CHECKSUM):
                 self.checksums[fate.removeprefix(_CHECKSUM)] += count
 
-    def take(self, batch: Batch) -> None:
+    def take(self, batch: Batch, window: _Window | None = None) -> None:
         for fault in batch.faults:
             self.faults[fault.label] += 1
         for message in batch.messages:
+            if window and not window.has(message):
+                continue
             self.messages[message.kind] += 1
             # The row is spliced in as it is: it was encoded once and is not opened here.
             line = b'{"subject":%b,"msg_id":%b,"row":%b}\n' % (
@@ -105,12 +131,16 @@ class _Replayed:
     """One journal on its way through the engine."""
 
     def __init__(self, path: Path, tape: _Tape, data_types: Sequence[str] | None) -> None:
-        opening, sent = _opening(path)
         self._path = path
         self._tape = tape
         self._data_types = data_types
-        self._venue, self._section = _covered(path, opening.where)
-        self._subscribed = self._venue.subscribed(opening.where, sent)
+        self._opening = _opening(path)
+        if self._opening.line:
+            where = self._opening.line.where
+            self._venue, self._section = _covered(path, where)
+            self._subscribed = self._venue.subscribed(where, self._opening.sent)
+        self._state: list[bytes] = []
+        self._window: _Window | None = None
         self._listed: dict[str, Instrument] = {}
         self._lists: list[Line] = []
         self._session: Session | None = None
@@ -124,6 +154,7 @@ class _Replayed:
                 if isinstance(line, Damage):
                     self._tape.faults["damage"] += 1
                 elif line.kind == "ws":
+                    self._restore()
                     self._frames.append(line.payload)
                     self._times.append(line.ts_recv)
                     if len(self._frames) >= _BATCH_MAX:
@@ -138,11 +169,21 @@ class _Replayed:
         if self._session is None:
             return []
         self._tape.count(self._session)
+        books = self._session.status()
+        if self._opening.line is None:
+            return [s for s in books if s.state != "empty"]
         wanted = self._subscribed.book_ids
-        return [s for s in self._session.status() if s.instrument.instrument_id in wanted]
+        return [s for s in books if s.instrument.instrument_id in wanted]
 
     def _take(self, line: Line) -> None:
-        if line.kind == "open":
+        if line.kind == "state":
+            return self._take_state(line)
+        self._restore()
+        if line.kind == "open" and self._opening.line is None:
+            # Before the state of a file that goes on with a connection it is told once more.
+            if self._session:
+                self._tape.take(self._session.open(line.ts_recv))
+        elif line.kind == "open":
             session = self._session = self._session or self._begin()
             self._tape.take(session.open(line.ts_recv))
             for body in self._lists:
@@ -151,11 +192,45 @@ class _Replayed:
         elif line.kind == "tick" and self._session:
             self._tape.take(self._session.tick(line.ts_recv))
         elif line.kind == "rest" and self._session:
-            self._tape.take(self._session.answer(line.where, line.payload, line.ts_recv))
-        elif line.kind == "rest" and self._venue.is_list(line.where):
+            window, self._window = self._window, None
+            batch = self._session.answer(line.where, line.payload, line.ts_recv)
+            self._tape.take(batch, window)
+        elif line.kind == "close" and self._session:
+            self._tape.take(self._session.close())
+        elif line.kind == "rest" and self._opening.line and self._venue.is_list(line.where):
             found = instruments(self._section, line.payload)
             self._listed.update((i.instrument_id, i) for i in found)
             self._lists.append(line)
+
+    def _take_state(self, line: Line) -> None:
+        """A part of the engine's state, or what was done to the session. Raises ``ValueError``."""
+        if not line.where:
+            self._state.append(line.payload)
+            return
+        self._restore()
+        said = orjson.loads(line.payload)
+        try:
+            if line.where == "window":
+                self._window = _Window(**said)
+            elif self._session:
+                instrument = self._instruments[said["instrument_id"]]
+                if line.where == "listen":
+                    self._tape.take(self._session.listen(instrument, said["data_type"]))
+                elif line.where == "leave":
+                    self._tape.take(self._session.leave(instrument))
+                elif line.where == "await_image":
+                    self._session.await_image(instrument)
+        except (KeyError, TypeError) as error:
+            raise ReplayError(
+                f"{self._path}: line {line.number}: {line.where} of {error}, which is not known"
+            ) from None
+
+    def _restore(self) -> None:
+        """All parts are there: from here on the session is the one that they tell of."""
+        if self._state:
+            session = self._session = Session.restore(self._state)
+            self._instruments = {s.instrument.instrument_id: s.instrument for s in session.status()}
+            self._state.clear()
 
     def _begin(self) -> Session:
         by_native: dict[str, Instrument] = {}
@@ -184,13 +259,22 @@ class _Replayed:
             self._times.clear()
 
 
-def _opening(path: Path) -> tuple[Line, list[bytes]]:
-    """The line that opened the recorded connection and what was sent on it."""
+class _Opening(NamedTuple):
+    """The line that opened a recorded connection and what was sent on it. No line: the file says by
+    its state what the session was."""
+
+    line: Line | None
+    sent: list[bytes]
+
+
+def _opening(path: Path) -> _Opening:
     opening: Line | None = None
     sent: list[bytes] = []
     for line in read_journal(path):
         if isinstance(line, Damage):
             continue
+        if line.kind == "state" and not line.where:
+            return _Opening(None, sent)
         if line.kind == "open" and opening is None:
             opening = line
         elif line.kind == "sent":
@@ -200,7 +284,7 @@ def _opening(path: Path) -> tuple[Line, list[bytes]]:
             break
     if opening is None:
         raise JournalError(path, 0, "no line opens a connection")
-    return opening, sent
+    return _Opening(opening, sent)
 
 
 def _covered(path: Path, url: str) -> tuple[Any, str]:

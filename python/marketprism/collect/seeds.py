@@ -63,8 +63,8 @@ class Holder(Protocol):
     def route(self) -> Route:
         """How its exchange is reached."""
 
-    async def take_seed(self, instrument: Instrument, body: bytes) -> None:
-        """Gives an image to the engine, and publishes what comes of it."""
+    async def take_answer(self, url: str, body: bytes) -> object:
+        """Gives an image to the engine, as it was asked for, and publishes what comes of it."""
 
 
 class Progress(NamedTuple):
@@ -338,7 +338,7 @@ class Seeds:
             book.live, book.begins, book.mark = True, Priority.SEED, None
             book.known = next(depth for depth, url in book.urls.items() if url == book.url)
             book.settled_at = self._clock.now() + _SETTLES
-            await book.holder.take_seed(book.instrument, body)
+            await book.holder.take_answer(book.url, body)
 
     def _over(self, line: _Line, book: _Book, priority: Priority, task: asyncio.Task[None]) -> None:
         """A place is free, also where the task was cancelled before it began."""
