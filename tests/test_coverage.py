@@ -21,6 +21,7 @@ from marketprism import report
 from marketprism._core import Instrument, guess_instrument, ledger_message
 from marketprism.store.coverage import CELL, Coverage, Span, Stream, coverage
 from marketprism.store.insert import _INSERT
+from marketprism.store.missing import missing
 from marketprism.store.query import connect, run_sql
 from marketprism.store.schema import create
 
@@ -137,6 +138,40 @@ def test_what_two_collectors_heard_adds_up(book: Book) -> None:
     book.covered(80, 180, from_id=8, to_id=20, collector="b")
     [each] = book.found()
     assert each.lost == []
+
+
+def test_what_can_be_asked_for_again_lies_between_ids_that_somebody_had(book: Book) -> None:
+    book.write("asked", 0, data_type="trade")
+    book.covered(3, 60, from_id=1, to_id=9)
+    book.covered(40, 100, from_id=8, to_id=12, collector="b")
+    # What was missed here was named, and had in part; what follows was not noticed.
+    book.write("gap", 121, data_type="trade", from_id=13, to_id=20, start=100, end=120)
+    book.write("healed", 122, data_type="trade", from_id=13, to_id=17, start=100, end=110)
+    book.covered(120, 180, from_id=21, to_id=30)
+    book.covered(181, 181)
+    book.covered(200, 240, from_id=41, to_id=50)
+    # The venue counts anew: nothing lies between.
+    book.covered(240, 300, from_id=51, to_id=60, cause="reset")
+    book.covered(310, 360, from_id=1_000, to_id=1_100)
+    book.covered(300, 360, data_type="orderbook")
+
+    def asked(start: float, end: float) -> list[tuple[int, int, float, float, bool]]:
+        bounds = {"start": START + round(start * SECOND), "end": START + round(end * SECOND)}
+        found = missing(book.ask, book.database, **bounds)
+        return [
+            (ids.first, ids.last, *seconds([Span(ids.from_ts, ids.to_ts)])[0], ids.named)
+            for each in found
+            for ids in each.ids
+        ]
+
+    both = [(18, 20, 110, 120, True), (31, 40, pytest.approx(180), 200, False)]
+    assert asked(0, 360) == both
+    assert asked(111, 112) == both[:1]
+    assert asked(190, 360) == both[1:]
+    assert asked(205, 360) == []
+    [each] = missing(book.ask, book.database, start=START, end=START + 60 * SECOND)
+    assert (each.stream.data_type, each.reached[0]) == ("trade", 1_100)
+    assert seconds([*each.lost]) == [(0, 3)]
 
 
 def test_the_minute_that_is_still_open_is_not_judged_unless_it_is_asked_for(book: Book) -> None:

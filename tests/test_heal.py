@@ -423,11 +423,15 @@ def test_what_is_refused_for_good_is_lost_and_what_is_not_waits() -> None:
             assert it.told() == [("lost", "C0USDT", 10, 50)]
             it.venue.refuses = 451
             await feed.miss(1, 10, 50)
+            assert not it.healing.held_up
             await it.until(lambda: bool(it.told("refused")))
             assert it.healing.progress().open == 1
+            await it.until(lambda: it.healing.held_up)
             it.venue.refuses = 0
             await it.over()
             assert it.told("healed") == [("healed", "C1USDT", 10, 50)]
+            assert not it.healing.held_up
+            assert (it.healing.had, it.healing.lost) == (41, 41)
 
     run(body)
 

@@ -165,15 +165,18 @@ PYTHON: dict[str, Rule] = {
     "marketprism": rule("_core", "the package is the engine's face and must import in an instant"),
     "__main__": rule("cli", "it only starts the commands"),
     "cli": rule(
-        "marketprism app clock collect config directory report run sim standing store serve",
+        "marketprism app backfill clock collect config directory report run sim standing store "
+        "serve",
         "a command is settings and one call; what it calls has its own place",
     ),
     "app": rule(
-        "_core builtin clock collect config directory embedded metrics pages progress run schedule "
-        "serve sim.faults sources store trouble",
+        "_core backfill builtin clock collect config directory embedded metrics outlet pages "
+        "progress run schedule serve sim.faults sources store trouble",
         "it wires the parts",
     ),
-    "run": rule("clock collect config embedded", "it holds the parts and does nothing with them"),
+    "run": rule(
+        "backfill clock collect config embedded", "it holds the parts and does nothing with them"
+    ),
     "pages": rule("collect metrics run serve", "it reads, and changes nothing"),
     "builtin": rule("clock config", "it is what one process says to another, as words"),
     "trouble": rule(
@@ -184,6 +187,11 @@ PYTHON: dict[str, Rule] = {
         "_core clock collect config directory venues",
         "it knows who is to be asked for what, and holds nothing that runs",
     ),
+    "backfill": rule(
+        "clock collect config directory outlet sources store",
+        "it compares what is stored with what venues keep, and starts nothing",
+    ),
+    "outlet": rule("collect config directory", "it opens what every process publishes by"),
     "standing": rule("", "it reads pages, as anybody may"),
     "progress": rule("", "it shows what it is told"),
     "schedule": rule("collect config", "it says when, and what a job does is collect's"),

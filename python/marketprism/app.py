@@ -14,11 +14,10 @@ import contextlib
 import json
 import logging
 import os
-import shutil
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from typing import Any
 import psutil
 
 from . import metrics
+from .backfill import Window, backfill
 from .builtin import damage, market_words
 from .clock import SteadyClock
 from .collect.audit import Audit
@@ -35,17 +35,17 @@ from .collect.heal import Healing
 from .collect.ledger import Ledger
 from .collect.plugins import Plugins
 from .collect.poll import Polls
-from .collect.publish import Publisher, PublishError
+from .collect.publish import PublishError
 from .collect.record import Journals
 from .collect.rest import Rest
 from .collect.seeds import Seeds
-from .collect.spool import Spool, SpoolError
 from .collect.status import streams
 from .collect.timetable import Outcome, Timetable
 from .config import Settings, without_secrets
 from .directory import HOST, RunError, choose_ports, free_port, left_behind, locked
 from .embedded import nats as embedded_nats
 from .embedded.child import Child, ChildError
+from .outlet import opened
 from .pages import books, checks, values
 from .progress import Look, show_progress
 from .run import Options, Run
@@ -90,7 +90,7 @@ async def collect(settings: Settings, options: Options) -> tuple[int, dict[str, 
             stack.callback(lambda: (directory / "run.json").unlink(missing_ok=True))
             nats_url, server = await _start_nats(settings, directory, ports, stack)
             clock = _clock(settings, options)
-            publisher = await _start_publisher(settings, nats_url, stack)
+            publisher = await opened(settings, nats_url, directory, stack)
             publisher.now_ns = clock.now_ns
             plugins = Plugins.installed()
             stack.callback(lambda: plugins.close(_PLUGINS_STOP))
@@ -165,7 +165,7 @@ async def _go(
         _write_run(state, nats_url)
     state.tables_before = await _count_tables(state)
     source = await _start_venue(state, stack)
-    _write_run(state, nats_url)
+    _write_run(state, nats_url, source)
     words = without_secrets(" ".join(sys.argv[1:]))
     await state.ledger.write("started", detail=words or None)
     wanted = Sources(
@@ -180,6 +180,8 @@ async def _go(
         healing=state.healing,
         journals=state.journals,
     )
+    if state.options.backfill:
+        return await _backfill(state, state.options.backfill, wanted)
     state.feeds = await _feeds(state, wanted)
     try:
         page = await serve_health(
@@ -222,7 +224,28 @@ async def _feeds(state: Run, wanted: Sources) -> list[Feed]:
     return []
 
 
-def _write_run(state: Run, nats_url: str) -> None:
+async def _backfill(state: Run, window: Window, wanted: Sources) -> tuple[int, dict[str, Any]]:
+    """What earlier runs published is stored first: what is missing is judged by it."""
+    end = time.monotonic() + _STORE_WAIT
+    while state.settings.store.run and await _unstored(state) and time.monotonic() < end:
+        await asyncio.sleep(_LOOK)
+    clickhouse = state.clickhouse or state.settings.clickhouse.url or ""
+    asking = asyncio.create_task(backfill(window, wanted, clickhouse, running=False))
+    await _first(asking, state.stop.wait())
+    asking.cancel()
+    await asyncio.wait([asking])
+    state.deadline = min(state.deadline, time.monotonic() + _STORE_WAIT)
+    await _finish(state)
+    if asking.cancelled():
+        raise RunError("stopped: what was had by then is stored, and the same command goes on")
+    said = asking.result() | {"pending": state.publisher.pending}
+    return int(bool(said["refused"] or said["pending"])), said
+
+
+def _write_run(state: Run, nats_url: str, source: Mapping[str, Any] | None = None) -> None:
+    """``source`` is what the built-in venue said of itself, if it is the source."""
+    clock = {"speed": state.clock.speed, "start": state.clock.start, "origin": state.clock.origin}
+    venue = {key: source[key] for key in ("ws", "rest")} if source else None
     said = {
         "pid": os.getpid(),
         "run": state.run,
@@ -230,6 +253,7 @@ def _write_run(state: Run, nats_url: str) -> None:
         "nats_url": nats_url,
         "clickhouse_url": state.clickhouse,
         "children": {child.name: child.pid for child in state.children},
+        "venue": venue and {**venue, **clock, "recorded": bool(state.options.replay)},
     }
     target = state.settings.data_dir / "run.json"
     draft = target.with_suffix(".tmp")
@@ -285,25 +309,6 @@ async def _start_nats(
         raise RunError(f"{error}; see {home / 'server.log'}") from error
     stack.push_async_callback(child.stop)
     return f"nats://{HOST}:{ports['nats']}", child
-
-
-async def _start_publisher(
-    settings: Settings, nats_url: str, stack: contextlib.AsyncExitStack
-) -> Publisher:
-    disk = shutil.disk_usage(settings.data_dir).total
-    bound = min(int(settings.spool.bytes_max), int(disk * settings.spool.disk_share_max))
-    power = settings.durability == "power"
-    spool = Spool(settings.data_dir / "spool.sqlite", bytes_max=bound, durable=power)
-    publisher = Publisher(settings.nats, nats_url, spool, power=power)
-    try:
-        await spool.open()
-        await spool.requeue_copies()
-        await publisher.connect()
-    except (PublishError, SpoolError) as error:
-        await spool.close()
-        raise RunError(str(error)) from error
-    stack.push_async_callback(publisher.close)
-    return publisher
 
 
 async def _answers(port: int) -> None:
@@ -534,7 +539,7 @@ async def _hold(state: Run, wanted: Sources, feed: Feed) -> None:
 
 
 async def _first(
-    ending: asyncio.Task[None],
+    ending: asyncio.Task[Any],
     event: Coroutine[Any, Any, Any],
     *others: asyncio.Task[Any],
     timeout: float | None = None,

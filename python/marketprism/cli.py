@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     _replay_grammar(commands)
     _sql_grammar(commands)
     _report_grammar(commands)
+    _backfill_grammar(commands)
     _status_grammar(commands)
     _store_grammar(commands)
     _requeue_grammar(commands)
@@ -179,6 +180,25 @@ def _report_grammar(commands: Any) -> None:
             )
         _common(parser)
         parser.set_defaults(run=_report)
+
+
+def _backfill_grammar(commands: Any) -> None:
+    parser = commands.add_parser(
+        "backfill", help="ask the venues once more for what audit calls lost; status 1 if refused"
+    )
+    parser.add_argument(
+        "--from", dest="start", required=True, metavar="TIME", help="as of audit: 6h, 2026-11-22"
+    )
+    parser.add_argument("--to", dest="end", default="0s", metavar="TIME", help="default: now")
+    for option, what in (
+        ("--exchanges", "binance_spot,…"),
+        ("--symbols", "BTC-USDT,…"),
+        ("--data-types", "trade,kline,…"),
+    ):
+        parser.add_argument(option, default="", metavar=what, help="only of these (default: all)")
+    parser.add_argument("--json", action="store_true", help="one line of JSON at the end")
+    _common(parser)
+    parser.set_defaults(run=_backfill)
 
 
 def _status_grammar(commands: Any) -> None:
@@ -300,11 +320,6 @@ def _collect(arguments: argparse.Namespace) -> int:
     if arguments.faults and not arguments.demo:
         raise RunError("--faults needs --demo: it is the built-in venue that misbehaves", 2)
     built_in = bool(arguments.demo or arguments.replay)
-    # The children read the same settings from the same places.
-    overrides = [*arguments.overrides, f"data_dir={json.dumps(str(settings.data_dir))}"]
-    overrides.append(f"collector={json.dumps(settings.collector)}")
-    if arguments.clickhouse:
-        overrides.append(f"clickhouse.url={json.dumps(arguments.clickhouse)}")
     options = Options(
         demo=arguments.demo,
         replay=tuple(arguments.replay or ()),
@@ -312,7 +327,7 @@ def _collect(arguments: argparse.Namespace) -> int:
         duration=arguments.duration,
         faults=arguments.faults,
         ports=arguments.ports or ("auto" if built_in else "fixed"),
-        overrides=tuple(overrides),
+        overrides=_overrides(arguments, settings),
         config=arguments.config,
     )
     status, summary = asyncio.run(run_collector(settings, options))
@@ -411,6 +426,61 @@ def _report(arguments: argparse.Namespace) -> int:
     if arguments.command != "audit":
         return 0
     return 4 if any(report.level(row) < arguments.level for row in rows) or not rows else 0
+
+
+def _backfill(arguments: argparse.Namespace) -> int:
+    from .backfill import Window, beside, told
+
+    settings = _settings(arguments)
+    now = time.time_ns()
+    named = (arguments.exchanges, arguments.symbols, arguments.data_types)
+    window = Window(
+        moment(arguments.start, now),
+        moment(arguments.end, now),
+        *(frozenset(filter(None, text.split(","))) for text in named),
+    ).checked(settings)
+    running = held_by(settings.data_dir)
+    if running is None:
+        status, said = _run_alone(arguments, settings, window)
+    elif not running.get("clickhouse_url"):
+        raise RunError(f"{settings.data_dir}: a collector is starting or ending; ask again")
+    else:
+        status, said = asyncio.run(beside(window, settings, running))
+    if arguments.json:
+        _say(said)
+    else:
+        sys.stdout.write(told(said))
+    return status
+
+
+def _run_alone(
+    arguments: argparse.Namespace, settings: Settings, window: Any
+) -> tuple[int, dict[str, Any]]:
+    """A run that only asks for the past."""
+    from .app import collect as run_collector
+    from .run import Options
+
+    if (settings.data_dir / "sim").exists() and not all(e.hosts for e in settings.exchanges):
+        raise RunError(
+            f"{settings.data_dir}: collected from the built-in venue, which keeps nothing once it "
+            "ended; ask while it runs"
+        )
+    options = Options(
+        ports="auto",
+        overrides=_overrides(arguments, settings),
+        config=arguments.config,
+        backfill=window,
+    )
+    return asyncio.run(run_collector(settings, options))
+
+
+def _overrides(arguments: argparse.Namespace, settings: Settings) -> tuple[str, ...]:
+    """The children read the same settings from the same places."""
+    overrides = [*arguments.overrides, f"data_dir={json.dumps(str(settings.data_dir))}"]
+    overrides.append(f"collector={json.dumps(settings.collector)}")
+    if arguments.clickhouse:
+        overrides.append(f"clickhouse.url={json.dumps(arguments.clickhouse)}")
+    return tuple(overrides)
 
 
 def _status(arguments: argparse.Namespace) -> int:

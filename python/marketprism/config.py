@@ -33,6 +33,7 @@ __all__ = [
     "Proxy",
     "Settings",
     "Tls",
+    "data_types",
     "load",
     "moment",
     "proxy_url",
@@ -153,6 +154,13 @@ _OptIn = Literal["orderbook_delta", "kline", "ticker"]
 DataType = Literal[_Usual, _OptIn]
 _MARKET_DATA: tuple[DataType, ...] = get_args(_Usual)
 _OPT_IN: tuple[DataType, ...] = get_args(_OptIn)
+
+
+def data_types() -> tuple[str, ...]:
+    """Every data type of an instrument that can be collected."""
+    return (*_MARKET_DATA, *_OPT_IN)
+
+
 # Bars that at least one venue has, as rows name them: 1m is a minute, 1M a month.
 # fmt: off
 Interval = Literal[

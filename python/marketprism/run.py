@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .backfill import Window
 from .clock import SteadyClock
 from .collect.feed import Feed
 from .collect.heal import Healing
@@ -38,6 +39,7 @@ class Options:
     ports: str = "fixed"
     overrides: tuple[str, ...] = ()
     config: Path | None = None
+    backfill: Window | None = None  # nothing is listened to; this is asked for
 
 
 @dataclass

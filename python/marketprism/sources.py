@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fnmatch import fnmatchcase
@@ -97,13 +97,18 @@ class Sources:
         for name in self.settings.unverified:
             log.warning("%s: tls.verify is false: whoever is in between can change the data", name)
         feeds: list[Feed] = []
-        for exchange in self.settings.exchanges:
-            if self.demo and "exchanges" not in self.settings.model_fields_set:
-                exchange = exchange.model_copy(update={"symbols": self.settings.sim.symbols})
-            feeds += await self._exchange(exchange)
+        for exchange in self._exchanges():
+            feeds += await self._opened(exchange, *await self._take(exchange))
         if not feeds:
             raise RunError("nothing to collect: no exchange lists any of the symbols asked for", 2)
         return feeds
+
+    async def listed(self) -> list[Wanted]:
+        """What is to be taken of each exchange by the venues' lists of now; nothing is listened
+        to."""
+        for exchange in self._exchanges():
+            await self._take(exchange)
+        return self.polled()
 
     def polled(self) -> list[Wanted]:
         """What is taken now of each exchange, for whoever asks REST for what is not streamed."""
@@ -171,12 +176,18 @@ class Sources:
                 if key[1] in feed.connection.instrument_ids:
                     await feed.leave(instrument, state, seen)
 
-    async def _exchange(self, wanted: Exchange) -> list[Feed]:
+    def _exchanges(self) -> Iterator[Exchange]:
+        for exchange in self.settings.exchanges:
+            if self.demo and "exchanges" not in self.settings.model_fields_set:
+                exchange = exchange.model_copy(update={"symbols": self.settings.sim.symbols})
+            yield exchange
+
+    async def _take(self, wanted: Exchange) -> tuple[Route, dict[str, _Listed], list[Instrument]]:
         route = self._route(wanted)
         await self._not_offered(wanted)
         lists, found = await self._picked(wanted, route)
         self._taken.append(_Taken(wanted, {_key(i): i for i in found}))
-        return await self._opened(wanted, route, lists, found)
+        return route, lists, found
 
     async def _picked(
         self, wanted: Exchange, route: Route, priority: Priority = Priority.SEED
@@ -432,15 +443,10 @@ class Sources:
     ) -> tuple[int, int] | None:
         """The newest trade that is not to be named as missed, with its time. What fills a hole may
         be what was published last, and is older than the hole."""
-        kind = "a" if aggregated else "t"
-        if last is None or not last.fact.startswith(kind):
+        place = last.trade(aggregated=aggregated) if last else None
+        if last is None or place is None:
             return None
-        # Deribit counts trades by another number than that in their names.
-        place = last.place if last.place is not None else last.fact[1:]
-        if not str(place).isdigit():
-            return None
-        passed = self.healing.reached(instrument, aggregated, int(place))
-        return passed or (int(place), last.time)
+        return self.healing.reached(instrument, aggregated, place) or (place, last.time)
 
     def _feed(
         self,

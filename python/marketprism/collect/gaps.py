@@ -100,6 +100,15 @@ class Gaps:
         )
         gap.row = found[0][0] if found else None
 
+    def passed(self, gap: Gap) -> None:
+        """Some of these trades are published once more, although what was published last is the
+        last of them: a later start is not to take one of them for that."""
+        self._run(
+            "INSERT INTO gaps (section, instrument_id, aggregated, first, last, from_ts, to_ts, "
+            "open) VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
+            (*gap.key, gap.first, gap.last, gap.from_ts, gap.to_ts),
+        )
+
     def close(self, gap: Gap) -> None:
         """It is filled, or lost for good. Of those that are, the newest of a count stays and the
         one that was closed last: one of its rows may be what is published last."""

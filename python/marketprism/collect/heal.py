@@ -164,6 +164,10 @@ class Healing:
         self._under_way: set[asyncio.Task[None]] = set()
         self._publishing: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self.had = 0
+        """Trades of holes that are over and that came."""
+        self.lost = 0
+        """And that did not."""
 
     def join(self, holder: Holder) -> None:
         """This connection hears its instruments from now on. What an earlier run left open of them
@@ -210,6 +214,13 @@ class Healing:
             sum(gap.ids for gap in gaps),
             round(eta, 1) if math.isfinite(eta) else None,
         )
+
+    @property
+    def held_up(self) -> bool:
+        """Whether all that is left was refused and waits to be asked for again."""
+        lines = self._lines.values()
+        pieces = [piece for line in lines for gap in line.gaps for piece in gap.pieces]
+        return bool(pieces) and not self._under_way and all(piece.refused for piece in pieces)
 
     async def stop(self, patience: float) -> None:
         """Asks nothing more. An answer that is being published is waited for, so many seconds."""
@@ -404,6 +415,8 @@ class Healing:
 
     async def _tell(self, gap: _Open) -> None:
         """The rows of a hole that is over."""
+        self.had += sum(had.last - had.first + 1 for had in gap.had)
+        self.lost += sum(last - first + 1 for first, last in gap.lost)
         for event, span in _spans(gap):
             await self._ledger.write(
                 event,

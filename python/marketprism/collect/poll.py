@@ -31,7 +31,7 @@ from .rest import Priority, Rest, RestError
 from .route import Route
 from .timetable import Outcome
 
-__all__ = ["Polls", "Wanted"]
+__all__ = ["Asked", "Polls", "Refused", "Wanted"]
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class _Key(NamedTuple):
     interval: str
 
 
-class _Asked(NamedTuple):
+class Asked(NamedTuple):
     """A series, and how it is asked for."""
 
     key: _Key
@@ -72,6 +72,11 @@ class _Asked(NamedTuple):
     series: Series
     exchange: str
     route: Route
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Exchange, market type and symbol."""
+        return self.instrument.exchange, self.instrument.market_type, self.instrument.symbol
 
 
 @dataclass
@@ -91,7 +96,7 @@ class _Count:
     refused: int = 0
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """A question that brought nothing; the message says why."""
 
 
@@ -124,7 +129,7 @@ class Polls:
     async def run(self, data_type: str, interval: str, every: float) -> Outcome:
         """Asks for all there is of a data type, or of an interval of bars; one run in ``every``
         seconds of venue time. What is refused is a row of the ledger and stops nothing else."""
-        sections: dict[str, list[_Asked]] = {}
+        sections: dict[str, list[Asked]] = {}
         for asked in self._all():
             if _is(asked.key, data_type, interval):
                 sections.setdefault(asked.key.section, []).append(asked)
@@ -137,7 +142,52 @@ class Polls:
                 group.create_task(self._ask_each(some, every, count))
         return Outcome(count.rows, count.asked, count.refused)
 
-    def _all(self) -> Iterator[_Asked]:
+    def series(self, place: tuple[str, str, str], data_type: str) -> list[Asked]:
+        """How the past of a data type is had, of what is at a place (exchange, market type,
+        symbol); empty where no venue keeps it."""
+        return [
+            asked
+            for asked in self._all()
+            if (asked.key.data_type, asked.place) == (data_type, place) and asked.series.poll.rows
+        ]
+
+    def questions(self, asked: Asked, since: int, until: int) -> Iterator[tuple[int, int]]:
+        """The pages of a series that have rows told of by times from ``since`` to ``until`` (ns,
+        exclusive): of each, times behind its first and up to its last. What is not over yet and
+        what the venue keeps no more is left out."""
+        poll, every = asked.series.poll, asked.series.every * _SECOND
+        end = min(until - 1, self.over(asked))
+        first = max(since - 1, self._kept(asked, self.clock.now_ns()))
+        while first < end:
+            last = min(end, first + poll.rows * every)
+            yield first, last
+            first = last
+
+    def over(self, asked: Asked) -> int:
+        """The last time (ns) of which there may be a row by now: of a bar that is over."""
+        settled = self.clock.longer(_SETTLED, _SETTLED_LEAST)
+        now = self.clock.now_ns() - round(settled * _SECOND)
+        return now - asked.series.every * _SECOND if asked.series.bars else now
+
+    async def again(self, asked: Asked, first: int, last: int) -> list[int]:
+        """Publishes the rows of a page, as ``questions`` names it. Returns their times. Raises
+        ``Refused``."""
+        if asked.key not in self._states:
+            self._states[asked.key] = _State(asked.instrument)
+            self._sessions.pop(asked.key.section, None)
+        messages = await self._answer(asked, first // _MS, last // _MS, Priority.HEAL)
+        found = [m for m in messages if first < m.ts_event <= last]
+        await self._publish(found, _Count())
+        return [m.ts_event for m in found]
+
+    def url(self, asked: Asked, first: int, last: int) -> str:
+        """How a page is asked for."""
+        url: str = venue_of(asked.exchange).poll_url(
+            asked.key.section, asked.series, first // _MS, last // _MS
+        )
+        return url
+
+    def _all(self) -> Iterator[Asked]:
         seen = set()
         for wanted in self.wanted():
             venue = venue_of(wanted.exchange)
@@ -150,9 +200,9 @@ class Polls:
                     if key not in seen:
                         seen.add(key)
                         instrument = known.get(name) or guess_instrument(section, name)
-                        yield _Asked(key, instrument, series, wanted.exchange, wanted.route)
+                        yield Asked(key, instrument, series, wanted.exchange, wanted.route)
 
-    async def _state(self, asked: _Asked) -> _State:
+    async def _state(self, asked: Asked) -> _State:
         state = self._states.get(asked.key)
         if state is None:
             newest = await self._published(asked.instrument, asked.series)
@@ -189,7 +239,7 @@ class Polls:
                 "delisted", instrument=state.instrument, data_type=key.data_type, cause="polled"
             )
 
-    async def _ask_each(self, some: Sequence[_Asked], every: float, count: _Count) -> None:
+    async def _ask_each(self, some: Sequence[Asked], every: float, count: _Count) -> None:
         for asked in some:
             state = await self._state(asked)
             if not state.told and not asked.series.streamed:
@@ -208,11 +258,11 @@ class Polls:
                 else:
                     await self._ask_now(asked, state, every, count)
                 state.refused = False
-            except _Refused as refused:
+            except Refused as refused:
                 count.refused += 1
                 await self._tell(asked, state, str(refused))
 
-    async def _tell(self, asked: _Asked, state: _State, reason: str) -> None:
+    async def _tell(self, asked: Asked, state: _State, reason: str) -> None:
         """A row for the first of several refusals in a row."""
         if state.refused:
             return
@@ -226,7 +276,7 @@ class Polls:
             detail=reason,
         )
 
-    async def _ask_now(self, asked: _Asked, state: _State, every: float, count: _Count) -> None:
+    async def _ask_now(self, asked: Asked, state: _State, every: float, count: _Count) -> None:
         messages = await self._answer(asked, 0, 0)
         await self._publish(messages, count)
         newest = max((m.ts_event for m in messages), default=0)
@@ -235,7 +285,7 @@ class Polls:
         if before and 0 < newest - before <= _BETWEEN * every * _SECOND:
             await self._covered(asked, state, before, newest - 1, 1)
 
-    async def _ask_history(self, asked: _Asked, state: _State, count: _Count) -> None:
+    async def _ask_history(self, asked: Asked, state: _State, count: _Count) -> None:
         """Page after page, each within what one answer has, from the newest row to now. ``first``
         was had, ``end`` is wanted, both in ns."""
         poll, every = asked.series.poll, asked.series.every * _SECOND
@@ -262,7 +312,7 @@ class Polls:
             state.newest = max((m.ts_event for m in found), default=state.newest)
             first = last
 
-    def _kept(self, asked: _Asked, end: int) -> int:
+    def _kept(self, asked: Asked, end: int) -> int:
         """Behind which time, in ns, the venue has rows: of bars, between two of them."""
         kept, every = asked.series.poll.kept, asked.series.every * _SECOND
         if kept == math.inf:
@@ -270,7 +320,7 @@ class Polls:
         oldest = end - round(kept) * _SECOND
         return oldest - oldest % every - 1
 
-    async def _bars(self, asked: _Asked, state: _State, times: Sequence[int]) -> None:
+    async def _bars(self, asked: Asked, state: _State, times: Sequence[int]) -> None:
         """Evidence of bars that follow each other; those that are left out are named."""
         every = asked.series.every * _SECOND
         if not times:
@@ -288,7 +338,7 @@ class Polls:
             began = after
 
     async def _missing(
-        self, asked: _Asked, state: _State, before: int, after: int, cause: str
+        self, asked: Asked, state: _State, before: int, after: int, cause: str
     ) -> None:
         """A row for the bars between two, if there should be one."""
         every = asked.series.every * _SECOND
@@ -304,7 +354,7 @@ class Polls:
         )
 
     async def _covered(
-        self, asked: _Asked, state: _State, since: int, until: int, count: int
+        self, asked: Asked, state: _State, since: int, until: int, count: int
     ) -> None:
         await self.ledger.write(
             "covered",
@@ -316,14 +366,16 @@ class Polls:
             to_ts=until,
         )
 
-    async def _answer(self, asked: _Asked, after: int, last: int) -> list[Message]:
-        """The rows of one answer; times in ms as ``poll_url`` has them. Raises ``_Refused``."""
+    async def _answer(
+        self, asked: Asked, after: int, last: int, priority: Priority = Priority.POLL
+    ) -> list[Message]:
+        """The rows of one answer; times in ms as ``poll_url`` has them. Raises ``Refused``."""
         section = asked.key.section
         url = venue_of(asked.exchange).poll_url(section, asked.series, after, last)
         try:
-            body = await self.rest.ask(url, Priority.POLL, asked.route)
+            body = await self.rest.ask(url, priority, asked.route)
         except RestError as error:
-            raise _Refused(str(error)) from error
+            raise Refused(str(error)) from error
         session = self._session(section, asked.exchange)
         if isinstance(session, Recorded):
             session.window(asked.key.data_type, after, last)
@@ -337,7 +389,7 @@ class Polls:
             if fault.frame is not None:
                 reason = f"{url}: {fault.detail}"
         if reason:
-            raise _Refused(reason)
+            raise Refused(reason)
         return [m for m in batch.messages if m.kind == asked.key.data_type]
 
     def _session(self, section: str, exchange: str) -> Session | Recorded:

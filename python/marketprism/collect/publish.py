@@ -111,6 +111,14 @@ class Last(NamedTuple):
     time: int
     place: int | None = None
 
+    def trade(self, *, aggregated: bool) -> int | None:
+        """Its place in the venue's count of such trades; None where it is none of them."""
+        if not self.fact.startswith("a" if aggregated else "t"):
+            return None
+        # Deribit counts trades by another number than that in their names.
+        place = self.place if self.place is not None else self.fact[1:]
+        return int(place) if str(place).isdigit() else None
+
 
 class Loss(NamedTuple):
     """Facts of one subject that nothing had room for: how many, and the first and last id."""

@@ -150,7 +150,7 @@ def _futures(
     return {
         "orderbook": depth,
         "orderbook_delta": depth,
-        "trade": Offer("{}@aggTrade", market, DERIVATIVES),
+        "trade": Offer("{}@aggTrade", market, DERIVATIVES, aggregated=True),
         "ticker": Offer("{}@bookTicker", public, DERIVATIVES),
         "kline": Offer("{}@kline_{}", market, DERIVATIVES, polls=bars, intervals=_BARS),
         # The stream has forecasts, REST what was paid.

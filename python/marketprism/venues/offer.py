@@ -52,6 +52,7 @@ class Offer:
     of the URL that has it. ``broad``: it tells of a whole market, whoever asks.
     ``polls`` are questions to REST that give it too, or alone.
     ``intervals``: of bars, ours to the venue's.
+    ``aggregated``: of trades, the venue merges them and counts what it merged.
     """
 
     stream: str = ""
@@ -60,6 +61,7 @@ class Offer:
     broad: bool = False
     polls: tuple[Poll, ...] = ()
     intervals: Mapping[str, str] = field(default_factory=dict)
+    aggregated: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,11 @@ class Series:
     period: str
     interval: str
     streamed: bool
+
+    @property
+    def bars(self) -> bool:
+        """Whether its rows are bars: of a time, and told of by when it began."""
+        return bool(self.interval or self.poll.period)
 
 
 def polled(
