@@ -170,8 +170,8 @@ PYTHON: dict[str, Rule] = {
         "a command is settings and one call; what it calls has its own place",
     ),
     "app": rule(
-        "_core backfill builtin clock collect config directory embedded metrics outlet pages "
-        "progress run schedule serve sim.faults sources store trouble",
+        "_core backfill builtin clock collect config directory duties embedded metrics outlet "
+        "pages progress run schedule serve sim.faults sources store trouble",
         "it wires the parts",
     ),
     "run": rule(
@@ -191,6 +191,7 @@ PYTHON: dict[str, Rule] = {
         "clock collect config directory outlet sources store",
         "it compares what is stored with what venues keep, and starts nothing",
     ),
+    "duties": rule("collect pages run sources", "it says of whom, and does none of it"),
     "outlet": rule("collect config directory", "it opens what every process publishes by"),
     "standing": rule("", "it reads pages, as anybody may"),
     "progress": rule("", "it shows what it is told"),

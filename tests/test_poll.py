@@ -333,7 +333,9 @@ def test_what_is_polled_is_stored_covered_and_made_up_after_a_kill(tmp_path: Pat
     begin = NOON + 4 * HOUR - MINUTE
     for found in lives(configured(tmp_path, begin), tmp_path, 3):
         names = {"funding_rate", "open_interest", *RATIOS, "volatility_index", "kline_1m"}
-        assert {job["id"] for job in found} == {*names, "instruments", "audit"}
+        assert {job["id"] for job in found} == {
+            *(*names, "instruments", "audit", "clock", "health", "liquidations"),
+        }
         assert {job["result"] for job in found} <= {"ok", "partial"}
     config = configured(tmp_path, begin + HOUR)
     words = ("--demo", "--speed", "60", "--duration", "20", "--json")

@@ -28,7 +28,6 @@ from . import metrics
 from .backfill import Window, backfill
 from .builtin import damage, market_words
 from .clock import SteadyClock
-from .collect.audit import Audit
 from .collect.feed import Feed
 from .collect.gaps import Gaps
 from .collect.heal import Healing
@@ -43,6 +42,7 @@ from .collect.status import streams
 from .collect.timetable import Outcome, Timetable
 from .config import Settings, without_secrets
 from .directory import HOST, RunError, choose_ports, free_port, left_behind, locked
+from .duties import duties
 from .embedded import nats as embedded_nats
 from .embedded.child import Child, ChildError
 from .outlet import opened
@@ -441,10 +441,9 @@ async def _run_feeds(state: Run, wanted: Sources, frames_in_all: int) -> None:
             group.create_task(_hold(state, wanted, feed), name=feed.url) for feed in state.feeds
         ]
         if polls is not None:
-            lists = partial(_follow_lists, state, wanted, group, feeds)
-            compared = Audit(state.rest, state.clock, published=state.settings.snapshot.depth)
-            audit = partial(_compare, state, compared)
-            fill(state.timetable, state.settings.scheduler.jobs, polls, lists, audit)
+            work = duties(state, wanted)
+            work["instruments"] = partial(_follow_lists, state, wanted, group, feeds)
+            fill(state.timetable, state.settings.scheduler.jobs, polls, work)
             state.timetable.start()
         stopped = asyncio.create_task(state.stop.wait())
         over = asyncio.create_task(asyncio.wait(feeds))
@@ -500,10 +499,6 @@ async def _follow_lists(
         feeds.append(group.create_task(_hold(state, wanted, feed), name=feed.url))
     state.feeds = [f for f in state.feeds if f.connection.channels]
     return outcome
-
-
-async def _compare(state: Run, audit: Audit) -> Outcome:
-    return await audit.run(state.feeds)
 
 
 async def _hold(state: Run, wanted: Sources, feed: Feed) -> None:

@@ -312,10 +312,19 @@ class BarsJob(_Section):
     interval: Seconds | None = Field(None, ge=1, le=86_400)
 
 
+class WatchJob(Job):
+    """``quiet``: so long may go by without a forced order on an exchange."""
+
+    interval: Seconds = Field(60.0, ge=1, le=86_400)
+    quiet: Seconds = Field(3600.0, ge=60)
+
+
 class Jobs(_Section):
     """FEATURES S1-08. ``instruments`` are the venues' lists, for what is listed and delisted since;
     ``funding_rate`` is what was paid; ratios are of five minutes; ``kline`` asks for bars that no
-    stream brought; ``audit`` compares a live book of each section with the venue's own."""
+    stream brought; ``audit`` compares a live book of each section with the venue's own; ``clock``
+    compares our clock with the venues'; ``health`` writes down how the collector is when that has
+    changed; ``liquidations`` looks whether forced orders are still told of."""
 
     funding_rate: HourlyJob = HourlyJob()
     open_interest: Job = Job()
@@ -325,6 +334,9 @@ class Jobs(_Section):
     kline: BarsJob = BarsJob()
     instruments: Job = Job()
     audit: MinuteJob = MinuteJob()
+    clock: Job = Job()
+    health: Job = Job()
+    liquidations: WatchJob = WatchJob()
 
 
 class Scheduler(_Section):

@@ -31,10 +31,11 @@ Values = Mapping[str, Mapping[tuple[str, ...], float | Histogram]]
 
 class Metric(NamedTuple):
     """Meaning, and what to do. A name that ends with ``_total`` counts since the start; one that
-    ends with ``_seconds`` is a histogram."""
+    ends with ``_seconds`` is a histogram, unless it is of one ``moment``."""
 
     help: str
     labels: tuple[str, ...] = ()
+    moment: bool = False
 
 
 METRICS: dict[str, Metric] = {
@@ -57,6 +58,12 @@ METRICS: dict[str, Metric] = {
         "Received less venue time. Grows: network, or this machine is busy; all in the first "
         "bucket: this machine's clock is behind.",
         ("exchange", "data_type"),
+    ),
+    "marketprism_clock_offset_seconds": Metric(
+        "This machine's clock less the venue's, by the last look. Beyond 0.5 either way: set the "
+        "clock (NTP); ts_recv and every lag are wrong by as much.",
+        ("host",),
+        moment=True,
     ),
     "marketprism_books": Metric(
         "Order books by state. Not live for minutes: seeds are refused, see the ledger.",
@@ -142,17 +149,15 @@ class _Values(Collector):
 
     def collect(self) -> Iterator[_Family]:
         values = self._read()
-        for name, (text, labels) in METRICS.items():
-            yield _family(name, text, labels, values.get(name, {}))
+        for name, metric in METRICS.items():
+            yield _family(name, metric, values.get(name, {}))
 
 
 def _family(
-    name: str,
-    text: str,
-    labels: tuple[str, ...],
-    values: Mapping[tuple[str, ...], float | Histogram],
+    name: str, about: Metric, values: Mapping[tuple[str, ...], float | Histogram]
 ) -> _Family:
-    if name.endswith("_seconds"):
+    text, labels, moment = about
+    if name.endswith("_seconds") and not moment:
         histogram = HistogramMetricFamily(name, text, labels=labels)
         for names, found in values.items():
             if isinstance(found, Sequence):

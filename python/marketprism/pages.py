@@ -87,6 +87,11 @@ def checks(state: Run) -> dict[str, Check]:
             f"without an answer: {', '.join(wrong)}" if wrong else "every job does its work",
             jobs=wrong,
         ),
+        "clock": check(
+            "degraded" if (off := state.offsets.wrong) else "healthy",
+            f"not the venues' time: {', '.join(off)}" if off else "the venues' time",
+            offset_seconds={host: value for (host,), value in state.offsets.values().items()},
+        ),
         "children": check(
             "degraded" if down else "healthy",
             f"down: {', '.join(down)}" if down else "running",
@@ -121,6 +126,7 @@ def values(state: Run) -> metrics.Values:
             for each in streams(state.feeds, time.time_ns())
         ),
         "marketprism_event_lag_seconds": lags(state.feeds),
+        "marketprism_clock_offset_seconds": state.offsets.values(),
         "marketprism_books": Counter((b.state,) for feed in state.feeds for b in feed.books()),
         "marketprism_faults_total": {(name,): n for name, n in state.ledger.faults.items()},
         "marketprism_gaps_total": state.ledger.gaps(),

@@ -15,6 +15,7 @@ from .clock import SteadyClock
 from .collect.feed import Feed
 from .collect.heal import Healing
 from .collect.ledger import Ledger
+from .collect.offset import Offsets
 from .collect.plugins import Plugins
 from .collect.publish import Publisher
 from .collect.record import Journals
@@ -69,3 +70,8 @@ class Run:
     faults_from: int = 0
     clickhouse: str = ""
     served: asyncio.Event = field(default_factory=asyncio.Event)
+    offsets: Offsets = field(init=False)
+
+    def __post_init__(self) -> None:
+        """What is only there to be measured."""
+        self.offsets = Offsets(self.rest, self.ledger, self.clock)

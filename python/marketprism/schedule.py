@@ -6,7 +6,7 @@ Not here: what a job does (``collect.poll``, ``sources``), and beginning it
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from .collect.poll import Polls
@@ -25,7 +25,14 @@ _OFFSETS = {
     "volatility_index": 15.0,
     "kline": 30.0,
 }
-_LISTS_OFFSET, _AUDIT_OFFSET = 40.0, 50.0
+# Of all else, with whether it is done at once, too; lists were had at the start.
+_ELSE = {
+    "clock": (5.0, True),
+    "liquidations": (35.0, False),
+    "instruments": (40.0, False),
+    "audit": (50.0, False),
+    "health": (55.0, False),
+}
 # Bars are asked for as they end, but no more often and no more seldom than this.
 _BARS_LEAST, _BARS_MOST = 60.0, 86_400.0
 
@@ -34,11 +41,11 @@ def fill(
     timetable: Timetable,
     jobs: Jobs,
     polls: Polls,
-    lists: Callable[[], Awaitable[Outcome]],
-    audit: Callable[[], Awaitable[Outcome]],
+    duties: Mapping[str, Callable[[], Awaitable[Outcome]]],
 ) -> None:
-    """Adds the jobs that are enabled, of what is wanted now. ``lists`` asks for the venues' lists
-    of instruments, which whoever begins has just asked for; ``audit`` compares books."""
+    """Adds the jobs that are enabled, of what is wanted now. ``duties`` are those that ask for no
+    data, by name: ``instruments`` asks for the venues' lists, which whoever begins has just asked
+    for."""
     for data_type, offset in _OFFSETS.items():
         job = getattr(jobs, data_type)
         for interval, bar in polls.intervals(data_type).items() if job.enabled else ():
@@ -46,8 +53,7 @@ def fill(
             name = f"{data_type}_{interval}" if interval else data_type
             work = partial(polls.run, data_type, interval, timetable.every(seconds))
             timetable.add(name, seconds, offset, work)
-    if jobs.instruments.enabled:
-        every = jobs.instruments.interval
-        timetable.add("instruments", every, _LISTS_OFFSET, lists, at_once=False)
-    if jobs.audit.enabled:
-        timetable.add("audit", jobs.audit.interval, _AUDIT_OFFSET, audit, at_once=False)
+    for name, (offset, at_once) in _ELSE.items():
+        job = getattr(jobs, name)
+        if job.enabled:
+            timetable.add(name, job.interval, offset, duties[name], at_once=at_once)

@@ -50,6 +50,8 @@ __all__ = [
     "seed_depths",
     "seed_url",
     "subscribed",
+    "time_of",
+    "time_url",
     "trade_ids",
     "trades_url",
     "volume_urls",
@@ -281,6 +283,17 @@ def native(exchange: str, symbol: str) -> str | None:
 def rest_host(section: str) -> str:
     """Scheme and host of the section's REST API."""
     return _REST[section][0]
+
+
+def time_url(section: str) -> str:
+    """Where the venue says what time it is."""
+    return f"{''.join(_REST[section])}/time"
+
+
+def time_of(body: bytes) -> int:
+    """The venue's time, in ns UTC. Raises ``ValueError``, ``KeyError``, ``TypeError`` and
+    ``IndexError`` for anything else."""
+    return int(orjson.loads(body)["serverTime"]) * 1_000_000
 
 
 def list_urls(section: str, exchange: str = "") -> tuple[str, ...]:

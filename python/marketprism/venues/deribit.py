@@ -49,6 +49,8 @@ __all__ = [
     "seed_depths",
     "seed_url",
     "subscribed",
+    "time_of",
+    "time_url",
     "trade_ids",
     "trades_url",
     "volume_urls",
@@ -186,6 +188,17 @@ def exchange_of(section: str) -> str:
 def rest_host(section: str) -> str:
     """Scheme and host of the REST API."""
     return _REST
+
+
+def time_url(section: str) -> str:
+    """Where the venue says what time it is."""
+    return f"{_REST}{_API}/get_time"
+
+
+def time_of(body: bytes) -> int:
+    """The venue's time, in ns UTC. Raises ``ValueError``, ``KeyError``, ``TypeError`` and
+    ``IndexError`` for anything else."""
+    return int(orjson.loads(body)["result"]) * 1_000_000
 
 
 def list_urls(section: str, exchange: str = "") -> tuple[str, ...]:

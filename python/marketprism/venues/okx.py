@@ -51,6 +51,8 @@ __all__ = [
     "seed_depths",
     "seed_url",
     "subscribed",
+    "time_of",
+    "time_url",
     "trade_ids",
     "trades_url",
     "volume_urls",
@@ -221,6 +223,17 @@ def native(exchange: str, symbol: str) -> str | None:
     ``BTC-USDT-SWAP`` among derivatives; dated contracts and options are themselves."""
     perpetual = exchange == "okx_derivatives" and symbol.count("-") == 1
     return f"{symbol}-SWAP" if perpetual else symbol
+
+
+def time_url(section: str) -> str:
+    """Where the venue says what time it is."""
+    return f"{_REST}/api/v5/public/time"
+
+
+def time_of(body: bytes) -> int:
+    """The venue's time, in ns UTC. Raises ``ValueError``, ``KeyError``, ``TypeError`` and
+    ``IndexError`` for anything else."""
+    return int(orjson.loads(body)["data"][0]["ts"]) * 1_000_000
 
 
 def list_urls(section: str, exchange: str = "") -> tuple[str, ...]:
