@@ -211,7 +211,7 @@ class _Taker:
         collector = backfill.ledger.collector
         self._session = Session(section, instruments, collector=collector, data_types=["trade"])
 
-    async def take_trades(self, url: str, body: bytes) -> Batch:
+    async def take_answer(self, url: str, body: bytes) -> Batch:
         """Gives an answer to the engine, publishes what comes of it, and returns it."""
         batch = self._session.answer(url, body, self._backfill.clock.now_ns())
         for fault in batch.faults:
