@@ -30,7 +30,6 @@ def checks(state: Run) -> dict[str, Check]:
     healing = state.healing.progress()
     frames = sum(feed.frames for feed in feeds)
     silent = sorted(f"{name} {kind}" for feed in feeds for name, kind in feed.silent)
-    journals = state.journals
     down = [child.name for child in state.children if not child.running]
     return {
         "nats": check(
@@ -48,18 +47,7 @@ def checks(state: Run) -> dict[str, Check]:
             bytes_max=publisher.spool.bytes_max,
             lost=publisher.lost,
         ),
-        **(
-            {
-                "journal": check(
-                    "degraded" if journals.trouble else "healthy",
-                    journals.trouble or "written",
-                    bytes=journals.bytes,
-                    lost=journals.lost,
-                )
-            }
-            if journals
-            else {}
-        ),
+        **_journal(state),
         "connections": check(
             "healthy" if up == len(feeds) else "degraded" if up else "unhealthy",
             f"{up} of {len(feeds)} connected",
@@ -97,6 +85,20 @@ def checks(state: Run) -> dict[str, Check]:
             f"down: {', '.join(down)}" if down else "running",
             restarts={child.name: child.restarts for child in state.children},
         ),
+    }
+
+
+def _journal(state: Run) -> dict[str, Check]:
+    """Where journals are written, whether they are."""
+    if (journals := state.journals) is None:
+        return {}
+    return {
+        "journal": check(
+            "degraded" if journals.trouble else "healthy",
+            journals.trouble or "written",
+            bytes=journals.bytes,
+            lost=journals.lost,
+        )
     }
 
 
