@@ -89,17 +89,13 @@ def checks(state: Run) -> dict[str, Check]:
 
 
 def _journal(state: Run) -> dict[str, Check]:
-    """Where journals are written, whether they are."""
-    if (journals := state.journals) is None:
+    """Where journals are written."""
+    journals = state.journals
+    if journals is None:
         return {}
-    return {
-        "journal": check(
-            "degraded" if journals.trouble else "healthy",
-            journals.trouble or "written",
-            bytes=journals.bytes,
-            lost=journals.lost,
-        )
-    }
+    said = journals.trouble or "written"
+    status = "degraded" if journals.trouble else "healthy"
+    return {"journal": check(status, said, bytes=journals.bytes, lost=journals.lost)}
 
 
 def books(state: Run) -> tuple[int, int]:
