@@ -35,7 +35,8 @@ SECOND = 1_000_000_000
 # Forty seconds before funding is paid; the first whole minute is over a hundred seconds later.
 EIGHT = 1_704_096_000 * SECOND
 START, LAST = EIGHT - 40 * SECOND, EIGHT + 70 * SECOND
-ORIGIN = Origin(5, START, ("BTC-USDT",), 60.0, 5.0, ("binance", "okx", "deribit"))
+VENUES = ("binance", "binance_coinm", "okx", "deribit")
+ORIGIN = Origin(5, START, ("BTC-USDT",), 60.0, 5.0, VENUES)
 KINDS = ("funding_rate", "open_interest", "liquidation", "volatility_index", "kline", "ticker")
 RATIO_KINDS = ("lsr_top_position", "lsr_all_account")
 BINANCE = ("fundingRate", "premiumIndex", "openInterest")
@@ -134,9 +135,9 @@ def test_a_faultless_store_is_clean(case: Case) -> None:
     expect(found, 0)
     assert found["sent"] == found["stored"]
     counts = {kind: found["kinds"][kind]["sent"] for kind in KINDS}
-    # A minute's bar of each of the five instruments; two cells of open interest at two venues, and
+    # A minute's bar of each of the six instruments; two cells of open interest at two venues, and
     # of the first one the beginning.
-    assert (counts["kline"], counts["open_interest"]) == (5, 6)
+    assert (counts["kline"], counts["open_interest"]) == (6, 6)
     assert counts["volatility_index"] == (LAST - START) // SECOND + 1
     assert min(counts.values()) >= 5
     assert any(row["rate_kind"] == "settled" for row in case.rows["funding_rate"])
@@ -206,6 +207,7 @@ def test_what_was_in_flight_when_the_connection_ended_is_missed(case: Case) -> N
 HOSTS = {
     "binance_spot": "https://api.binance.com/api/v3/",
     "binance_usdm": "https://fapi.binance.com/fapi/v1/",
+    "binance_coinm": "https://dapi.binance.com/dapi/v1/",
     "okx": "https://www.okx.com/api/v5/",
     "deribit": "https://www.deribit.com/api/v2/public/",
 }
@@ -219,7 +221,8 @@ def questions(book: Book) -> list[tuple[str, bytes]]:
             (f"{host}{name}?{by}", answer(name, book, {})) for name in BINANCE if not book.spot
         ]
         for name in RATIOS if not book.spot else ():
-            url = f"https://fapi.binance.com/futures/data/{name}?{by}&period=5m"
+            whose = f"pair={book.pair}" if book.section == "binance_coinm" else by
+            url = f"{host[:24]}/futures/data/{name}?{whose}&period=5m"
             asked.append((url, ratios(name, book, {"period": "5m"})))
         bars = answer("klines", book, {"interval": "1m"})
         asked.append((f"{host}klines?{by}&interval=1m", bars))
@@ -280,7 +283,8 @@ def test_what_rest_answers_is_as_the_streams_have_it(case: Case) -> None:
     assert set(fresh) >= {*kinds} - {"liquidation", "ticker", "kline"}
     # Of Binance what no stream has.
     alone = [row for row in case.rows["open_interest"] if row["exchange"] == "binance_derivatives"]
-    assert len(alone) == 1
+    assert {row["symbol"] for row in alone} == {"BTC-USDT", "BTC-USD"}
+    assert len(alone) == 2
     paid = {row["exchange"] for row in case.rows["funding_rate"] if row["rate_kind"] == "settled"}
     assert paid == {"binance_derivatives", "okx_derivatives", "deribit_derivatives"}
 

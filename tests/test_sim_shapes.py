@@ -15,15 +15,16 @@ from marketprism.sim.market import Market, Section
 START = 1_700_000_000_000_000_000
 SECOND = 1_000_000_000
 SPOT, USDM = "binance_spot_btcusdt_20240808", "binance_usdm_btcusdt_20240808"
+COINM, COINM_OF_TEN = "binance_coinm_btcusd_perp_20240808", "binance_coinm_10contracts_20210722"
 SPOT_OF_FOUR = "binance_spot_4symbols_20211012"
 FUNDING = "binance_usdm_btcusdt_20230405_funding"
 # Keys of futures that are younger than the recordings (PROTOCOLS 1.4).
-YOUNGER = {".st", ".ps"}
+YOUNGER = {".st", ".ps", ".nq"}
 
 
 def made(section: Section, stream: str) -> Shape:
     """The data of the streams whose names end so."""
-    market = Market(7, START, ("BTC-USDT",), 400.0, 10.0)
+    market = Market(7, START, ("BTC-USDT",), 400.0, 10.0, ("binance", "binance_coinm"))
     return Shape(
         json.dumps(json.loads(frame)["data"])
         for _, channel, frame in market.advance(START + 20 * SECOND)
@@ -50,6 +51,9 @@ def data(frames: Iterable[str], stream: str, most: int = 2000) -> Shape:
         ("binance_spot", "@bookTicker", SPOT, "@bookTicker"),
         ("binance_usdm", "@depth@100ms", USDM, "@depth"),
         ("binance_usdm", "@bookTicker", USDM, "@bookTicker"),
+        ("binance_coinm", "@depth@100ms", COINM, "@depth"),
+        ("binance_coinm", "@bookTicker", COINM, "@bookTicker"),
+        ("binance_coinm", "@aggTrade", COINM_OF_TEN, "@aggTrade"),
     ],
 )
 def test_events_look_like_those_recorded(
@@ -60,8 +64,10 @@ def test_events_look_like_those_recorded(
     assert mine.count
     # Order ids left the spot trades after the recording.
     assert theirs.paths() - mine.paths() <= {".a", ".b"}
-    assert mine.paths() - theirs.paths() <= (YOUNGER if section == "binance_usdm" else set())
-    assert mine.strangers(theirs) == {}
+    assert mine.paths() - theirs.paths() <= (set() if section == "binance_spot" else YOUNGER)
+    # Of a few trades of COIN-M none was at a whole dollar.
+    unseen = {".p": {"text, one zero"}} if name == COINM_OF_TEN else {}
+    assert mine.strangers(theirs) == unseen
 
 
 def test_events_of_futures_have_todays_keys() -> None:
@@ -75,16 +81,17 @@ def test_events_of_futures_have_todays_keys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("section", "name"),
+    ("section", "instrument", "name"),
     [
-        ("binance_spot", "binance_spot_4symbols_20211012"),
-        ("binance_usdm", "binance_usdm_4symbols_20210722"),
+        ("binance_spot", "BTCUSDT", "binance_spot_4symbols_20211012"),
+        ("binance_usdm", "BTCUSDT", "binance_usdm_4symbols_20210722"),
+        ("binance_coinm", "BTCUSD_PERP", COINM_OF_TEN),
     ],
 )
-def test_bodies_look_like_those_recorded(section: Section, name: str) -> None:
-    market = Market(7, START, ("BTC-USDT",), 400.0, 10.0)
+def test_bodies_look_like_those_recorded(section: Section, instrument: str, name: str) -> None:
+    market = Market(7, START, ("BTC-USDT",), 400.0, 10.0, ("binance", "binance_coinm"))
     theirs = Shape(recorded_bodies(name, "/depth"))
-    mine = Shape([market.snapshot(section, "BTCUSDT", 1000)])
+    mine = Shape([market.snapshot(section, instrument, 1000)])
     assert theirs.count
     assert mine.paths() == theirs.paths()
     # Of the futures recorded no lot can be divided.
@@ -111,7 +118,8 @@ def reported(stream: str) -> Shape:
     """The messages of the channels whose names have this, over two minutes' ends and a payment."""
     eight = 1_704_096_000 * SECOND
     market = Market(
-        7, eight - 70 * SECOND, ("BTC-USDT",), 100.0, 5.0, ("binance", "okx", "deribit")
+        *(7, eight - 70 * SECOND, ("BTC-USDT",), 100.0, 5.0),
+        ("binance", "binance_coinm", "okx", "deribit"),
     )
     events = market.advance(eight + 10 * SECOND)
     return Shape(f for _, channel, f in events if stream in market.channels[channel].stream)
@@ -143,12 +151,24 @@ def in_data(*keys: str, at: str = ".data[]") -> set[str]:
 @pytest.mark.parametrize(
     ("stream", "recorded", "younger"),
     [
-        ("@kline_1m", (SPOT_OF_FOUR, "@kline_1m"), set()),
-        ("@markPrice@1s", (FUNDING, "@markPrice@1s"), {".data.st"}),
+        ("btcusdt@kline_1m", (SPOT_OF_FOUR, "@kline_1m"), set()),
+        ("btcusdt@markPrice@1s", (FUNDING, "@markPrice@1s"), {".data.st"}),
         (
-            "@forceOrder",
+            "btcusdt@forceOrder",
             ("tardis-node_binance_futures.jsonl", "forceOrder"),
             {".data.o.ps", ".data.o.st"},
+        ),
+        ("btcusd_perp@kline_1m", (COINM_OF_TEN, "@kline_1m"), set()),
+        # Today's page has the index, too.
+        (
+            "btcusd_perp@markPrice@1s",
+            ("crypto-msg-parser_binance.jsonl", "btcusd_perp@markPrice"),
+            {".data.i", ".data.st"},
+        ),
+        (
+            "btcusd_perp@forceOrder",
+            ("tardis-node_binance_delivery.jsonl", "forceOrder"),
+            {".data.o.st"},
         ),
         ("funding-rate/", (OKX, '"channel":"funding-rate","instId":"BTC-USDT-'), in_data(*TODAY)),
         ("tickers/BTC-USDT-SWAP", (OKX, '"channel":"tickers","instId":"BTC-USDT-SWAP"'), set()),

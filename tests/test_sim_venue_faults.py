@@ -1,4 +1,4 @@
-"""Faults strike OKX and Deribit as they strike Binance, and the ledger knows of each.
+"""Faults strike OKX, Deribit and COIN-M as they strike Binance, and the ledger knows of each.
 
 Real sockets: what a client could read is exactly what the simulator's ledger says.
 """
@@ -32,6 +32,8 @@ class Face(NamedTuple):
     book: str
     answers: str
     image: str  # of a book, by REST
+    bids: str = "bids"
+    asks: str = "asks"
 
 
 OKX = Face(
@@ -52,8 +54,17 @@ DERIBIT = Face(
     '"id"',
     "/www.deribit.com/api/v2/public/get_order_book?instrument_name=BTC-PERPETUAL&depth=10000",
 )
-FACES = {"okx": OKX, "deribit": DERIBIT}
-both = pytest.mark.parametrize("name", FACES)
+COINM = Face(
+    "/dstream.binance.com/stream",
+    '{"method":"SUBSCRIBE","params":["btcusd_perp@depth@100ms","btcusd_perp@aggTrade"],"id":1}',
+    ("btcusd_perp@depth@100ms", "btcusd_perp@aggTrade"),
+    "btcusd_perp@depth@100ms",
+    '"result"',
+    "/dapi.binance.com/dapi/v1/depth?symbol=BTCUSD_PERP&limit=1000",
+    *"ba",
+)
+FACES = {"okx": OKX, "deribit": DERIBIT, "binance_coinm": COINM}
+every_face = pytest.mark.parametrize("name", FACES)
 
 
 async def subscribed(client: ClientConnection, face: Face, clock: Held) -> None:
@@ -109,7 +120,7 @@ def _texts(events: dict[str, list[tuple[int, bytes]]], face: Face) -> list[str]:
     return [frame.decode() for stream in face.streams for _, frame in events.get(stream, [])]
 
 
-@both
+@every_face
 @pytest.mark.parametrize("kind", ["drop", "stall", "delay"])
 def test_what_is_withheld_is_in_the_ledger(tmp_path: Path, name: str, kind: str) -> None:
     found = Heard(tmp_path, name, {"kind": kind})
@@ -117,14 +128,14 @@ def test_what_is_withheld_is_in_the_ledger(tmp_path: Path, name: str, kind: str)
     assert (found.intact == found.all) == (kind == "delay")
 
 
-@both
+@every_face
 def test_what_comes_twice_is_one_fact(tmp_path: Path, name: str) -> None:
     found = Heard(tmp_path, name, {"kind": "duplicate"})
     assert set(found.events) == found.intact.keys() == found.all.keys()
     assert set(Counter(found.events).values()) == {1, 2}
 
 
-@both
+@every_face
 def test_broken_messages_and_strangers_are_counted(tmp_path: Path, name: str) -> None:
     found = Heard(tmp_path / "broken", name, {"kind": "malformed"})
     rest = Counter(found.events) - found.intact
@@ -139,24 +150,26 @@ def test_broken_messages_and_strangers_are_counted(tmp_path: Path, name: str) ->
     assert all("NOSUCH" in message and "BTC" not in message for message in rest)
 
 
-@both
+@every_face
 def test_two_messages_may_change_places(tmp_path: Path, name: str) -> None:
     found = Heard(tmp_path, name, {"kind": "reorder", "share": 0.5})
     assert Counter(found.events) == found.intact == found.all
-    book = [message for message in found.events if '"bids"' in message]
-    assert book != [message for message in found.all if '"bids"' in message]
+    key = f'"{FACES[name].bids}":['
+    book = [message for message in found.events if key in message]
+    assert book != [message for message in found.all if key in message]
 
 
-@both
+@every_face
 def test_books_may_cross(tmp_path: Path, name: str) -> None:
     found = Heard(tmp_path, name, {"kind": "crossed", "stream": FACES[name].book})
     crossed = [message for message in found.events if "9999999" in message]
     assert crossed
     assert len(crossed) == (found.all - found.intact).total()
     for message in map(json.loads, crossed):
-        data = message["data"][0] if name == "okx" else message["params"]["data"]
-        price = 0 if name == "okx" else 1
-        bids, asks = ([Decimal(str(each[price])) for each in data[s]] for s in ("bids", "asks"))
+        data = message["params"]["data"] if name == "deribit" else message["data"]
+        data = data[0] if name == "okx" else data
+        price, sides = int(name == "deribit"), (FACES[name].bids, FACES[name].asks)
+        bids, asks = ([Decimal(str(level[price])) for level in data[side]] for side in sides)
         assert all(bids[0] > ask for ask in asks)
 
 
@@ -167,16 +180,16 @@ def test_a_checksum_may_be_wrong(tmp_path: Path) -> None:
     assert sum(each != 0 for each in sums) == (found.all - found.intact).total() > 0
 
 
-@both
+@every_face
 @pytest.mark.parametrize("kind", ["wrong_type", "huge"])
 def test_what_nobody_can_hold_is_counted(tmp_path: Path, name: str, kind: str) -> None:
-    found = Heard(tmp_path, name, {"kind": kind, "for": 0.2})
+    found = Heard(tmp_path, name, {"kind": kind, "for": 0.2, "count": 5})
     rest = Counter(found.events) - found.intact
     assert rest.total() == found.unreadable == (found.all - found.intact).total() > 0
     assert all((len(message) > 2**24) == (kind == "huge") for message in rest)
 
 
-@both
+@every_face
 @pytest.mark.parametrize("kind", ["truncated", "reset"])
 def test_a_connection_may_end_without_a_word(tmp_path: Path, name: str, kind: str) -> None:
     found = Heard(tmp_path, name, {"kind": kind})
@@ -184,7 +197,7 @@ def test_a_connection_may_end_without_a_word(tmp_path: Path, name: str, kind: st
     assert not Counter(found.events) - found.intact
 
 
-@both
+@every_face
 def test_maintenance_is_announced_where_it_is_and_closes(tmp_path: Path, name: str) -> None:
     face = FACES[name]
 
@@ -205,7 +218,7 @@ def test_maintenance_is_announced_where_it_is_and_closes(tmp_path: Path, name: s
     assert len(messages) > len(notices) + 3
 
 
-@both
+@every_face
 def test_handshakes_and_questions_are_refused_for_a_while(tmp_path: Path, name: str) -> None:
     face = FACES[name]
 
@@ -231,7 +244,7 @@ def test_handshakes_and_questions_are_refused_for_a_while(tmp_path: Path, name: 
     assert 429 in asked
 
 
-@both
+@every_face
 def test_images_of_before_a_fault(tmp_path: Path, name: str) -> None:
     face = FACES[name]
 
@@ -240,7 +253,7 @@ def test_images_of_before_a_fault(tmp_path: Path, name: str) -> None:
             body = await response.json()
         if name == "okx":
             return int(body["data"][0]["ts"])
-        return int(body["result"]["timestamp"])
+        return int(body["E"] if name == "binance_coinm" else body["result"]["timestamp"])
 
     async def body() -> list[int]:
         plan = schedule({"kind": "stale_seed", "at": 1.0, "for": 1.0, "seconds": 0.5})
@@ -254,7 +267,7 @@ def test_images_of_before_a_fault(tmp_path: Path, name: str) -> None:
             while not times or times[-1] < times[0] + 2500:
                 times.append(await image(venue, session))
                 # Not more often than the book changes, or the venue would refuse.
-                while '"bids"' not in str(await client.recv()):
+                while f'"{face.bids}":[' not in str(await client.recv()):
                     pass
         return times
 

@@ -555,7 +555,8 @@ def _troubles(state: Run) -> list[ProcessFault]:
     options = state.options
     if not options.faults:
         return []
-    schedule = load_faults(options.faults, options.duration or _FAULTS_DURATION, state.clock.speed)
+    duration, exchanges = options.duration or _FAULTS_DURATION, state.settings.exchanges
+    schedule = load_faults(options.faults, duration, state.clock.speed, exchanges)
     log.info("%s", schedule)
     return schedule.for_processes()
 

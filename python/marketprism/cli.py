@@ -606,7 +606,8 @@ def _sim(arguments: argparse.Namespace) -> int:
         )
     faults = None
     if arguments.faults:
-        faults = load_faults(arguments.faults, arguments.duration, clock.speed if clock else 1.0)
+        faster = clock.speed if clock else 1.0
+        faults = load_faults(arguments.faults, arguments.duration, faster, settings.exchanges)
 
     async def run() -> int:
         stop = _stop_event(arguments)

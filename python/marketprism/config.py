@@ -354,8 +354,8 @@ class Sim(_Section):
     symbols: tuple[str, ...] = ("BTC-USDT", "ETH-USDT")
     trades_per_second: float = Field(200.0, gt=0, le=200_000)
     diffs_per_second: float = Field(10.0, gt=0, le=1000)
-    venues: tuple[Literal["binance", "okx", "deribit"], ...] = Field(
-        ("binance", "okx", "deribit"), min_length=1
+    venues: tuple[Literal["binance", "binance_coinm", "okx", "deribit"], ...] = Field(
+        ("binance", "binance_coinm", "okx", "deribit"), min_length=1
     )
     listed: int = Field(0, ge=0, le=5000, description="symbols beside these that hardly move")
     listed_depth: int = Field(

@@ -14,9 +14,10 @@ from itertools import islice
 from .bars import MINUTE
 from .binance_book import BinanceBook
 from .book import MS, Book
+from .coinm_book import CoinmBook
 from .deribit_book import DeribitBook
 from .okx_book import OkxBook
-from .reading import Reading, of_okx_funding
+from .reading import Reading, dollars, of_okx_funding
 from .statistics import RATIO_PERIODS, Statistics, scaled
 
 __all__ = ["asked", "asked_later"]
@@ -61,7 +62,10 @@ def _ratios(statistics: Statistics, period: str, at: int) -> Iterator[Reading]:
 
 def _binance(book: BinanceBook, statistics: Statistics) -> Iterator[Reading]:
     at = f"{statistics.at // MS}000000"
-    yield Reading.of("open_interest", (at, book.spell(statistics.interest), _NONE, _NONE), "")
+    coinm, size = isinstance(book, CoinmBook), book.spell(statistics.interest)
+    # Contracts without a price are no number of coins.
+    interest = (_NONE, dollars(book, size), size) if coinm else (size, _NONE, _NONE)
+    yield Reading.of("open_interest", (at, *interest), "")
     mark, index = (
         scaled(price, 8) for price in (statistics.mark(statistics.index), statistics.index * 10**6)
     )
@@ -70,7 +74,7 @@ def _binance(book: BinanceBook, statistics: Statistics) -> Iterator[Reading]:
     yield Reading.of("funding_rate", (at, "forecast", rate, *times, mark, index, _NONE), "")
     if statistics.paid:
         paid = statistics.paid[-1]
-        time, mark = str(paid.at), scaled(paid.cents * 10**6, 8)
+        time, mark = str(paid.at), _NONE if coinm else scaled(paid.cents * 10**6, 8)
         row = (time, "settled", scaled(paid.rate, 8), time, _NONE, mark, _NONE, _NONE)
         yield Reading.of("funding_rate", row, "")
 

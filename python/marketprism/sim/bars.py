@@ -27,8 +27,8 @@ class Bar:
     """Prices are places in the book's list, sizes lots; ``worth`` is cents times lots.
 
     ``bought`` is the part in which the taker bought. ``ids`` and ``fills`` are first and last,
-    inclusive. ``coins`` are hundred-millionths of the base, where a lot is worth no fixed number of
-    them.
+    inclusive. ``coins`` and ``bought_coins`` are hundred-millionths of the base, where a lot is
+    worth no fixed number of them.
     """
 
     open_time: int
@@ -43,6 +43,7 @@ class Bar:
     ids: tuple[int, int]
     fills: tuple[int, int]
     coins: int = 0
+    bought_coins: int = 0
 
     def follow(self, later: Bar) -> None:
         """What came after this part of the same bar."""
@@ -55,6 +56,7 @@ class Bar:
         self.ids = self.ids[0], later.ids[1]
         self.fills = self.fills[0], later.fills[1]
         self.coins += later.coins
+        self.bought_coins += later.bought_coins
 
 
 class Bars:

@@ -1,8 +1,8 @@
 """Binance as its pages describe it, over a synthetic market: streams, control messages, REST.
 
-Sources: PROTOCOLS 1.2 (spot), 1.3 (the USD-M split), 2.1, 2.2 and 6.1. What fails silently there
-fails silently here: an unknown symbol, or a stream on the wrong USD-M route, is acknowledged and
-never delivers.
+Sources: PROTOCOLS 1.2 (spot), 1.3 (the USD-M split), 1.4 (COIN-M), 2.1, 2.2 and 6.1. What fails
+silently there fails silently here: an unknown symbol, or a stream on the wrong USD-M route, is
+acknowledged and never delivers.
 
 Not here: the bytes of the events (``binance_book``), who is sent them and when (``broadcast``).
 """
@@ -28,7 +28,7 @@ from .market import Section
 from .spoil import Crossing
 from .weights import Verdict, Weights, Windows
 
-__all__ = ["REST_HOSTS", "WS_HOSTS", "Binance"]
+__all__ = ["COINM_HOSTS", "REST_HOSTS", "WS_HOSTS", "Binance"]
 
 WS_HOSTS: dict[str, Section] = {
     "stream.binance.com": "binance_spot",
@@ -36,6 +36,7 @@ WS_HOSTS: dict[str, Section] = {
     "stream.binance.com:9443": "binance_spot",
     "data-stream.binance.vision": "binance_spot",
     "fstream.binance.com": "binance_usdm",
+    "dstream.binance.com": "binance_coinm",
 }
 REST_HOSTS: dict[str, tuple[Section, str]] = {
     "api.binance.com": ("binance_spot", "/api/v3/"),
@@ -45,7 +46,9 @@ REST_HOSTS: dict[str, tuple[Section, str]] = {
     },
     "data-api.binance.vision": ("binance_spot", "/api/v3/"),
     "fapi.binance.com": ("binance_usdm", "/fapi/v1/"),
+    "dapi.binance.com": ("binance_coinm", "/dapi/v1/"),
 }
+COINM_HOSTS = frozenset({"dstream.binance.com", "dapi.binance.com"})
 
 
 class _Habit(NamedTuple):
@@ -59,12 +62,17 @@ class _Habit(NamedTuple):
 _HABITS: dict[Section, _Habit] = {
     "binance_spot": _Habit(20, 60, 5),
     "binance_usdm": _Habit(180, 600, 10),
+    "binance_coinm": _Habit(180, 600, 10),
 }
-_DEEPEST: dict[Section, int] = {"binance_spot": 5000, "binance_usdm": 1000}
+_DEEPEST: dict[Section, int] = {
+    "binance_spot": 5000,
+    "binance_usdm": 1000,
+    "binance_coinm": 1000,
+}
 LIVES = 24 * 3600.0  # seconds of a connection
 _ID_KEY = b'{"lastUpdateId":'  # with which every snapshot begins
-_NAMED = re.compile(rb'"s":"[A-Z0-9]+"')
-_NOBODY = b'"s":"NOSUCHUSDT"'
+_NAMED = re.compile(rb'"(p?s)":"[A-Z0-9_]+"')
+_NOBODY = rb'"\1":"NOSUCHUSDT"'
 _WS_PATH = re.compile(r"(?:/(public|market))?/(stream|ws)(?:/(.+))?")
 # Kinds of stream that the USD-M route /public, and a connection without a route, delivers.
 _PUBLIC = re.compile(r"@(depth|bookTicker|trade|rpiDepth)|^!bookTicker")
@@ -72,24 +80,25 @@ _DIFF = re.compile(r"(.+@depth)(?:@\d+ms)?")  # all cadences are the market's ow
 _METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 # Of each path, for one symbol and for all, by section. Depth weighs by its limit.
 _WEIGHTS: dict[str, dict[Section, tuple[int, int]]] = {
-    "depth": {"binance_spot": (0, 0), "binance_usdm": (0, 0)},
-    "exchangeInfo": {"binance_spot": (20, 20), "binance_usdm": (1, 1)},
-    "ticker/24hr": {"binance_spot": (2, 80), "binance_usdm": (1, 40)},
-    "time": {"binance_spot": (1, 1), "binance_usdm": (1, 1)},
-    "aggTrades": {"binance_spot": (4, 4), "binance_usdm": (20, 20)},
+    "depth": {"binance_spot": (0, 0), "binance_usdm": (0, 0), "binance_coinm": (0, 0)},
+    "exchangeInfo": {"binance_spot": (20, 20), "binance_usdm": (1, 1), "binance_coinm": (1, 1)},
+    "ticker/24hr": {"binance_spot": (2, 80), "binance_usdm": (1, 40), "binance_coinm": (1, 40)},
+    "time": {"binance_spot": (1, 1), "binance_usdm": (1, 1), "binance_coinm": (1, 1)},
+    "aggTrades": {"binance_spot": (4, 4), "binance_usdm": (20, 20), "binance_coinm": (20, 20)},
     "historicalTrades": {"binance_spot": (25, 25)},
     "trades": {"binance_spot": (25, 25)},
     # Of futures by their limit.
-    "klines": {"binance_spot": (2, 2), "binance_usdm": (0, 0)},
-    # Counted apart.
-    "fundingRate": {"binance_usdm": (0, 0)},
-    "premiumIndex": {"binance_usdm": (1, 10)},
-    "openInterest": {"binance_usdm": (1, 1)},
+    "klines": {"binance_spot": (2, 2), "binance_usdm": (0, 0), "binance_coinm": (0, 0)},
+    # Of USD-M counted apart.
+    "fundingRate": {"binance_usdm": (0, 0), "binance_coinm": (1, 1)},
+    "premiumIndex": {"binance_usdm": (1, 10), "binance_coinm": (10, 10)},
+    "openInterest": {"binance_usdm": (1, 1), "binance_coinm": (1, 1)},
 }
+_LISTS = ("premiumIndex", "ticker/24hr")  # of COIN-M lists also of one symbol
 _KLINES = ((99, 1), (499, 2), (1000, 5), (1500, 10))  # up to so many rows: weight
 _RATIOS_PATH = "/futures/data/"
 _WINDOW, _RATIOS_MOST, _FUNDING_MOST = 300.0, 1000, 500  # seconds, and questions in them
-_USDM_LIMITS = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1000: 20}  # limit to weight
+_FUTURES_LIMITS = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1000: 20}  # limit to weight
 
 
 class _Client(Peer):
@@ -109,9 +118,9 @@ class _Client(Peer):
 
 
 class Binance:
-    """Binance's manners on spot and USD-M, as ``broadcast.Desk`` wants them."""
+    """Binance's manners on spot, USD-M and COIN-M, as ``broadcast.Desk`` wants them."""
 
-    sections: tuple[Section, ...] = ("binance_spot", "binance_usdm")
+    sections: tuple[Section, ...] = ("binance_spot", "binance_usdm", "binance_coinm")
     crossing = Crossing(b'"b":[', b'["9999999.00","1.000"]')
 
     def __init__(self, world: World) -> None:
@@ -122,13 +131,15 @@ class Binance:
         }
         self._windows = Windows(_WINDOW)
         self._weights = {at: Weights(weight) for at, weight in WEIGHT_PER_MINUTE.items()}
+        # The futures have one budget.
+        self._weights["binance_coinm"] = self._weights["binance_usdm"]
 
     # --- sockets ---
 
     def admit(self, connection: ServerConnection, host: str, path: str) -> Response | None:
         """Refuse with 404 what is not a stream address of the venue, with 503 during a fault."""
         section, match = WS_HOSTS[host], _WS_PATH.fullmatch(path)
-        if match is None or (match[1] and section == "binance_spot"):
+        if match is None or (match[1] and section != "binance_usdm"):
             return connection.respond(404, f"no such stream address: {host}{path}\n")
         if self._world.fault("refuse", section, match[1] or ""):
             return connection.respond(503, "try again later\n")
@@ -160,7 +171,7 @@ class Binance:
         return Said()
 
     def farewell(self, peer: Peer) -> bytes | None:
-        """The notice that spot sends unasked; none is known of USD-M (PROTOCOLS 1.2, 1.3)."""
+        """The notice that spot sends unasked; none is known of futures (PROTOCOLS 1.2, 1.3)."""
         assert isinstance(peer, _Client)
         if peer.section != "binance_spot":
             return None
@@ -170,12 +181,12 @@ class Binance:
         return said.encode()
 
     def lives(self, peer: Peer) -> float | None:
-        """A day, on either section."""
+        """A day, on every section."""
         return LIVES
 
     def foreign(self, payload: bytes) -> bytes:
         """The same event of a symbol that is not traded."""
-        return _NAMED.sub(_NOBODY, payload, count=1)
+        return _NAMED.sub(_NOBODY, payload)
 
     def deepest(self, section: Section, symbol: str) -> bytes:
         """The deepest snapshot that REST gives of a book."""
@@ -243,8 +254,8 @@ class Binance:
         """One REST request (PROTOCOLS 2.1, 2.2, 6.1)."""
         section, prefix = REST_HOSTS[host]
         name, symbol = path.removeprefix(prefix), request.query.get("symbol", "")
-        if section == "binance_usdm" and path.startswith(_RATIOS_PATH):
-            return self._ratios(request, path.removeprefix(_RATIOS_PATH), symbol)
+        if section != "binance_spot" and path.startswith(_RATIOS_PATH):
+            return self._ratios(request, section, path.removeprefix(_RATIOS_PATH))
         if path == name or section not in _WEIGHTS.get(name, ()):
             return web.Response(status=404, text=f"no such path: {host}{path}\n")
         book = self._world.book(section, symbol)
@@ -263,7 +274,8 @@ class Binance:
             asked = request.query.get("limit", "500")
             rows = int(asked) if asked.isdecimal() else 0
             weight = next((each for most, each in _KLINES if rows <= most), _KLINES[-1][1])
-        if name == "fundingRate" and not self._windows.allow(name, _FUNDING_MOST, now):
+        apart = name == "fundingRate" and section == "binance_usdm"
+        if apart and not self._windows.allow(name, _FUNDING_MOST, now):
             return _error(-1003, "Too many requests.", 429)
         verdict = self._weights[section].weigh(weight, now, self._world.closed(section))
         headers = {"X-MBX-USED-WEIGHT-1M": str(verdict.used)}
@@ -291,16 +303,21 @@ class Binance:
         if name == "exchangeInfo":
             return exchange_info(section, books, self._market.now)
         told = [answer(name, b, request.query) if name in PATHS else b.day() for b in books]
-        return _json(told[0] if request.query.get("symbol") else told)
+        listed = section == "binance_coinm" and name in _LISTS
+        return _json(told[0] if request.query.get("symbol") and not listed else told)
 
-    def _ratios(self, request: web.Request, name: str, symbol: str) -> web.Response:
-        """The statistics of traders, which weigh nothing and have a limit of their own."""
-        book = self._world.book("binance_usdm", symbol)
+    def _ratios(self, request: web.Request, section: Section, name: str) -> web.Response:
+        """The statistics of traders, which weigh nothing and have a limit of their own; COIN-M has
+        them by pair."""
+        symbol = request.query.get("symbol", "")
+        if section == "binance_coinm":
+            symbol = f"{request.query.get('pair', '')}_PERP"
+        book = self._world.book(section, symbol)
         if name not in RATIOS:
             return web.Response(status=404, text=f"no such path: {_RATIOS_PATH}{name}\n")
         if not isinstance(book, BinanceBook):
             return _error(-1121, "Invalid symbol.")
-        closed = self._world.closed("binance_usdm")
+        closed = self._world.closed(section)
         if closed or not self._windows.allow("ratios", _RATIOS_MOST, self._world.clock.now()):
             return _error(-1003, "Too many requests.", 429, {"Retry-After": str(closed or 300)})
         try:
@@ -336,18 +353,18 @@ def _refused(verdict: Verdict, headers: dict[str, str], now: float) -> web.Respo
 
 def _routed(peer: Peer, stream: str) -> bool:
     """Whether this connection's route delivers the stream (PROTOCOLS 1.3)."""
-    if peer.section == "binance_spot":
+    if peer.section != "binance_usdm":
         return True
     return bool(_PUBLIC.search(stream)) != (peer.route == "market")
 
 
 def _valid_id(section: Section, number: object) -> bool:
-    """USD-M takes unsigned integers; spot also short strings and null."""
+    """Futures take unsigned integers; spot also short strings and null."""
     if isinstance(number, bool):
         return False
     if isinstance(number, int):
         return section == "binance_spot" or number >= 0
-    if section == "binance_usdm":
+    if section != "binance_spot":
         return False
     return number is None or (isinstance(number, str) and len(number) <= 36)
 
@@ -368,9 +385,9 @@ def _property(
 
 def _limit(section: Section, asked: str | None) -> tuple[int | None, int]:
     """Levels and weight of a depth request; None where the venue refuses the limit."""
-    if section == "binance_usdm":
+    if section != "binance_spot":
         limit = int(asked) if asked and asked.isdecimal() else 500 if asked is None else 0
-        return (limit, _USDM_LIMITS[limit]) if limit in _USDM_LIMITS else (None, 0)
+        return (limit, _FUTURES_LIMITS[limit]) if limit in _FUTURES_LIMITS else (None, 0)
     if asked is not None and not (asked.isdecimal() and int(asked) > 0):
         return None, 0
     limit = min(int(asked or 100), 5000)  # more is clamped, not refused

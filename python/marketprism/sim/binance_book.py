@@ -1,10 +1,11 @@
-"""A book in the bytes that Binance sends for it, on spot and on USD-M.
+"""A book in the bytes that Binance sends for it, on spot and on USD-M; COIN-M adds to it.
 
 Sources: PROTOCOLS 2.1, 2.2, 3.1. Spot trade ids follow each other and a diff begins at the previous
 ``u + 1``; USD-M aggregate ids follow each other, a diff names the previous ``u`` as ``pu`` and its
 ids have holes.
 
-Not here: streams and requests (``binance``), what is told beside (``binance_report``).
+Not here: contracts of COIN-M (``coinm_book``), streams and requests (``binance``), what is told
+beside (``binance_report``).
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any
 
 from .binance_report import BinanceReport
 from .book import FORCED_EACH, MS, Book, Event, Grid, Made, Name, Section, Shape, Tempo, Trade
@@ -22,18 +22,18 @@ __all__ = ["WEIGHT_PER_MINUTE", "BinanceBook", "exchange_info"]
 
 _HISTORY = 10_000  # trades a symbol that REST still gives, at least
 _LADDERS_MAX = 16
-WEIGHT_PER_MINUTE: dict[Section, int] = {"binance_spot": 6000, "binance_usdm": 2400}
-
-
-def _grid(spot: bool, base: str) -> Grid:
-    if not spot:
-        return Grid(10 if base == "BTC" else 1, "", 3, "", 12, 8)
-    return Grid(1, "000000", 5 if base == "BTC" else 4, "000" if base == "BTC" else "0000", 18, 14)
+WEIGHT_PER_MINUTE: dict[Section, int] = {
+    "binance_spot": 6000,
+    "binance_usdm": 2400,
+    "binance_coinm": 2400,
+}
 
 
 class BinanceBook(Book):
     """One symbol on spot or on USD-M. Its third channel has the best prices, those behind are of
-    the report."""
+    the report. ``universe`` tells USD-M from COIN-M in streams that may bring both."""
+
+    universe = 1
 
     def __init__(
         self, name: Name, channel: int, seed: int, start: int, tempo: Tempo, shape: Shape
@@ -42,7 +42,8 @@ class BinanceBook(Book):
         self.strides = not self.spot
         if not self.spot:
             self.forced_each = FORCED_EACH
-        grid = _grid(self.spot, name.symbol.partition("-")[0])
+        self.pair = name.instrument.partition("_")[0]
+        grid = self._grid(name.symbol.partition("-")[0])
         self.lot = 10**grid.lot_digits
         self.quantity = f"%d.%0{grid.lot_digits}d{grid.lot_pad}"
         super().__init__(name, channel, seed, start, tempo, grid, shape)
@@ -51,6 +52,12 @@ class BinanceBook(Book):
         self.history: deque[tuple[tuple[int, int], list[Made]]] = deque()
         self._kept = 0
         self._write_heads()
+
+    def _grid(self, base: str) -> Grid:
+        if not self.spot:
+            return Grid(10 if base == "BTC" else 1, "", 3, "", 12, 8)
+        digits, pad = (5, "000") if base == "BTC" else (4, "0000")
+        return Grid(1, "000000", digits, pad, 18, 14)
 
     def spell(self, units: int) -> str:
         """All of the venue's digits."""
@@ -96,8 +103,8 @@ class BinanceBook(Book):
             text = self.trade_form % (ms, trade_id, price, *numbers, maker)
         return text.encode()
 
-    def _count(self, made: list[Made], first: tuple[int, int], out: Any) -> None:
-        super()._count(made, first, out)
+    def _count(self, made: list[Made], first: tuple[int, int]) -> None:
+        super()._count(made, first)
         self.history.append((first, made))
         self._kept += len(made)
         while self._kept - len(self.history[0][1]) >= _HISTORY:
@@ -135,10 +142,10 @@ class BinanceBook(Book):
             diff = f'"e":"depthUpdate","E":{ms},"s":"{name}","U":{first},"u":{last}'
         else:
             diff = (
-                f'"e":"depthUpdate","E":{ms},"T":{ms - 1},"s":"{name}","ps":"{name}",'
+                f'"e":"depthUpdate","E":{ms},"T":{ms - 1},"s":"{name}","ps":"{self.pair}",'
                 f'"U":{first},"u":{last},"pu":{self.flushed_id}'
             )
-        tail = "" if self.spot else ',"st":1'
+        tail = "" if self.spot else f',"st":{self.universe}'
         depth = (
             f'{{"stream":"{stream}@depth@100ms","data":{{{diff},"b":[{bids}],"a":[{asks}]{tail}}}}}'
         )
@@ -157,8 +164,8 @@ class BinanceBook(Book):
             ticker = f'"u":{last},"s":"{name}",{best}'
         else:
             ticker = (
-                f'"e":"bookTicker","u":{last},"s":"{name}","ps":"{name}",{best},'
-                f'"T":{ms - 1},"E":{ms},"st":1'
+                f'"e":"bookTicker","u":{last},"s":"{name}","ps":"{self.pair}",{best},'
+                f'"T":{ms - 1},"E":{ms},"st":{self.universe}'
             )
         quote = f'{{"stream":"{name.lower()}@bookTicker","data":{{{ticker}}}}}'
         out.append((self.next_diff, self.channel + 2, quote.encode()))
@@ -173,9 +180,13 @@ class BinanceBook(Book):
         ms = now // MS
         times = "" if self.spot else f'"E":{ms},"T":{ms - 1},'
         return (
-            f'{{"lastUpdateId":{self.update_id},{times}"bids":[{self._levels(self.bids, bids)}],'
-            f'"asks":[{self._levels(self.asks, asks)}]}}'
+            f'{{"lastUpdateId":{self.update_id},{times}{self._whose()}'
+            f'"bids":[{self._levels(self.bids, bids)}],"asks":[{self._levels(self.asks, asks)}]}}'
         ).encode()
+
+    def _whose(self) -> str:
+        """Members by which a snapshot names its instrument: none."""
+        return ""
 
     def day(self) -> dict[str, object]:
         """Its entry of ``ticker/24hr``; of a made-up day, in which only the volume varies."""
@@ -199,7 +210,7 @@ class BinanceBook(Book):
             {
                 "filterType": "PRICE_FILTER",
                 "minPrice": tick,
-                "maxPrice": f"1000000.00{self.grid.price_pad}",
+                "maxPrice": self._price(100_000_000),
                 "tickSize": tick,
             },
             {
@@ -223,7 +234,7 @@ class BinanceBook(Book):
             }
         return {
             "symbol": self.name,
-            "pair": self.name,
+            "pair": self.pair,
             "contractType": "PERPETUAL",
             "deliveryDate": 4133404800000,  # the venue's date for "never"
             "onboardDate": 1569398400000,

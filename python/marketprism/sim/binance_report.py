@@ -31,6 +31,9 @@ class BinanceReport:
         self._forced: Forced | None = None
         self._second = self._cell = 0
         self._stream = name.instrument.lower()
+        self._pair = name.instrument.partition("_")[0]
+        self._coinm = name.section == "binance_coinm"
+        self._universe = 2 if self._coinm else 1
 
     def streams(self) -> tuple[str, ...]:
         """What its channels are called, in their order."""
@@ -61,12 +64,16 @@ class BinanceReport:
         if out is not None:
             out.append((at, self._mark_at, self._mark(book, self.statistics)))
             if forced:
-                out.append((at, self._mark_at + 1, _order(book, self._stream, forced)))
+                out.append((at, self._mark_at + 1, self._order(book, forced)))
 
-    def worth(self, book: Book, worth: int) -> str:
-        """A sum in the quote currency as the venue writes it."""
+    def worth(self, book: Book, bar: Bar) -> tuple[str, str]:
+        """What a bar is worth, and the part in which takers bought, as the venue writes it: in the
+        quote currency, of COIN-M in coins."""
+        if self._coinm:
+            return scaled(bar.coins, 8), scaled(bar.bought_coins, 8)
         digits = book.grid.lot_digits
-        return scaled(worth, 2 + digits) + ("0" * (6 - digits) if self.statistics is None else "")
+        pad = "0" * (6 - digits) if self.statistics is None else ""
+        return scaled(bar.worth, 2 + digits) + pad, scaled(bar.bought_worth, 2 + digits) + pad
 
     def trades(self, bar: Bar) -> tuple[int, int]:
         """The first and the last trade of a bar, which futures count before they merge them."""
@@ -74,7 +81,7 @@ class BinanceReport:
 
     def _bar(self, book: Book, interval: str, bar: Bar, closed: bool) -> bytes:
         length = INTERVALS[interval]
-        quote, bought = self.worth(book, bar.worth), self.worth(book, bar.bought_worth)
+        worth, bought = self.worth(book, bar)
         first, last = self.trades(bar)
         prices, spell, open_ms = book.prices, book.spell, bar.open_time // MS
         return (
@@ -83,7 +90,7 @@ class BinanceReport:
             f'"T":{open_ms + length // MS - 1},"s":"{book.name}","i":"{interval}","f":{first},'
             f'"L":{last},"o":"{prices[bar.open]}","c":"{prices[bar.close]}",'
             f'"h":"{prices[bar.high]}","l":"{prices[bar.low]}","v":"{spell(bar.lots)}",'
-            f'"n":{last - first + 1},"x":{"true" if closed else "false"},"q":"{quote}",'
+            f'"n":{last - first + 1},"x":{"true" if closed else "false"},"q":"{worth}",'
             f'"V":"{spell(bar.bought)}","Q":"{bought}","B":"0"}}}}}}'
         ).encode()
 
@@ -94,17 +101,17 @@ class BinanceReport:
             f'{{"stream":"{self._stream}@markPrice@1s","data":{{"e":"markPriceUpdate",'
             f'"E":{book.next_diff // MS},"s":"{book.name}","p":"{mark}","P":"{spelled}",'
             f'"i":"{spelled}","r":"{scaled(statistics.rate, 8)}",'
-            f'"T":{statistics.funding_time // MS},"st":1}}}}'
+            f'"T":{statistics.funding_time // MS},"st":{self._universe}}}}}'
         ).encode()
 
-
-def _order(book: Book, stream: str, forced: Forced) -> bytes:
-    at, _, place, lots, sell = forced
-    worst = place - _BANKRUPT if sell else place + _BANKRUPT
-    size = book.spell(lots)
-    return (
-        f'{{"stream":"{stream}@forceOrder","data":{{"e":"forceOrder","E":{book.next_diff // MS},'
-        f'"o":{{"s":"{book.name}","S":"{"SELL" if sell else "BUY"}","o":"LIMIT","f":"IOC",'
-        f'"q":"{size}","p":"{book.price(worst)}","ap":"{book.prices[place]}","X":"FILLED",'
-        f'"l":"{size}","z":"{size}","T":{at // MS - 1},"ps":"{book.name}","st":1}}}}}}'
-    ).encode()
+    def _order(self, book: Book, forced: Forced) -> bytes:
+        at, _, place, lots, sell = forced
+        worst = place - _BANKRUPT if sell else place + _BANKRUPT
+        size = book.spell(lots)
+        return (
+            f'{{"stream":"{self._stream}@forceOrder","data":{{"e":"forceOrder",'
+            f'"E":{book.next_diff // MS},"o":{{"s":"{book.name}","S":"{"SELL" if sell else "BUY"}",'
+            f'"o":"LIMIT","f":"IOC","q":"{size}","p":"{book.price(worst)}",'
+            f'"ap":"{book.prices[place]}","X":"FILLED","l":"{size}","z":"{size}",'
+            f'"T":{at // MS - 1},"ps":"{self._pair}","st":{self._universe}}}}}}}'
+        ).encode()

@@ -16,7 +16,8 @@ from typing import NamedTuple, TypeVar
 from .bars import INTERVALS
 from .binance_book import BinanceBook
 from .book import MS, Trade
-from .statistics import RATIO_PERIODS, Statistics, scaled
+from .coinm_book import CoinmBook
+from .statistics import RATIO_PERIODS, Paid, Statistics, scaled
 
 __all__ = ["PATHS", "RATIOS", "Question", "Wrong", "answer", "ratios"]
 
@@ -97,28 +98,41 @@ def answer(name: str, book: BinanceBook, query: Mapping[str, str]) -> object:
     statistics = book.report.statistics
     assert statistics is not None
     if name == "fundingRate":
-        return question.cut(
-            [
-                {
-                    "symbol": book.name,
-                    "fundingTime": paid.at // MS,
-                    "fundingRate": scaled(paid.rate, 8),
-                    "markPrice": scaled(paid.cents * 10**6, 8),
-                }
-                for paid in statistics.paid
-                if question.holds(paid.at // MS)
-            ]
-        )
+        paid = (each for each in statistics.paid if question.holds(each.at // MS))
+        return question.cut([_paid(book, each) for each in paid])
     if name == "openInterest":
-        size = book.spell(statistics.interest)
-        return {"openInterest": size, "symbol": book.name, "time": statistics.at // MS}
+        contract = {"contractType": "PERPETUAL"} if isinstance(book, CoinmBook) else {}
+        return {
+            "openInterest": book.spell(statistics.interest),
+            "symbol": book.name,
+            **_pair(book),
+            **contract,
+            "time": statistics.at // MS,
+        }
     return _premium(book, statistics)
+
+
+def _pair(book: BinanceBook) -> dict[str, object]:
+    """The pair, where an answer names it."""
+    return {"pair": book.pair} if isinstance(book, CoinmBook) else {}
+
+
+def _paid(book: BinanceBook, paid: Paid) -> dict[str, object]:
+    row: dict[str, object] = {
+        "symbol": book.name,
+        "fundingTime": paid.at // MS,
+        "fundingRate": scaled(paid.rate, 8),
+    }
+    if not isinstance(book, CoinmBook):
+        row["markPrice"] = scaled(paid.cents * 10**6, 8)
+    return row
 
 
 def _premium(book: BinanceBook, statistics: Statistics) -> dict[str, object]:
     index = scaled(statistics.index * 10**6, 8)
     return {
         "symbol": book.name,
+        **_pair(book),
         "markPrice": scaled(statistics.mark(statistics.index), 8),
         "indexPrice": index,
         "estimatedSettlePrice": index,
@@ -163,16 +177,17 @@ def _bars(book: BinanceBook, question: Question) -> list[list[object]]:
     for bar, _ in book.bars.until_now(question.interval):
         if question.holds(bar.open_time // MS):
             first, last = book.report.trades(bar)
+            worth, bought_worth = book.report.worth(book, bar)
             rows.append(
                 [
                     bar.open_time // MS,
                     *(prices[at] for at in (bar.open, bar.high, bar.low, bar.close)),
                     spell(bar.lots),
                     (bar.open_time + length) // MS - 1,
-                    book.report.worth(book, bar.worth),
+                    worth,
                     last - first + 1,
                     spell(bar.bought),
-                    book.report.worth(book, bar.bought_worth),
+                    bought_worth,
                     "0",
                 ]
             )
@@ -180,7 +195,8 @@ def _bars(book: BinanceBook, question: Question) -> list[list[object]]:
 
 
 def ratios(name: str, book: BinanceBook, query: Mapping[str, str]) -> list[dict[str, object]]:
-    """The body of one of ``RATIOS``, as JSON values. Raises ``Wrong``."""
+    """The body of one of ``RATIOS``, as JSON values: of a symbol, on COIN-M of a pair. Raises
+    ``Wrong``."""
     question = Question.read(query, _RATIO_ROWS)
     length = RATIO_PERIODS.get(question.interval)
     if length is None:
@@ -189,15 +205,19 @@ def ratios(name: str, book: BinanceBook, query: Mapping[str, str]) -> list[dict[
     assert statistics is not None
     newest = min(statistics.at, question.until * MS)
     at = newest - newest % length
+    coinm = isinstance(book, CoinmBook)
+    named = _pair(book) or {"symbol": book.name}
+    # USD-M calls positions accounts, too.
+    of = "Position" if coinm and not RATIOS[name] else "Account"
     rows: list[dict[str, object]] = []
     while len(rows) < question.limit and at >= (question.since or 0) * MS:
         long = statistics.long(RATIOS[name], at)
         rows.append(
             {
-                "symbol": book.name,
-                "longAccount": scaled(long, 4),
+                **named,
+                f"long{of}": scaled(long, 4),
                 "longShortRatio": scaled(long * 10**4 // (10**4 - long), 4),
-                "shortAccount": scaled(10**4 - long, 4),
+                f"short{of}": scaled(10**4 - long, 4),
                 "timestamp": at // MS,
             }
         )

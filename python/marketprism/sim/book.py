@@ -4,8 +4,8 @@ A pure function of its arguments: trades take from the touch, orders come near i
 the fair price wanders within bounds. What changed is told at every beat, under ids that step as the
 venue's do; so is what a venue tells beside (``_report``).
 
-Not here: how a venue spells any of it (``binance_book``, ``okx_book``, ``deribit_book``), which
-books there are (``market``), the clock.
+Not here: how a venue spells any of it (``binance_book``, ``coinm_book``, ``okx_book``,
+``deribit_book``), which books there are (``market``), the clock.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
     "bare",
 ]
 
-Section = Literal["binance_spot", "binance_usdm", "okx", "deribit"]
+Section = Literal["binance_spot", "binance_usdm", "binance_coinm", "okx", "deribit"]
 
 Event = tuple[int, int, bytes]
 """Venue time in ns UTC, index into ``Market.channels``, and the frame in its combined form."""
@@ -302,14 +302,9 @@ class Book(ABC):
         self.next_trade = t
         self.best_bid, self.best_ask = best_bid, best_ask
         self.trade_id, self.fill_id, self.update_id = trade_id, fill_id, update_id
-        self._count(made, first, out)
+        self._count(made, first)
 
-    def _count(
-        self,
-        made: list[Made],
-        first: tuple[int, int],
-        out: list[tuple[int, int, _Told]] | None,
-    ) -> None:
+    def _count(self, made: list[Made], first: tuple[int, int]) -> None:
         """Trades of one minute go into the sums; ``first`` are the ids of the first one and of its
         first fill."""
         _, places, sizes, sells, _ = zip(*made, strict=True)
@@ -328,12 +323,18 @@ class Book(ABC):
         prices = (places[0], max(places), min(places), places[-1])
         ids, fills = (first[0], self.trade_id - 1), (first[1], self.fill_id - 1)
         sums = (lots, worth, lots - sold, worth - sold_worth)
-        self.bars.add(Bar(0, *prices, *sums, ids, fills, self._coins(out)))
+        self.bars.add(Bar(0, *prices, *sums, ids, fills, *self._coins(made)))
 
-    def _coins(self, out: list[tuple[int, int, _Told]] | None) -> int:
-        """What the trades just told are worth in hundred-millionths of the base, where a lot is not
-        worth the same at every price."""
-        return 0
+    def _coins(self, made: list[Made]) -> tuple[int, int]:
+        """What trades are worth in hundred-millionths of the base, and those of them in which the
+        taker bought, where a lot is not worth the same at every price."""
+        return 0, 0
+
+    def _bought_for(self, dollars: int, made: list[Made]) -> tuple[int, int]:
+        """The same, where a lot is worth so many dollars: each trade by its own price, cut."""
+        worth = [lots * dollars * 10**10 // self.cents(at) for _, at, lots, _, _ in made]
+        sold = sum(each for each, trade in zip(worth, made, strict=True) if trade[3])
+        return sum(worth), sum(worth) - sold
 
     def _diff(self, out: list[Event] | None, seen: Callable[[Book], None] | None) -> None:
         """Move the fair price if it is time, place the wide orders, send what changed."""

@@ -218,7 +218,8 @@ class SyntheticVenue:
 
     def about(self) -> dict[str, object]:
         """What the announcement of readiness says of this venue."""
-        symbols = self._market.symbols(self._desks[0].sections[0])
+        sections = self._desks[0].sections
+        symbols = next(filter(None, map(self._market.symbols, sections)), [])
         return {"seed": self._seed, "start": self._market.start, "symbols": symbols}
 
     async def catch_up(self, stop: asyncio.Event) -> None:

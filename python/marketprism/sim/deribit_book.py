@@ -21,6 +21,7 @@ from .book import (
     Event,
     Grid,
     ImagedBook,
+    Made,
     Name,
     Shape,
     Tempo,
@@ -55,7 +56,6 @@ class DeribitBook(ImagedBook):
         grid = _INVERSE[base] if self.inverse else _LINEAR
         super().__init__(name, channel, seed, start, tempo, grid, shape)
         self.report = DeribitReport(name, channel + 2, seed, start, self.inverse)
-        self._valued = 0  # of those that are pending, how many were valued in coins
         self._places = {price: at for at, price in enumerate(self.prices)}
 
     def streams(self) -> tuple[str, ...]:
@@ -92,24 +92,15 @@ class DeribitBook(ImagedBook):
         fair, first = self.fair, len(self.pending)
         self.history += [(trade, fair) for _, _, trade in self.pending]
         self.pending.clear()
-        self._valued = 0
         if first and out is not None:
             told = [self._spelled(-at) for at in range(first, 0, -1)]
             frame = notice(f"trades.{self.name}.100ms", f"[{','.join(told)}]")
             out.append((self.next_diff, self.channel, frame))
         super()._tell(out, seen)
 
-    def _coins(self, out: object) -> int:
+    def _coins(self, made: list[Made]) -> tuple[int, int]:
         """Inverse contracts are worth what their dollars buy at the price of each trade."""
-        fresh, self._valued = self.pending[self._valued :], len(self.pending)
-        if not self.inverse:
-            return 0
-        dollars = 10 ** len(self.grid.lot_pad)
-        worth = (
-            trade[3] * dollars * 10**10 // self.cents(self._places[trade[2]])
-            for _, _, trade in fresh
-        )
-        return sum(worth)
+        return self._bought_for(10 ** len(self.grid.lot_pad), made) if self.inverse else (0, 0)
 
     def _report(self, out: list[Event] | None) -> None:
         self.report.tell(self, self._best_members(), out)

@@ -48,7 +48,7 @@ from __future__ import annotations
 
 import random
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -57,7 +57,7 @@ from typing import Literal, NamedTuple, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ..config import ConfigError, Seconds
+from ..config import ConfigError, Exchange, Seconds
 
 __all__ = [
     "QUIET_END",
@@ -119,7 +119,7 @@ _LASTS: dict[str, tuple[float, float]] = {
     "store_kill": (0.5, 3.0),
 }
 _PATIENCE = 2.0  # seconds that a fault which strikes one frame waits for it
-_ROUTES = {"binance_spot": ("*",), "binance_usdm": ("public", "market")}
+_ROUTES = {"binance_spot": ("*",), "binance_usdm": ("public", "market"), "binance_coinm": ("*",)}
 
 
 class Fault(BaseModel):
@@ -243,18 +243,27 @@ class Schedule:
         return "\n".join([head, *map(str, self.faults)])
 
 
-def load(text: str, duration: float, speed: float = 1.0) -> Schedule:
+def load(
+    text: str, duration: float, speed: float = 1.0, exchanges: Iterable[Exchange] = ()
+) -> Schedule:
     """A schedule drawn from ``text`` if that is an integer, else read from the file it names.
 
     ``duration`` is the run's, in the machine's seconds, of which each is ``speed`` of the market's:
-    the last fault drawn ends 20 s before it is over. Raises ``ConfigError`` for a file that cannot
-    be used and for a run too short to draw from.
+    the last fault drawn ends 20 s before it is over. Drawn are those of Binance spot and USD-M, and
+    of COIN-M where its contracts are among ``exchanges`` by name. Raises ``ConfigError`` for a file
+    that cannot be used and for a run too short to draw from.
     """
     try:
         seed = int(text)
     except ValueError:
         return _read(Path(text))
-    return _draw(seed, duration).stretched(speed)
+    coinm = any(
+        exchange.exchange == "binance_derivatives" and symbol.endswith("-USD")
+        for exchange in exchanges
+        for symbol in exchange.named
+    )
+    sections = [section for section in _ROUTES if coinm or section != "binance_coinm"]
+    return _draw(seed, duration, sections).stretched(speed)
 
 
 def _read(path: Path) -> Schedule:
@@ -281,7 +290,7 @@ def _read(path: Path) -> Schedule:
     return Schedule(tuple(sorted(faults, key=lambda fault: fault.at)))
 
 
-def _draw(seed: int, duration: float) -> Schedule:
+def _draw(seed: int, duration: float, sections: Sequence[str]) -> Schedule:
     """Each kind in turn, in an order of the seed's, about one fault in ``_SPACING`` seconds."""
     end = duration - QUIET_END
     count = int((end - _QUIET_START) / _SPACING)
@@ -302,18 +311,20 @@ def _draw(seed: int, duration: float) -> Schedule:
         shortest, longest = _LASTS.get(kind := kinds.pop(), (0.0, 0.0))
         at = round(_QUIET_START + (slot + draw.random() * 0.6) * width, 3)
         lasts = round(min(draw.uniform(shortest, longest), end - at), 3)
-        faults += _drawn(draw, kind, at, lasts)
+        faults += _drawn(draw, kind, at, lasts, sections)
     return Schedule(tuple(sorted(faults, key=lambda fault: fault.at)), seed)
 
 
-def _drawn(draw: random.Random, kind: str, at: float, lasts: float) -> list[Fault]:
+def _drawn(
+    draw: random.Random, kind: str, at: float, lasts: float, sections: Sequence[str]
+) -> list[Fault]:
     """One fault of a kind, and what must happen with it for anybody to notice."""
     entry: dict[str, object] = {"kind": kind, "at": at, "for": lasts}
     if kind in _PROCESS_KINDS:
         return [Fault.model_validate(entry)]
     if kind == "renumber":
         return [Fault.model_validate({**entry, "section": "okx"})]
-    section = draw.choice(list(_ROUTES))
+    section = draw.choice(sections)
     route = draw.choice(_ROUTES[section])
     entry |= {"section": section, "route": route}
     if kind in ("drop", "malformed", "duplicate"):

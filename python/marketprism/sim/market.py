@@ -4,14 +4,15 @@ A pure function of seed, start, symbols and rates. Events are the same bytes how
 into calls of ``advance``; a market made again with the same arguments and brought up to date by
 ``skip`` goes on with the ids it would have had.
 
-Every symbol exists on Binance spot and USD-M, on OKX as spot and as a swap, and on Deribit as a
-perpetual (inverse for BTC and ETH, else against USDC), each with a true book of its own. All ids
-start at the start time in milliseconds times 1000, so no two runs share one below a million ids a
-second. Beside them a venue may list any number of instruments that hardly move, and every fourth of
-these is silent.
+Every symbol exists on Binance spot and USD-M, on OKX as spot and as a swap; its base on COIN-M as
+an inverse perpetual, and on Deribit as a perpetual (inverse for BTC and ETH, else against USDC);
+each with a true book of its own. COIN-M is a venue of its own here, with its own rate of trades.
+All ids start at the start time in milliseconds times 1000, so no two runs share one below a million
+ids a second. Beside them a venue may list any number of instruments that hardly move, and every
+fourth of these is silent.
 
-Not here: what a book does (``book``), how its venue spells it (``binance_book``, ``okx_book``,
-``deribit_book``), the clock, sockets and subscriptions.
+Not here: what a book does (``book``), how its venue spells it (``binance_book``, ``coinm_book``,
+``okx_book``, ``deribit_book``), the clock, sockets and subscriptions.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Literal, NamedTuple
 
 from .binance_book import BinanceBook
 from .book import BUSY, SECOND, Book, Event, Name, Section, Shape, Tempo, Trade
+from .coinm_book import CoinmBook
 from .deribit_book import DeribitBook
 from .okx_book import OkxBook
 
@@ -44,7 +46,7 @@ __all__ = [
 # simulator sent can then no longer be made again.
 GENERATION = 2
 
-Venue = Literal["binance", "okx", "deribit"]
+Venue = Literal["binance", "binance_coinm", "okx", "deribit"]
 VenueBook = BinanceBook | OkxBook | DeribitBook
 
 _SHALLOW = 4000  # ticks of depth where no REST snapshot of 5000 levels is given
@@ -60,8 +62,14 @@ _TURNOVER = 10_000_000_000  # of the first by volume, in quote units a day
 _SHAPES: dict[Section, Shape] = {
     "binance_spot": BUSY,
     "binance_usdm": BUSY._replace(depth=_SHALLOW),
+    "binance_coinm": BUSY._replace(depth=_SHALLOW),
     "okx": BUSY._replace(depth=_SHALLOW),
     "deribit": BUSY._replace(depth=_FULL),
+}
+_KINDS: dict[Section, type[VenueBook]] = {
+    "binance_coinm": CoinmBook,
+    "okx": OkxBook,
+    "deribit": DeribitBook,
 }
 _INVERSE = ("BTC", "ETH")
 
@@ -79,15 +87,22 @@ def _names(venue: Venue, symbols: Iterable[str]) -> Iterator[Name]:
         for section in ("binance_spot", "binance_usdm"):
             for symbol in symbols:
                 yield Name(section, symbol.replace("-", "", 1), symbol, symbol)
+    elif venue == "binance_coinm":
+        for base in _bases(symbols):
+            yield Name("binance_coinm", f"{base}USD_PERP", f"{base}-USD", f"{base}USD_PERP")
     elif venue == "okx":
         for tail in ("", "-SWAP"):
             for symbol in symbols:
                 yield Name("okx", symbol + tail, symbol, symbol + tail)
     else:
-        for base in dict.fromkeys(symbol.partition("-")[0] for symbol in symbols):
+        for base in _bases(symbols):
             inverse = base in _INVERSE
             name = f"{base}-PERPETUAL" if inverse else f"{base}_USDC-PERPETUAL"
             yield Name("deribit", name, f"{base}-USD" if inverse else f"{base}-USDC", name)
+
+
+def _bases(symbols: Iterable[str]) -> dict[str, None]:
+    return dict.fromkeys(symbol.partition("-")[0] for symbol in symbols)
 
 
 def _made_up(count: int) -> list[str]:
@@ -150,9 +165,7 @@ class Market:
         *,
         calm: bool = False,
     ) -> None:
-        kind: type[VenueBook] = BinanceBook
-        if name.section in ("okx", "deribit"):
-            kind = OkxBook if name.section == "okx" else DeribitBook
+        kind: type[VenueBook] = _KINDS.get(name.section, BinanceBook)
         book = kind(name, len(self.channels), self._seed, self.start, tempo, shape)
         # Diffs of different symbols do not leave the venue all at once.
         book.next_diff -= tempo.beat * number // count

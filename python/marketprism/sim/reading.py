@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from .bars import INTERVALS, MINUTE
 from .binance_book import BinanceBook
 from .book import MS, SECOND, Book, Trade
+from .coinm_book import CoinmBook
 from .deribit_book import DeribitBook
 from .okx_book import OkxBook
 from .rows import canonical
@@ -26,6 +27,9 @@ __all__ = [
     "KEYS",
     "Place",
     "Reading",
+    "based",
+    "counts_otherwise",
+    "dollars",
     "forced_trade",
     "of_okx_funding",
     "places_of",
@@ -96,14 +100,26 @@ class Reading(NamedTuple):
         return self.values[: KEYS[self.kind]]
 
 
+def counts_otherwise(book: Book) -> bool:
+    """Whether a venue counts sizes in something else than base units."""
+    if isinstance(book, DeribitBook):
+        return book.inverse
+    return isinstance(book, CoinmBook) or (isinstance(book, OkxBook) and book.swap)
+
+
 def based(book: Book, size: str, price: str) -> str:
     """A size in base units, where the venue counts otherwise."""
-    if isinstance(book, DeribitBook) and book.inverse:
-        worth = _CONTEXT.divide(Decimal(size), Decimal(price))
+    if isinstance(book, CoinmBook) or (isinstance(book, DeribitBook) and book.inverse):
+        worth = _CONTEXT.divide(Decimal(dollars(book, size)), Decimal(price))
         return format(_CONTEXT.quantize(worth, _DERIVED), "f")
     if isinstance(book, OkxBook) and book.multiplier is not None:
         return format(Decimal(size) * book.multiplier, "f")
     return size
+
+
+def dollars(book: Book, size: str) -> str:
+    """What a size is worth where dollars are counted, or contracts of so many."""
+    return str(int(size) * book.dollars) if isinstance(book, CoinmBook) else size
 
 
 def places_of(book: Book) -> dict[str, Place]:
@@ -152,7 +168,8 @@ def read(book: Book, stream: str, frame: bytes) -> Iterator[Reading]:
 def _binance(book: BinanceBook, stream: str, data: dict[str, Any]) -> Iterator[Reading]:
     kind = stream.partition("@")[2]
     if kind == "bookTicker":
-        best = (data["b"], data["B"], data["a"], data["A"])
+        sides = ((data["b"], data["B"]), (data["a"], data["A"]))
+        best = [text for price, size in sides for text in (price, based(book, size, price))]
         # Spot's have no time, so nobody can tell their cells.
         group = "" if book.spot else str(int(data["T"]) // 1000)
         values = (f"b{data['u']}", _NONE, _NONE, *best, *[_NONE] * 5)
@@ -163,14 +180,20 @@ def _binance(book: BinanceBook, stream: str, data: dict[str, Any]) -> Iterator[R
         yield Reading.of("funding_rate", (*values, _NONE), f"{int(at) // _CELL}:{data['r']}")
     elif kind == "forceOrder":
         order = data["o"]
-        value = format(Decimal(order["z"]) * Decimal(order["ap"]), "f")
-        values = (f"{order['T']}000000", _NONE, order["S"].lower(), _NONE)
-        prices = (order["p"], order["ap"])
-        yield Reading.of("liquidation", (*values, *prices, order["z"], _NONE, value), order["T"])
+        size, price, native = order["z"], order["ap"], _NONE
+        value = format(Decimal(size) * Decimal(price), "f")
+        if isinstance(book, CoinmBook):
+            native, value = size, dollars(book, size)
+        head = (f"{order['T']}000000", _NONE, order["S"].lower(), _NONE, order["p"], price)
+        sizes = (based(book, size, price), native, value)
+        yield Reading.of("liquidation", (*head, *sizes), order["T"])
     elif kind.startswith("kline_") and data["k"]["x"]:
         bar = data["k"]
         times = (f"{bar['t']}000000", f"{bar['T']}000000")
-        rest = (bar["o"], bar["h"], bar["l"], bar["c"], bar["v"], bar["q"], bar["n"])
+        volumes = (bar["v"], bar["q"])
+        if isinstance(book, CoinmBook):  # which counts contracts and coins
+            volumes = (bar["q"], dollars(book, bar["v"]))
+        rest = (bar["o"], bar["h"], bar["l"], bar["c"], *volumes, bar["n"])
         yield Reading.of("kline", (bar["i"], *times, *rest), f"{bar['i']}:{bar['t']}")
 
 

@@ -118,8 +118,11 @@ def _origin(settings: Settings, start: int) -> Origin:
 
 def _synthetic(world: World, settings: Settings) -> SyntheticVenue:
     """The configured venues, each behind its hosts."""
+    one = binance.Binance(world)  # its futures share a budget
+    coinm = binance.COINM_HOSTS
     desks: dict[str, tuple[Desk, Iterable[str], Iterable[str]]] = {
-        "binance": (binance.Binance(world), binance.WS_HOSTS, binance.REST_HOSTS),
+        "binance": (one, binance.WS_HOSTS.keys() - coinm, binance.REST_HOSTS.keys() - coinm),
+        "binance_coinm": (one, binance.WS_HOSTS.keys() & coinm, binance.REST_HOSTS.keys() & coinm),
         "okx": (okx.Okx(world, images=settings.sim.okx_images), okx.WS_HOSTS, okx.REST_HOSTS),
         "deribit": (deribit.Deribit(world), deribit.WS_HOSTS, deribit.REST_HOSTS),
     }

@@ -12,7 +12,6 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator
-from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 from .binance_book import BinanceBook
 from .book import MS, SECOND, Book, Trade
@@ -21,6 +20,7 @@ from .court import Court, Missing
 from .deribit_book import DeribitBook
 from .intervals import EVER, Interval, overlap, runs, union, without
 from .okx_book import RENUMBERED_IDS, RENUMBERED_MAX, OkxBook
+from .reading import based, counts_otherwise
 from .rows import BROKEN, NUMBER, Row, canonical, equal, lines_of, place_name, quoted
 from .sent import Sent, lasting, written
 
@@ -34,14 +34,13 @@ _BOOK_CHUNK = 200  # order books that are compared at once
 _PLACES = {
     "binance_spot": ("binance_spot", "spot"),
     "binance_usdm": ("binance_derivatives", "perpetual"),
+    "binance_coinm": ("binance_derivatives", "perpetual"),
     "okx": ("okx_spot", "spot"),
     "deribit": ("deribit_derivatives", "perpetual"),
 }
 _SWAPS = ("okx_derivatives", "perpetual")
 # Whether a row is flagged as had by REST, as ClickHouse prints it.
 _LIVE, _BY_REST = "0", "\t1"
-_DERIVED = Decimal(1).scaleb(-18)  # the last digit of a base size that is the result of a division
-_CONTEXT = Context(prec=60, rounding=ROUND_HALF_EVEN)
 
 
 class Witness:
@@ -57,6 +56,7 @@ class Witness:
         self.patience = round(SEED_PATIENCE * max(1.0, sent.speed))
         swap = isinstance(book, OkxBook) and book.swap
         self.exchange, market_type = _SWAPS if swap else _PLACES[book.section]
+        self.native = counts_otherwise(book)
         # An instrument's trades are counted by their ids, on Deribit by their places.
         self.count = "toUInt64OrZero(trade_id)"
         if isinstance(book, DeribitBook):
@@ -161,13 +161,10 @@ class Witness:
                 fills = f"1\t{first}\t{last}\t{last - first + 1}"
         else:
             when = f"{ms}000000\t\\N"
-        if isinstance(book, OkxBook) and book.multiplier is not None:
-            native, size = size, format(Decimal(size) * book.multiplier, "f")
-        elif isinstance(book, DeribitBook):
+        if isinstance(book, DeribitBook):
             trade_id = book.trade_name(number)
-            if book.inverse:
-                worth = _CONTEXT.divide(Decimal(size), Decimal(price))
-                native, size = size, format(_CONTEXT.quantize(worth, _DERIVED), "f")
+        if self.native:
+            native, size = size, based(book, size, price)
         values = f"{self.prices[price]}\t{canonical(size)}\t{native}"
         return f"{number}\t{trade_id}\t{when}\t{values}\t{way}\t{fills}\t{_LIVE}"
 
