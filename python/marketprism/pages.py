@@ -93,9 +93,14 @@ def _journal(state: Run) -> dict[str, Check]:
     journals = state.journals
     if journals is None:
         return {}
-    said = journals.trouble or "written"
-    status = "degraded" if journals.trouble else "healthy"
-    return {"journal": check(status, said, bytes=journals.bytes, lost=journals.lost)}
+    return {
+        "journal": check(
+            "degraded" if journals.trouble else "healthy",
+            journals.trouble or "written",
+            bytes=journals.bytes,
+            lost=journals.lost,
+        )
+    }
 
 
 def books(state: Run) -> tuple[int, int]:
