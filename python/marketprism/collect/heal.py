@@ -46,6 +46,7 @@ _ASKED_MAX = 4  # questions of an exchange under way; their answers lie in memor
 _PAUSES = (1.0, 5.0, 30.0)
 # And where no answer came, which may be nobody's fault or have to be mended here: for ever.
 _REFUSED_PAUSE, _REFUSED_PAUSE_MAX = 60.0, 600.0
+_BESIDE_MAX = 10_000  # trades of a hole that came unasked and are remembered
 _AGED = 3600.0  # seconds after which a hole comes before smaller ones
 _FORECAST_MAX = 512  # questions that are imagined one by one; behind them the limit's lasting rate
 # Answers that say something of us and not of the trades.
@@ -117,11 +118,23 @@ class _Open:
     named: int = 1
     had: list[_Had] = field(default_factory=list)
     lost: list[tuple[int, int]] = field(default_factory=list)
+    # Times of trades that came with another piece than their own, by id: a venue that forgets while
+    # it is asked answers with what comes next, and may have it no more when that is asked for.
+    beside: dict[int, int] = field(default_factory=dict)
     reason: str = "not served"
 
     @property
     def ids(self) -> int:
         return sum(piece.ids for piece in self.pieces)
+
+    def settle(self) -> None:
+        """What came beside is not lost."""
+        lost = self.lost
+        came = [e for e in self.beside.items() if any(a <= e[0] <= b for a, b in lost)]
+        for had in _runs(sorted(came)):
+            self.had.append(had)
+            split = [((a, min(b, had.first - 1)), (max(a, had.last + 1), b)) for a, b in self.lost]
+            self.lost = [part for parts in split for part in parts if part[0] <= part[1]]
 
     def ready(self, now: float) -> _Piece | None:
         """What can be asked for now."""
@@ -372,8 +385,12 @@ class Healing:
         if len(rows) != len(ids):
             self._nothing(gap, piece, f"{len(ids)} trades were answered, {len(rows)} were read")
             return
-        found = sorted(zip(ids, rows, strict=True))
-        found = [each for each in found if piece.first <= each[0] <= piece.last]
+        every = sorted(zip(ids, rows, strict=True))
+        found = [each for each in every if piece.first <= each[0] <= piece.last]
+        if len(found) < len(every):
+            room = max(_BESIDE_MAX - len(gap.beside), 0)
+            others = [e for e in every if not piece.first <= e[0] <= piece.last]
+            gap.beside.update(others[:room])
         if not found:
             self._nothing(gap, piece, "not served")
             return
@@ -415,6 +432,7 @@ class Healing:
 
     async def _tell(self, gap: _Open) -> None:
         """The rows of a hole that is over."""
+        gap.settle()
         self.had += sum(had.last - had.first + 1 for had in gap.had)
         self.lost += sum(last - first + 1 for first, last in gap.lost)
         for event, span in _spans(gap):
