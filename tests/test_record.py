@@ -123,6 +123,19 @@ def test_journals_give_what_was_published(
     assert len({(path.parent.name, path.name[:2]) for path in journals}) >= hours
 
 
+def test_recording_needs_no_server(tmp_path: Path) -> None:
+    result = summary(
+        marketprism("record", "--demo", "--duration", 6, "--data-dir", tmp_path, "--json")
+    )
+    assert (result["published"], result["stored"], result["pending"]) == (0, {}, 0)
+    assert not (tmp_path / "nats").exists()
+    assert not (tmp_path / "clickhouse").exists()
+    journals = sorted((tmp_path / "journal").rglob("*.journal.zst"))
+    again = summary(marketprism("replay", *journals, "--json"))
+    for kind in ("trade", "orderbook", "funding_rate"):
+        assert again["messages"][kind] == result["received"][kind] > 0
+
+
 # --- files -------------------------------------------------------------------------------------
 
 

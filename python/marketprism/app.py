@@ -81,14 +81,16 @@ async def collect(settings: Settings, options: Options) -> tuple[int, dict[str, 
     with locked(directory):
         run = time.time_ns()
         await asyncio.to_thread(psutil.wait_procs, left_behind(directory), _LEFT_BEHIND)
-        if not settings.nats.url:
+        if not settings.nats.url and not options.record:
             await _end_stale(directory / "nats")
         ports = choose_ports(options.ports, _ports_needed(settings))
         stop = asyncio.Event()
         async with contextlib.AsyncExitStack() as stack:
             # Removed last: until then the ports in it are the way to the data.
             stack.callback(lambda: (directory / "run.json").unlink(missing_ok=True))
-            nats_url, server = await _start_nats(settings, directory, ports, stack)
+            nats_url, server = "", None
+            if not options.record:
+                nats_url, server = await _start_nats(settings, directory, ports, stack)
             clock = _clock(settings, options)
             publisher = await opened(settings, nats_url, directory, stack)
             publisher.now_ns = clock.now_ns

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import logging
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -76,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _collect_grammar(commands)
     _replay_grammar(commands)
+    _rederive_grammar(commands)
     _sql_grammar(commands)
     _report_grammar(commands)
     _backfill_grammar(commands)
@@ -103,7 +107,14 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 
 def _collect_grammar(commands: Any) -> None:
-    parser = commands.add_parser("collect", help="collect, publish and store (the main job)")
+    for name, says in (
+        ("collect", "collect, publish and store (the main job)"),
+        ("record", "journals alone: all that is received, without NATS and ClickHouse"),
+    ):
+        _collect_options(commands.add_parser(name, help=says))
+
+
+def _collect_options(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
         "--demo", action="store_true", help="the built-in venue is the source: no network"
@@ -147,6 +158,17 @@ def _replay_grammar(commands: Any) -> None:
         help="what rows are made of (default: all but the opt-in orderbook_delta, kline, ticker)",
     )
     parser.set_defaults(run=_replay, log_level=None)
+
+
+def _rederive_grammar(commands: Any) -> None:
+    parser = commands.add_parser(
+        "rederive",
+        help="make the rows of journals again and say how they differ from what is stored",
+    )
+    parser.add_argument("journals", nargs="+", type=Path, metavar="JOURNAL")
+    parser.add_argument("--json", action="store_true", help="one line of JSON a data type")
+    _common(parser)
+    parser.set_defaults(run=_rederive)
 
 
 def _sql_grammar(commands: Any) -> None:
@@ -312,6 +334,9 @@ def _collect(arguments: argparse.Namespace) -> int:
     from .app import collect as run_collector
     from .run import Options
 
+    record = arguments.command == "record"
+    if record:
+        arguments.overrides += ["store.run=false", "journal.enabled=true"]
     settings = _settings(arguments)
     speed = _market_speed(arguments.speed) if arguments.demo else _speed(arguments.speed)
     if speed != 1 and not (arguments.demo or arguments.replay):
@@ -329,6 +354,7 @@ def _collect(arguments: argparse.Namespace) -> int:
         ports=arguments.ports or ("auto" if built_in else "fixed"),
         overrides=_overrides(arguments, settings),
         config=arguments.config,
+        record=record,
     )
     status, summary = asyncio.run(run_collector(settings, options))
     if arguments.json:
@@ -378,6 +404,38 @@ def _replay(arguments: argparse.Namespace) -> int:
             f"{result['frames']:,} frames, {result['messages']}, faults {result['faults']}\n"
             f"books: {books}\ndigest {result['digest']}\n"
             + ("both runs are equal\n" if arguments.verify else "")
+        )
+    return 0
+
+
+def _rederive(arguments: argparse.Namespace) -> int:
+    from .store.query import StoreError, connect
+    from .store.rederive import differences
+
+    settings = _settings(arguments)
+    _present(arguments.journals)
+    database = settings.clickhouse.hot_database
+    # The gateway of a collector that runs answers questions about its tables and nothing else.
+    gateway = not settings.clickhouse.url and held_by(settings.data_dir) is not None
+    try:
+        with contextlib.ExitStack() as stack:
+            client = stack.enter_context(contextlib.closing(_open(settings)))
+            place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="marketprism-")))
+            reading = client
+            if gateway:
+                reading = stack.enter_context(contextlib.closing(connect(f"chdb://{place}/chdb")))
+            replay(arguments.journals, out=place / "rows.ndjson")
+            found = differences(client, reading, place / "rows.ndjson", database=database)
+    except StoreError as error:
+        raise RunError(str(error)) from error
+    for each in found:
+        if arguments.json:
+            _say(asdict(each))
+            continue
+        sys.stdout.write(
+            f"{each.data_type:18} {each.derived:,} rows: {each.equal:,} as stored, "
+            f"{each.added:,} added, {each.removed:,} removed, {each.changed:,} changed\n"
+            + "".join(f"  {json.dumps(row)}\n" for row in each.shown)
         )
     return 0
 

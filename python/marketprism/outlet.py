@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 from .collect.publish import Publisher, PublishError
+from .collect.record import Unpublished
 from .collect.spool import Spool, SpoolError
 from .config import Settings
 from .directory import RunError
@@ -20,11 +21,14 @@ __all__ = ["opened"]
 async def opened(
     settings: Settings, nats_url: str, directory: Path, stack: contextlib.AsyncExitStack
 ) -> Publisher:
-    """Connects; the spool is kept in ``directory``. ``stack`` closes both. Raises ``RunError``."""
+    """Connects; the spool is kept in ``directory``. ``stack`` closes both. Without a URL nothing is
+    published. Raises ``RunError``."""
     disk = shutil.disk_usage(directory).total
     bound = min(int(settings.spool.bytes_max), int(disk * settings.spool.disk_share_max))
     power = settings.durability == "power"
     spool = Spool(directory / "spool.sqlite", bytes_max=bound, durable=power)
+    if not nats_url:
+        return Unpublished(settings.nats, nats_url, spool)
     publisher = Publisher(settings.nats, nats_url, spool, power=power)
     try:
         await spool.open()

@@ -41,6 +41,7 @@ class Options:
     overrides: tuple[str, ...] = ()
     config: Path | None = None
     backfill: Window | None = None  # nothing is listened to; this is asked for
+    record: bool = False  # journals alone: nothing is published or stored
 
 
 @dataclass

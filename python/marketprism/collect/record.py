@@ -36,13 +36,14 @@ from typing import BinaryIO
 import orjson
 import zstandard
 
-from .._core import Batch, BookStatus, Instrument, Session, StreamStatus
+from .._core import Batch, BookStatus, Instrument, Message, Session, StreamStatus
 from ..clock import SteadyClock
 from ..config import Journal as Settings
 from ..venues import Connection
 from .ledger import Ledger
+from .publish import Last, Publisher
 
-__all__ = ["Journals", "Recorded"]
+__all__ = ["Journals", "Recorded", "Unpublished"]
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,9 @@ class _Journal:
     """The files of one connection, one after the other. ``parts`` are the loop's until they are
     taken, ``file`` is the writer's."""
 
-    def __init__(self, folder: Path, name: str, waiting: Counter[str]) -> None:
+    def __init__(
+        self, folder: Path, name: str, waiting: Counter[str], known: dict[str, _Journal]
+    ) -> None:
         self.folder = folder
         self.name = name
         self.parts: list[_Part] = []
@@ -100,6 +103,7 @@ class _Journal:
         self.broken = True  # the next line needs the state before it
         self.not_before = 0.0  # by the machine's clock
         self._waiting = waiting
+        self._known = known
 
     def begins(self, ts: int) -> bool:
         """Whether a line of this time wants the session's state before it, and can have it."""
@@ -114,6 +118,8 @@ class _Journal:
             # What was had earlier, and is used now, stands among what came since.
             self.hour = max(ts // _HOUR_NS, self.hour)
             self.parts.append(_Part(self.hour))
+            # It may have been forgotten while it was silent.
+            self._known[self.name] = self
         return self.parts[-1]
 
     def add(self, ts: int, piece: _Piece, lines: int, size: int) -> None:
@@ -245,6 +251,19 @@ class Recorded:
         journal.add(ts, b"".join(lines), len(lines), sum(map(len, lines)))
 
 
+class Unpublished(Publisher):
+    """Takes rows and publishes none: a run that only records has no server to send them to."""
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Shows them to plugins."""
+        if self.tap:
+            self.tap(messages)
+
+    async def last(self, subject: str) -> Last | None:
+        """Nothing was published before."""
+        return None
+
+
 @dataclass
 class _Written:
     """What the writer has done, and where it could not."""
@@ -295,7 +314,8 @@ class Journals:
 
     def _journal(self, exchange: str, name: str) -> _Journal:
         if name not in self._journals:
-            self._journals[name] = _Journal(self.directory / exchange, name, self._counts)
+            folder = self.directory / exchange
+            self._journals[name] = _Journal(folder, name, self._counts, self._journals)
         return self._journals[name]
 
     async def run(self) -> None:
@@ -321,6 +341,10 @@ class Journals:
                 self.trouble = ""
             if hour != self._swept:
                 self._swept = hour
+                # Connections end; whoever writes again is known again.
+                for name, journal in [*self._journals.items()]:
+                    if journal.file is None and not journal.parts:
+                        del self._journals[name]
                 await asyncio.to_thread(self._sweep, hour)
         await self._tell()
 
@@ -372,8 +396,11 @@ class Journals:
             return file.tell() - whole
         except OSError:
             # Half a frame would hide all that follows it.
-            file.truncate(whole)
-            file.seek(whole)
+            try:
+                file.truncate(whole)
+                file.seek(whole)
+            except OSError:
+                _close(journal)
             raise
 
     def _sweep(self, hour: int) -> None:
