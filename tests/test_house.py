@@ -175,7 +175,8 @@ PYTHON: dict[str, Rule] = {
         "it wires the parts",
     ),
     "run": rule(
-        "backfill clock collect config embedded", "it holds the parts and does nothing with them"
+        "backfill clock collect config embedded quality",
+        "it holds the parts and does nothing with them",
     ),
     "pages": rule("collect metrics run serve", "it reads, and changes nothing"),
     "builtin": rule("clock config", "it is what one process says to another, as words"),
@@ -196,7 +197,10 @@ PYTHON: dict[str, Rule] = {
     "standing": rule("", "it reads pages, as anybody may"),
     "progress": rule("", "it shows what it is told"),
     "schedule": rule("collect config", "it says when, and what a job does is collect's"),
-    "report": rule("store.coverage", "it tells what is stored, and asks nobody else"),
+    "report": rule("store.coverage store.quality", "it tells what is stored, and asks nobody else"),
+    "quality": rule(
+        "_core clock collect store", "it writes down what the store's own checks have found"
+    ),
     "directory": rule("", "whoever is given a directory must be able to ask who holds it"),
     "clock": rule("", "time is there before anything that happens in it"),
     "config": rule("", "settings are read before anything else is there"),

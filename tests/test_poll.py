@@ -334,7 +334,7 @@ def test_what_is_polled_is_stored_covered_and_made_up_after_a_kill(tmp_path: Pat
     for found in lives(configured(tmp_path, begin), tmp_path, 3):
         names = {"funding_rate", "open_interest", *RATIOS, "volatility_index", "kline_1m"}
         assert {job["id"] for job in found} == {
-            *(*names, "instruments", "audit", "clock", "health", "liquidations"),
+            *(*names, "instruments", "audit", "clock", "health", "liquidations", "quality"),
         }
         assert {job["result"] for job in found} <= {"ok", "partial"}
     config = configured(tmp_path, begin + HOUR)

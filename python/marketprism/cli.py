@@ -198,6 +198,12 @@ def _report_grammar(commands: Any) -> None:
         if name == "audit":
             parser.add_argument("--by", choices=("stream", "minute"), default="stream")
             parser.add_argument(
+                "--quality",
+                action="store_true",
+                help="whether stored rows agree with each other instead, by default of the last "
+                "hour; status 3 if not",
+            )
+            parser.add_argument(
                 "--level", type=float, default=100.0, metavar="PERCENT", help="default: 100"
             )
         _common(parser)
@@ -465,13 +471,18 @@ def _report(arguments: argparse.Namespace) -> int:
         "start": moment(arguments.start, now) if arguments.start else None,
         "end": moment(arguments.end, now) if arguments.end else None,
     }
-    if arguments.command == "audit":
+    what = arguments.command
+    if what == "audit" and arguments.quality:
+        what, deviation = "quality", settings.scheduler.jobs.quality.deviation
+        words = {"start": words["start"] or moment("1h", now), "end": words["end"] or now}
+        words["deviation"] = deviation
+    elif what == "audit":
         words["by"] = arguments.by
     try:
         client = _open(settings)
         try:
             ask, database = partial(run_sql, client), settings.clickhouse.hot_database
-            rows = getattr(report, arguments.command)(ask, database, **words)
+            rows = getattr(report, what)(ask, database, **words)
         finally:
             client.close()
     except StoreError as error:
@@ -480,9 +491,9 @@ def _report(arguments: argparse.Namespace) -> int:
         for row in rows:
             _say(row)
     else:
-        sys.stdout.write(getattr(report, f"told_{arguments.command}")(rows))
-    if arguments.command != "audit":
-        return 0
+        sys.stdout.write(getattr(report, f"told_{what}")(rows))
+    if what != "audit":
+        return 3 if what == "quality" and rows else 0
     return 4 if any(report.level(row) < arguments.level for row in rows) or not rows else 0
 
 

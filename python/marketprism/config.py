@@ -319,12 +319,19 @@ class WatchJob(Job):
     quiet: Seconds = Field(3600.0, ge=60)
 
 
+class QualityJob(Job):
+    """``deviation``: the share of its index by which a mark price may differ from it."""
+
+    deviation: float = Field(0.02, gt=0, le=1)
+
+
 class Jobs(_Section):
     """FEATURES S1-08. ``instruments`` are the venues' lists, for what is listed and delisted since;
     ``funding_rate`` is what was paid; ratios are of five minutes; ``kline`` asks for bars that no
     stream brought; ``audit`` compares a live book of each section with the venue's own; ``clock``
     compares our clock with the venues'; ``health`` writes down how the collector is when that has
-    changed; ``liquidations`` looks whether forced orders are still told of."""
+    changed; ``liquidations`` looks whether forced orders are still told of; ``quality`` compares
+    what is stored with itself."""
 
     funding_rate: HourlyJob = HourlyJob()
     open_interest: Job = Job()
@@ -337,6 +344,7 @@ class Jobs(_Section):
     clock: Job = Job()
     health: Job = Job()
     liquidations: WatchJob = WatchJob()
+    quality: QualityJob = QualityJob()
 
 
 class Scheduler(_Section):

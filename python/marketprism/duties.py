@@ -39,4 +39,21 @@ def duties(state: Run, wanted: Sources) -> dict[str, Callable[[], Awaitable[Outc
         now = clock.now_ns()
         return await forced.run(streams(state.feeds, now), now)
 
-    return {"audit": audit, "clock": time, "health": health, "liquidations": liquidations}
+    async def quality() -> Outcome:
+        places = {
+            (i.exchange, i.market_type, i.symbol): i
+            for each in wanted.polled()
+            for i in each.instruments
+        }
+        return await state.quality.run(state.clickhouse, places)
+
+    found: dict[str, Callable[[], Awaitable[Outcome]]] = {
+        "audit": audit,
+        "clock": time,
+        "health": health,
+        "liquidations": liquidations,
+    }
+    if state.clickhouse:
+        # Where somebody else stores the rows, they are his to look at.
+        found["quality"] = quality
+    return found

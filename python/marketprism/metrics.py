@@ -132,6 +132,12 @@ METRICS: dict[str, Metric] = {
         "rows), refused (all was: venue or network), failed (the log says why).",
         ("job", "result"),
     ),
+    "marketprism_quality_findings_total": Metric(
+        "What stored rows contradict each other in: outside_book, kline_differs, mark_off_index, "
+        "stale, twice. The ledger's quality rows have an example each; `marketprism audit "
+        "--quality` looks again.",
+        ("kind", "exchange"),
+    ),
     "marketprism_tls_unverified": Metric(
         "Exchanges whose certificates are not checked. Above 0: remove tls.verify: false; "
         "tls.ca_file can name who is to be trusted."

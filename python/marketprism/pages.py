@@ -145,6 +145,7 @@ def values(state: Run) -> metrics.Values:
         "marketprism_journal_lost_total": {(): state.journals.lost if state.journals else 0},
         "marketprism_conflated_total": {(): publisher.conflated + publisher.conflated_told},
         "marketprism_scheduler_runs_total": state.timetable.runs(),
+        "marketprism_quality_findings_total": state.quality.counts,
         "marketprism_plugin_rows_total": state.plugins.counts(),
         "marketprism_tls_unverified": {(): len(state.settings.unverified)},
         **state.rest.values(),

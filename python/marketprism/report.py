@@ -12,8 +12,18 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from .store.coverage import Ask, Coverage, Hole, Stream, coverage, rows_of
+from .store.quality import findings
 
-__all__ = ["audit", "gaps", "incidents", "told_audit", "told_gaps", "told_incidents"]
+__all__ = [
+    "audit",
+    "gaps",
+    "incidents",
+    "quality",
+    "told_audit",
+    "told_gaps",
+    "told_incidents",
+    "told_quality",
+]
 
 _SECOND = 1_000_000_000
 # A loss belongs to what went wrong so shortly before it began, or while it lasted.
@@ -191,6 +201,18 @@ def _saved(ask: Ask, database: str, start: int | None, end: int | None) -> list[
     return saved
 
 
+def quality(
+    ask: Ask, database: str, *, start: int, end: int, deviation: float
+) -> list[dict[str, Any]]:
+    """What stored rows contradict each other in."""
+    found = findings(ask, database, start=start, end=end, deviation=deviation)
+    return [
+        {"kind": each.kind, **each.stream._asdict()}
+        | {"count": each.times, "from": each.from_ts, "to": each.to_ts, "detail": each.detail}
+        for each in found
+    ]
+
+
 # --- as text -----------------------------------------------------------------------------------
 
 
@@ -233,6 +255,23 @@ def told_gaps(rows: Sequence[dict[str, Any]]) -> str:
             row["cause"],
         )
         for row in sorted(rows, key=lambda row: int(row["from"]))
+    ]
+    return _table(columns, lines)
+
+
+def told_quality(rows: Sequence[dict[str, Any]]) -> str:
+    """A table, kind by kind."""
+    if not rows:
+        return "what is stored agrees with itself\n"
+    columns = ("kind", "exchange", "symbol", "data type", "count", "first", "example")
+    lines = [
+        (
+            *(row[name] for name in ("kind", "exchange", "symbol", "data_type")),
+            f"{row['count']:,}",
+            _when(row["from"]),
+            row["detail"],
+        )
+        for row in rows
     ]
     return _table(columns, lines)
 

@@ -24,6 +24,7 @@ from .collect.seeds import Seeds
 from .collect.timetable import Timetable
 from .config import Settings
 from .embedded.child import Child
+from .quality import Quality
 
 __all__ = ["Options", "Run"]
 
@@ -72,7 +73,15 @@ class Run:
     clickhouse: str = ""
     served: asyncio.Event = field(default_factory=asyncio.Event)
     offsets: Offsets = field(init=False)
+    quality: Quality = field(init=False)
 
     def __post_init__(self) -> None:
-        """What is only there to be measured."""
+        """What only measures."""
         self.offsets = Offsets(self.rest, self.ledger, self.clock)
+        self.quality = Quality(
+            self.publisher,
+            self.ledger,
+            self.clock,
+            self.settings.clickhouse.hot_database,
+            self.settings.scheduler.jobs.quality.deviation,
+        )

@@ -30,6 +30,7 @@ _ELSE = {
     "clock": (5.0, True),
     "liquidations": (35.0, False),
     "instruments": (40.0, False),
+    "quality": (45.0, False),
     "audit": (50.0, False),
     "health": (55.0, False),
 }
@@ -55,5 +56,5 @@ def fill(
             timetable.add(name, seconds, offset, work)
     for name, (offset, at_once) in _ELSE.items():
         job = getattr(jobs, name)
-        if job.enabled:
+        if job.enabled and name in duties:
             timetable.add(name, job.interval, offset, duties[name], at_once=at_once)

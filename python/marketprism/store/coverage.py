@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-__all__ = ["CELL", "Ask", "Coverage", "Hole", "Span", "Stream", "coverage", "rows_of"]
+__all__ = ["CELL", "Ask", "Coverage", "Hole", "Span", "Stream", "coverage", "rows_of", "union"]
 
 CELL = 60_000_000_000  # evidence is closed at multiples of this, in ns
 # Rows of hot tables are kept for three days; what was stored is counted for as long.
@@ -148,7 +148,7 @@ def coverage(
             islands_of = covered.get(stream, [])
             each.edges = {b[0]: (a[3], b[2]) for a, b in pairwise(islands_of)}
         each.complete = _within(proven, window)
-        each.healed = _without(_within(_union(healed.get(stream, [])), window), each.complete)
+        each.healed = _without(_within(union(healed.get(stream, [])), window), each.complete)
         found.append(each)
     _count(ask, database, found, newest)
     return found
@@ -232,7 +232,7 @@ def _proven(stream: Stream, islands: Sequence[Sequence[int]]) -> list[Span]:
             for before, after in pairwise(by_id)
             if after[2] == before[3] + 1 and after[0] > before[1]
         ]
-    return _union(spans)
+    return union(spans)
 
 
 def _last(islands: Sequence[Sequence[int]]) -> int:
@@ -243,7 +243,7 @@ def _length(spans: Iterable[Span]) -> int:
     return sum(span.end - span.start for span in spans)
 
 
-def _union(spans: Iterable[Span]) -> list[Span]:
+def union(spans: Iterable[Span]) -> list[Span]:
     """In order and apart."""
     joined: list[Span] = []
     for span in sorted(s for s in spans if s.start < s.end):
