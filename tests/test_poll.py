@@ -364,3 +364,24 @@ def test_what_is_polled_is_stored_covered_and_made_up_after_a_kill(tmp_path: Pat
     # What was in flight at a kill is a minute's at this speed, and counts as lost.
     judged = json.loads(marketprism("sim", "check", "--config", config, "--json").stdout)
     assert [judged[name] for name in ("duplicated", "differing", "covered_wrong")] == [0, 0, 0]
+
+
+def test_what_rest_alone_gives_is_collected_without_a_socket(tmp_path: Path) -> None:
+    path = tmp_path / "marketprism.yaml"
+    exchange = {"exchange": "binance_derivatives", "symbols": ["BTC-USDT"]}
+    settings = {
+        "data_dir": str(tmp_path / "data"),
+        "exchanges": [{**exchange, "data_types": ["lsr_top_position", "open_interest"]}],
+    }
+    path.write_text(json.dumps(settings))
+    words = ("collect", "--config", path, "--demo", "--speed", "60", "--duration", "15", "--json")
+    stored = summary(marketprism(*words))["stored"]
+    assert stored["lsr_top_positions"] > 1
+    assert stored["open_interests"] > 1
+    # Whoever asks for nothing at all is told so.
+    off = marketprism(*words, "--set", "scheduler.enabled=false")
+    assert off.returncode == 2
+    assert "scheduler.enabled" in off.stderr
+    none = marketprism(*words, "--set", 'exchanges=[{"exchange": "deribit_spot"}]')
+    assert none.returncode == 2
+    assert "nothing to collect: no exchange lists" in none.stderr

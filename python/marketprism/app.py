@@ -448,7 +448,7 @@ async def _run_feeds(state: Run, wanted: Sources, frames_in_all: int) -> None:
             fill(state.timetable, state.settings.scheduler.jobs, polls, work)
             state.timetable.start()
         stopped = asyncio.create_task(state.stop.wait())
-        over = asyncio.create_task(asyncio.wait(feeds))
+        over = asyncio.create_task(_over(state, feeds))
         progress = asyncio.create_task(_progress(state, frames_in_all))
         writing = asyncio.create_task(state.journals.run()) if state.journals else None
         trouble = [
@@ -471,6 +471,11 @@ async def _run_feeds(state: Run, wanted: Sources, frames_in_all: int) -> None:
         if state.journals and writing:
             writing.cancel()
             await state.journals.close()
+
+
+async def _over(state: Run, feeds: list[asyncio.Task[None]]) -> None:
+    """Returns once no feed runs any more; where REST alone is asked there is none to end."""
+    await (asyncio.wait(feeds) if feeds else state.stop.wait())
 
 
 async def _polls(state: Run, wanted: Sources) -> Polls | None:

@@ -93,14 +93,17 @@ class Sources:
         return [await self._recorded(recorded) for recorded in self.venue["connections"]]
 
     async def live(self) -> list[Feed]:
-        """Feeds for the exchanges of the settings. Raises ``RunError`` when there is nothing."""
+        """Feeds for the exchanges of the settings: none where REST alone gives what is wanted.
+        Raises ``RunError`` when there is nothing."""
         for name in self.settings.unverified:
             log.warning("%s: tls.verify is false: whoever is in between can change the data", name)
         feeds: list[Feed] = []
         for exchange in self._exchanges():
             feeds += await self._opened(exchange, *await self._take(exchange))
-        if not feeds:
+        if not feeds and not any(_polled(wanted) for wanted in self.polled()):
             raise RunError("nothing to collect: no exchange lists any of the symbols asked for", 2)
+        if not feeds and not self.settings.scheduler.enabled:
+            raise RunError("nothing to collect: no stream gives it; set scheduler.enabled: true", 2)
         return feeds
 
     async def listed(self) -> list[Wanted]:
@@ -502,6 +505,15 @@ class Sources:
 
 def _key(instrument: Instrument) -> tuple[str, str]:
     return instrument.section, instrument.instrument_id
+
+
+def _polled(wanted: Wanted) -> bool:
+    """Whether REST gives something of what is wanted."""
+    venue, found = venues.venue_of(wanted.exchange), wanted.instruments
+    return any(
+        venue.polls(section, [i for i in found if i.section == section], *wanted[2:4])
+        for section in {i.section for i in found}
+    )
 
 
 def _guessed(section: str, native: str) -> Instrument | None:
