@@ -19,7 +19,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from marketprism.config import ConfigError
+from marketprism.config import ConfigError, Exchange
 from marketprism.sim.faults import QUIET_END, SCRIPTED, Fault, Play, Schedule, load
 from marketprism.sim.ledger import read
 from test_sim_ledger import SPOT, Held, asked, ended, frames, running, told
@@ -49,6 +49,18 @@ def test_a_seed_draws_one_schedule_that_leaves_the_end_alone(seed: int, duration
     assert all(one.at <= two.at for one, two in zip(drawn.faults, drawn.faults[1:], strict=False))
     if duration >= 600:
         assert {fault.kind for fault in drawn.faults} == all_kinds() - {*SCRIPTED}
+
+
+def test_a_seed_strikes_what_is_collected_of_the_futures() -> None:
+    def sections(*symbols: str) -> set[str]:
+        wanted = Exchange(exchange="binance_derivatives", symbols=symbols)
+        drawn = load("3", 600, exchanges=(Exchange(exchange="deribit_derivatives"), wanted))
+        return {f.section for f in drawn.faults if not f.for_processes} - {"okx"}
+
+    without = {"binance_spot", "binance_usdm"}
+    assert sections("BTC-USDT", "ETH-USDC") == without
+    assert load("3", 600, exchanges=(Exchange(exchange="binance_derivatives"),)) == load("3", 600)
+    assert sections("BTC-USDT", "ETH-USD") == {*without, "binance_coinm"}
 
 
 def all_kinds() -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -219,6 +220,74 @@ def test_every_venue_is_collected_live_and_one_bad_symbol_costs_nobody(
     assert checked["sent"] == checked["stored"] > 1000
     assert [checked[name] for name in ("lost", "duplicated", "differing")] == [0, 0, 0]
     assert [checked[name] for name in ("covered_wrong", "uncovered")] == [0, 0]
+
+
+def of_coinm(tmp_path: Path, **sim: object) -> Path:
+    """A configuration of contracts of COIN-M and one of USD-M, of every kind that they have."""
+    asked = {
+        "exchange": "binance_derivatives",
+        "symbols": ["BTC-USD", "ETH-USD", "BTC-USDT"],
+        "data_types": [
+            *("orderbook", "orderbook_delta", "trade", "funding_rate", "open_interest"),
+            *("liquidation", "lsr_top_position", "lsr_all_account", "kline", "ticker"),
+        ],
+    }
+    path = tmp_path / "marketprism.yaml"
+    path.write_text(
+        json.dumps({"data_dir": str(tmp_path / "data"), "exchanges": [asked], "sim": sim})
+    )
+    return path
+
+
+def test_contracts_of_coinm_are_collected_beside_those_of_usdm(tmp_path: Path) -> None:
+    # Fifteen seconds before five minutes are over and funding is paid.
+    path = of_coinm(tmp_path, start=1_704_095_985_000_000_000)
+    words = ("collect", "--config", path, "--demo", "--duration", "24", "--json")
+    result = summary(marketprism(*words))
+    assert (result["books"], result["pending"], result["rejected"]) == ({"live": 3}, 0, 0)
+    data = tmp_path / "data"
+    tables = (
+        *("trades", "orderbooks", "orderbook_deltas", "funding_rates", "open_interests"),
+        *("liquidations", "klines", "tickers", "instruments"),
+    )
+    for table in tables:
+        query = f"SELECT DISTINCT symbol FROM marketprism_hot.{table} ORDER BY ALL"
+        assert rows(data, query) == [["BTC-USD"], ["BTC-USDT"], ["ETH-USD"]], table
+    # A size is in base units, what the venue counts stands beside it: 100 dollars, or 10.
+    sizes = (
+        "SELECT symbol, quantity_unit, quantity, price, native_quantity "
+        "FROM marketprism_hot.trades WHERE symbol LIKE '%USD' LIMIT 50 BY symbol"
+    )
+    worth = {
+        (symbol, unit, round(Decimal(base) * Decimal(price) / int(contracts), 9))
+        for symbol, unit, base, price, contracts in rows(data, sizes)
+    }
+    assert worth == {("BTC-USD", "contract", Decimal(100)), ("ETH-USD", "contract", Decimal(10))}
+    refused = "SELECT count() FROM marketprism_hot.ledger WHERE event = 'refused'"
+    assert rows(data, refused) == [["0"]]
+    checked = summary(marketprism("sim", "check", "--config", path, "--json"))
+    assert checked["sent"] == checked["stored"] > 1000
+    wrong = ("missed", "lost", "duplicated", "differing", "gaps_empty")
+    assert [checked[name] for name in (*wrong, "covered_wrong", "uncovered")] == [0] * 7
+
+
+@pytest.mark.timeout(300)  # a run of a minute that faults make longer, and five commands
+def test_a_seeds_faults_cost_contracts_of_coinm_nothing_that_is_not_named(tmp_path: Path) -> None:
+    path = of_coinm(tmp_path)
+    words = ("collect", "--config", path, "--demo", "--faults", "21", "--duration", "60")
+    result = summary(marketprism(*words, "--json"))
+    assert (result["books"], result["pending"]) == ({"live": 3}, 0)
+    assert result["gaps"]["open"] == 0
+    # Its connection was cut: what it missed meanwhile was had by REST.
+    healed = (
+        "SELECT DISTINCT symbol FROM marketprism_hot.ledger WHERE event = 'healed' "
+        "AND data_type = 'trade' AND symbol LIKE '%-USD' ORDER BY ALL"
+    )
+    assert rows(tmp_path / "data", healed) == [["BTC-USD"], ["ETH-USD"]]
+    checked = summary(marketprism("sim", "check", "--config", path, "--json"))
+    assert checked["sent"] > 1000
+    wrong = ("lost", "duplicated", "differing", "gaps_empty", "covered_wrong", "uncovered")
+    assert [checked[name] for name in wrong] == [0] * 6
 
 
 VENUES = ("binance_spot", "okx_spot", "deribit_derivatives")

@@ -1,4 +1,4 @@
-"""``sim check`` judges what OKX and Deribit sent: real sockets, the real engine, real tables.
+"""``sim check`` judges what OKX, Deribit and COIN-M sent: real sockets, real engine, real tables.
 
 A client without any code of the collector writes down what it reads; the engine replays it; the
 rows are stored and compared with the facts that the simulator's ledger accounts for. What is then
@@ -11,7 +11,8 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,10 @@ __all__ = ["engine"]
 SECONDS = 2.5  # that are read
 OKX = "wss://ws.okx.com:8443/ws/v5/"
 DERIBIT = "wss://www.deribit.com/ws/api/v2"
+DSTREAM = "wss://dstream.binance.com/stream"
 SYMBOLS = ("BTC-USDT", "ETH-USDT", "SOL-USDT")
 NAMES = [symbol + tail for symbol in SYMBOLS for tail in ("", "-SWAP")]
+CONTRACTS = ("BTCUSD_PERP", "ETHUSD_PERP", "SOLUSD_PERP")
 PERPETUALS = ("BTC-PERPETUAL", "ETH-PERPETUAL", "SOL_USDC-PERPETUAL")
 LISTS = {
     "okx": [
@@ -43,6 +46,13 @@ LISTS = {
         for kind in ("SPOT", "SWAP")
     ],
     "deribit": ["https://www.deribit.com/api/v2/public/get_instruments?currency=any"],
+    "binance_coinm": ["https://dapi.binance.com/dapi/v1/exchangeInfo"],
+}
+# Where books begin with an image that REST gives.
+IMAGES = {
+    "binance_coinm": [
+        f"https://dapi.binance.com/dapi/v1/depth?symbol={name}&limit=1000" for name in CONTRACTS
+    ]
 }
 NUMBERS = itertools.count(1)
 
@@ -58,21 +68,39 @@ def sessions() -> dict[str, list[tuple[str, str]]]:
 
     channels = [f"{kind}.{name}.100ms" for kind in ("book", "trades") for name in PERPETUALS]
     params = {"jsonrpc": "2.0", "id": 1, "method": "public/subscribe"}
+    kinds = ("depth@100ms", "aggTrade")
+    names = [f"{name.lower()}@{kind}" for kind in kinds for name in CONTRACTS]
     return {
         "okx": [(OKX + "public", items("books")), (OKX + "business", items("trades-all"))],
         "deribit": [(DERIBIT, json.dumps(params | {"params": {"channels": channels}}))],
+        "binance_coinm": [(DSTREAM, json.dumps({"method": "SUBSCRIBE", "params": names, "id": 1}))],
     }
 
 
-async def listen(client: ClientConnection, url: str, asked: str, seconds: float) -> list[Line]:
-    """What a connection said: for so long, and what was on its way then."""
+async def bodies(venue: Venue, urls: Sequence[str]) -> list[Line]:
+    """What REST answers to these questions."""
+    lines: list[Line] = []
+    async with aiohttp.ClientSession() as session:
+        for url in urls:
+            async with session.get(venue.rest + "/" + url.partition("://")[2]) as response:
+                lines.append((time.time_ns(), "rest", url, await response.text()))
+    return lines
+
+
+async def listen(
+    client: ClientConnection, url: str, asked: str, images: Callable[[], Awaitable[list[Line]]]
+) -> list[Line]:
+    """What a connection said: for so long, and what was on its way then; between its first messages
+    the ``images``."""
     lines = [(time.time_ns(), "open", url, ""), (time.time_ns(), "sent", url, asked)]
     await client.send(asked)
     closing: asyncio.Task[None] | None = None
-    ends = asyncio.get_running_loop().time() + seconds
+    ends = asyncio.get_running_loop().time() + SECONDS
     try:
-        while True:
+        for number in itertools.count():
             lines.append((time.time_ns(), "ws", "", str(await client.recv())))
+            if number == 1:
+                lines += await images()
             if closing is None and asyncio.get_running_loop().time() > ends:
                 closing = asyncio.create_task(client.close())
     except ConnectionClosed:
@@ -84,17 +112,14 @@ async def listen(client: ClientConnection, url: str, asked: str, seconds: float)
 
 async def record(venue: Venue, name: str, directory: Path) -> list[Path]:
     """Journals of all connections to one venue, read at the same time."""
-    lists: list[Line] = []
-    async with aiohttp.ClientSession() as session:
-        for url in LISTS[name]:
-            async with session.get(venue.rest + "/" + url.partition("://")[2]) as response:
-                lists.append((time.time_ns(), "rest", url, await response.text()))
+    lists = await bodies(venue, LISTS[name])
+    images = partial(bodies, venue, IMAGES.get(name, ()))
     heard = []
     async with asyncio.TaskGroup() as group:
         for url, asked in sessions()[name]:
             target = venue.ws + "/" + url.partition("://")[2]
             client = await connect(target, compression=None, max_size=None)
-            heard.append(group.create_task(listen(client, url, asked, SECONDS)))
+            heard.append(group.create_task(listen(client, url, asked, images)))
     return [
         write_journal(directory / f"{name}_{at}.journal", [*lists, *task.result()])
         for at, task in enumerate(heard)
@@ -179,7 +204,7 @@ def test_books_that_are_numbered_anew_are_told_by_their_range(
         assert min(numbers) < 10**13 < max(numbers)
 
 
-@pytest.fixture(scope="module", params=["okx", "deribit"])
+@pytest.fixture(scope="module", params=LISTS)
 def stored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Stored:
     return Stored(tmp_path_factory.mktemp(request.param), request.param)
 
@@ -193,7 +218,7 @@ def test_what_a_venue_sent_is_what_the_engine_stored(engine: Engine, stored: Sto
     kinds = found["kinds"]
     assert kinds["trade"]["sent"] == len(stored.trades)
     units = {row.get("quantity_unit") for row in stored.trades}
-    assert units in ({None, "contract"}, {None, "usd"})
+    assert units in ({None, "contract"}, {None, "usd"}, {"contract"})
 
 
 def _quantity(stored: Stored) -> None:
