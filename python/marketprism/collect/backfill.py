@@ -125,13 +125,16 @@ class Backfill:
         for taker in takers:
             healing.join(taker)
         told = 0.0
-        while healing.progress().open and not healing.held_up:
-            if time.monotonic() - told >= _TOLD_EVERY:
-                told = time.monotonic()
-                log.info("%s", healing.progress().sentence())
-            await asyncio.sleep(_LOOK)
+        try:
+            while healing.open and not healing.held_up:
+                if time.monotonic() - told >= _TOLD_EVERY:
+                    told = time.monotonic()
+                    log.info("%s", healing.progress().sentence())
+                await asyncio.sleep(_LOOK)
+        finally:
+            # Whoever ends it wants nothing to be published behind his back.
+            await healing.stop(_STOP)
         left = healing.progress()
-        await healing.stop(_STOP)
         self.filled.trades.update(healed=healing.had, lost=healing.lost, left=left.ids)
         if left.open:
             self.filled.refuse(f"{left.ids:,} trades: the venue does not answer; ask again later")

@@ -229,6 +229,11 @@ class Healing:
         )
 
     @property
+    def open(self) -> int:
+        """Holes that are not over."""
+        return sum(len(line.gaps) for line in self._lines.values())
+
+    @property
     def held_up(self) -> bool:
         """Whether all that is left was refused and waits to be asked for again."""
         lines = self._lines.values()
