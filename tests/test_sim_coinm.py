@@ -157,6 +157,26 @@ def test_its_streams_come_on_one_route() -> None:
     run(body)
 
 
+@pytest.mark.parametrize(
+    ("path", "stream"),
+    [
+        (f"{DSTREAM}/stream", "btcusdt@markPrice@1s"),
+        ("/fstream.binance.com/market/stream", "btcusd_perp@markPrice@1s"),
+    ],
+)
+def test_either_host_tells_of_the_mark_prices_of_both(path: str, stream: str) -> None:
+    async def body() -> None:
+        async with (
+            running(venues=("binance", COINM)) as sim,
+            sim.connect(f"{path}?streams={stream}") as client,
+        ):
+            message = json.loads(await client.recv())
+            assert message["stream"] == stream
+            assert message["data"]["st"] == (2 if "perp" in stream else 1)
+
+    run(body)
+
+
 def test_without_it_its_hosts_are_not_there() -> None:
     async def body() -> None:
         async with running(venues=("binance",)) as sim:

@@ -76,6 +76,8 @@ _NOBODY = rb'"\1":"NOSUCHUSDT"'
 _WS_PATH = re.compile(r"(?:/(public|market))?/(stream|ws)(?:/(.+))?")
 # Kinds of stream that the USD-M route /public, and a connection without a route, delivers.
 _PUBLIC = re.compile(r"@(depth|bookTicker|trade|rpiDepth)|^!bookTicker")
+# Kinds that either host of futures has of both (PROTOCOLS 1.4).
+_EITHER = re.compile(r"@(kline_|markPrice)")
 _DIFF = re.compile(r"(.+@depth)(?:@\d+ms)?")  # all cadences are the market's own
 _METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 # Of each path, for one symbol and for all, by section. Depth weighs by its limit.
@@ -198,7 +200,7 @@ class Binance:
         for stream in peer.streams:
             diff = _DIFF.fullmatch(stream)
             source = f"{diff[1]}@100ms" if diff else stream
-            channel = self._index.get((peer.section, source))
+            channel = self._channel(peer.section, source)
             if channel is None or not _routed(peer, stream):
                 continue
             cut = len(f'{{"stream":"{source}","data":')
@@ -208,6 +210,13 @@ class Binance:
                 yield Cut(channel)
             else:
                 yield Cut(channel, f'{{"stream":"{stream}","data":'.encode(), cut)
+
+    def _channel(self, section: Section, stream: str) -> int | None:
+        """Which channel a host has under this name, if any."""
+        hosts: tuple[Section, ...] = (section,)
+        if section != "binance_spot" and _EITHER.search(stream):
+            hosts = ("binance_usdm", "binance_coinm")
+        return next((self._index[at, stream] for at in hosts if (at, stream) in self._index), None)
 
     def hear(self, peer: Peer, message: str | bytes) -> Said:
         """The answer to a control message; too many of them end the connection."""
