@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def files(data: Path) -> list[Path]:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with journals, which is looked at while it goes on."""
     path = tmp_path_factory.mktemp("rederive")
-    words = ("collect", "--demo", "--duration", 25, "--data-dir", path)
+    words = ("collect", "--demo", "--data-dir", path)
     run = subprocess.Popen(
         command(*words, "--set", "journal.enabled=true"),
         stdout=subprocess.DEVNULL,
@@ -46,6 +47,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert [(each["removed"], each["changed"]) for each in found.values()] == [(0, 0)] * len(
             found
         )
+        run.send_signal(signal.SIGINT)
         assert run.wait(60) == 0
     finally:
         run.kill()
