@@ -501,6 +501,8 @@ def test_busy_windows_leave_room_and_calm_ones_take_it_back() -> None:
         ("https://fapi.binance.com/fapi/v1/depth?symbol=BTCUSDT", [10]),
         ("https://dapi.binance.com/dapi/v1/klines?symbol=BTCUSD_PERP&limit=100", [2]),
         ("https://dapi.binance.com/dapi/v1/ticker/24hr", [40]),
+        ("https://dapi.binance.com/dapi/v1/premiumIndex?symbol=BTCUSD_PERP", [10]),
+        ("https://dapi.binance.com/dapi/v1/fundingRate?symbol=BTCUSD_PERP", [1]),
         ("https://fapi.binance.com/fapi/v1/fundingRate?symbol=BTCUSDT", [1, 0]),
         ("https://fapi.binance.com/futures/data/openInterestHist?symbol=BTCUSDT", [1, 0]),
         ("https://www.okx.com/api/v5/market/books?instId=BTC-USDT&sz=400", [1]),

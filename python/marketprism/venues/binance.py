@@ -224,7 +224,8 @@ _WEIGHTS: dict[str, dict[str, _Weight]] = {
         "/time": 1,
     },
 }
-_WEIGHTS["/dapi/v1"] = _WEIGHTS["/fapi/v1"]
+# COIN-M has the same prices but for these (PROTOCOLS 4.3).
+_WEIGHTS["/dapi/v1"] = {**_WEIGHTS["/fapi/v1"], "/premiumIndex": 10, "/fundingRate": 1}
 # Without a symbol the question is about all of them.
 _WEIGHTS_ALL = {
     "/api/v3/ticker/24hr": 80,
@@ -239,7 +240,7 @@ _LIMIT_ELSE = 500
 _WEIGHT_UNKNOWN = 50
 # Where the header is documented as inaccurate.
 _MISTOLD = ("/fapi/v1/ticker/bookTicker", "/fapi/v2/ticker/price")
-_FUNDING_PATHS = ("/fundingRate", "/fundingInfo")
+_FUNDING_PATHS = ("/fapi/v1/fundingRate", "/fapi/v1/fundingInfo")
 
 _EXPIRY = re.compile(r"^(?P<pair>.+)-(?P<date>\d{6})$")
 
@@ -384,7 +385,7 @@ def charges(url: str) -> tuple[Charge, ...]:
     api = "/".join(path.split("/")[:3])
     if api == "/api/v3":
         return (Charge(_SPOT, _weight(api, path, query), header=_USED),)
-    if path.removeprefix(api) in _FUNDING_PATHS:
+    if path in _FUNDING_PATHS:
         return Charge(_FUNDING, 1), Charge(_FUTURES, 0, header=_USED)
     header = "" if path in _MISTOLD else _USED
     return (Charge(_FUTURES, _weight(api, path, query), header=header),)
