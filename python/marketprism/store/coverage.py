@@ -3,8 +3,9 @@
 A point of venue time is *complete* where evidence covers it, *healed* where what was missing was
 brought later, and *lost* otherwise, from the moment a stream was first asked for (CONTRACT 3).
 Evidence is what a collector wrote while it listened. Two intervals of trades whose ids follow each
-other leave nothing between them: what lies between was quiet. What several collectors covered adds
-up.
+other leave nothing between them: what lies between was quiet. Where ids do not follow, what a
+collector took for quiet was not: a gap with its times takes that from its own evidence. What
+several collectors covered adds up.
 
 Evidence speaks of what was published. Whether it is stored is counted apart: fewer rows than the
 evidence counts are a loss too.
@@ -49,6 +50,16 @@ class Stream(NamedTuple):
     market_type: str
     symbol: str
     data_type: str
+
+
+class _Island(NamedTuple):
+    """An interval of one witness' evidence, or what it missed between two facts; both inclusive."""
+
+    witness: str
+    start: int
+    end: int
+    from_id: int
+    to_id: int
 
 
 class Hole(NamedTuple):
@@ -118,11 +129,14 @@ def coverage(
     asked = {Stream(*row[:4]): row[4] for row in told}
     polled = {Stream(*row[:4]): row[5] * _SECOND for row in told}
     islands = rows_of(ask, _ISLANDS.format(database=database))
-    newest = max((row[5] + 1 for row in islands), default=0)
+    newest = max((row[6] + 1 for row in islands), default=0)
     end = newest - newest % CELL if end is None else end
-    covered: dict[Stream, list[Sequence[int]]] = {}
+    covered: dict[Stream, list[_Island]] = {}
     for row in islands:
-        covered.setdefault(Stream(*row[:4]), []).append(row[4:])
+        covered.setdefault(Stream(*row[:4]), []).append(_Island(*row[4:9]))
+    gaps: dict[Stream, list[_Island]] = {}
+    for row in rows_of(ask, _GAPS.format(database=database)):
+        gaps.setdefault(Stream(*row[:4]), []).append(_Island(*row[4:]))
     healed: dict[Stream, list[Span]] = {}
     for row in rows_of(ask, _HEALED.format(database=database)):
         healed.setdefault(Stream(*row[:4]), []).append(Span(row[4], row[5] + 1))
@@ -143,10 +157,11 @@ def coverage(
         if window.start >= window.end:
             continue
         each = Coverage(stream, asked[stream], window)
-        proven = _proven(stream, covered.get(stream, []))
+        proven = _proven(stream, covered.get(stream, []), gaps.get(stream, []))
         if stream.data_type in _BY_ID:
             islands_of = covered.get(stream, [])
-            each.edges = {b[0]: (a[3], b[2]) for a, b in pairwise(islands_of)}
+            each.edges = {b.start: (a.to_id, b.from_id) for a, b in pairwise(islands_of)}
+            each.edges |= {g.end: (g.from_id - 1, g.to_id + 1) for g in gaps.get(stream, [])}
         each.complete = _within(proven, window)
         each.healed = _without(_within(union(healed.get(stream, [])), window), each.complete)
         found.append(each)
@@ -180,18 +195,29 @@ _LEFT = (
     "AND symbol != '' AND data_type IS NOT NULL "
     "GROUP BY 1, 2, 3, 4 HAVING argMax(event, ts_recv) = 'delisted'"
 )
-# Intervals that abut or overlap become one; with the ids at both ends.
+# Of one witness: intervals that abut or overlap become one; with the ids at both ends.
+_WITNESS = "concat(collector, ' ', coalesce(leg, ''))"
 _ISLANDS = (
-    "SELECT exchange, market_type, symbol, data_type, min(from_ts), max(to_ts), "
+    "SELECT exchange, market_type, symbol, data_type, witness, min(from_ts), max(to_ts), "
     "coalesce(min(from_id), 0), coalesce(max(to_id), 0), sum(count) FROM ("
-    "SELECT *, sum(starts) OVER (PARTITION BY exchange, market_type, symbol, data_type "
+    "SELECT *, sum(starts) OVER (PARTITION BY exchange, market_type, symbol, data_type, witness "
     "ORDER BY from_ts, to_ts ROWS UNBOUNDED PRECEDING) AS island FROM ("
     "SELECT exchange, market_type, symbol, assumeNotNull(data_type) AS data_type, "
-    "assumeNotNull(from_ts) AS from_ts, assumeNotNull(to_ts) AS to_ts, from_id, to_id, count, "
-    "if(from_ts > max(to_ts) OVER (PARTITION BY exchange, market_type, symbol, data_type "
+    + _WITNESS
+    + " AS witness, assumeNotNull(from_ts) AS from_ts, assumeNotNull(to_ts) AS to_ts, "
+    "from_id, to_id, count, if(from_ts > max(to_ts) OVER ("
+    "PARTITION BY exchange, market_type, symbol, data_type, witness "
     "ORDER BY from_ts, to_ts ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) + 1, 1, 0) "
     "AS starts FROM {database}.ledger WHERE event = 'covered')) "
-    "GROUP BY exchange, market_type, symbol, data_type, island ORDER BY 1, 2, 3, 4, 5"
+    "GROUP BY exchange, market_type, symbol, data_type, witness, island "
+    "ORDER BY 1, 2, 3, 4, 6, 7"
+)
+# Ids that did not come, and the times of the facts on both sides of them.
+_GAPS = (
+    "SELECT " + _KEY + ", " + _WITNESS + ", assumeNotNull(from_ts), assumeNotNull(to_ts), "
+    "assumeNotNull(from_id), assumeNotNull(to_id) FROM {database}.ledger "
+    "WHERE event = 'gap' AND data_type = 'trade' AND from_ts < to_ts "
+    "AND from_id IS NOT NULL AND to_id IS NOT NULL"
 )
 _HEALED = (
     "SELECT " + _KEY + ", assumeNotNull(from_ts), assumeNotNull(to_ts) FROM {database}.ledger "
@@ -222,21 +248,26 @@ def rows_of(ask: Ask, statement: str) -> list[list[Any]]:
 # --- spans -------------------------------------------------------------------------------------
 
 
-def _proven(stream: Stream, islands: Sequence[Sequence[int]]) -> list[Span]:
+def _proven(stream: Stream, islands: Sequence[_Island], gaps: Sequence[_Island]) -> list[Span]:
     """Spans of evidence, with what lies between two whose ids follow each other."""
-    spans = [Span(start, end + 1) for start, end, *_ in islands]
+    spans: list[Span] = []
+    for witness in {island.witness for island in islands}:
+        said = union(Span(i.start, i.end + 1) for i in islands if i.witness == witness)
+        # The facts on both sides came.
+        wrong = union(Span(g.start + 1, g.end) for g in gaps if g.witness == witness)
+        spans += _without(said, wrong)
     if stream.data_type in _BY_ID:
-        by_id = sorted((each for each in islands if each[3]), key=lambda each: each[2])
+        by_id = sorted((each for each in islands if each.to_id), key=lambda each: each.from_id)
         spans += [
-            Span(before[1] + 1, after[0])
+            Span(before.end + 1, after.start)
             for before, after in pairwise(by_id)
-            if after[2] == before[3] + 1 and after[0] > before[1]
+            if after.from_id == before.to_id + 1 and after.start > before.end
         ]
     return union(spans)
 
 
-def _last(islands: Sequence[Sequence[int]]) -> int:
-    return max((each[1] + 1 for each in islands), default=0)
+def _last(islands: Sequence[_Island]) -> int:
+    return max((each.end + 1 for each in islands), default=0)
 
 
 def _length(spans: Iterable[Span]) -> int:
