@@ -253,6 +253,9 @@ pub struct Life {
     pub last_recv: u64,
     /// Set while an earlier life has ended and no new one has begun: (last id, its venue time).
     pub ended: Option<(u64, Option<u64>)>,
+    /// The first seed or image, and when it was first shown, where nothing was known before it.
+    #[serde(default)]
+    pub first: Option<(u64, Option<u64>)>,
     pub buffer_full_told: bool,
     pub horizon_since: Option<u64>,
     /// Id and venue time of the newest delta or image of this connection, whatever became of it.
@@ -282,6 +285,7 @@ impl Life {
             last_sent: None,
             last_recv: 0,
             ended: None,
+            first: None,
             buffer_full_told: false,
             horizon_since: None,
             heard: None,
@@ -303,6 +307,12 @@ impl Life {
     pub fn open(&mut self, now: u64) {
         self.end(now, State::Empty);
         (self.heard, self.old_count) = (None, None);
+    }
+
+    /// The last id that the book shows or showed, and its venue time.
+    pub fn reached(&self) -> Option<(u64, Option<u64>)> {
+        let book = self.book.as_ref().filter(|book| !book.cursor.fresh && !self.repeated);
+        book.map(|book| (book.cursor.last, self.last_event)).or(self.ended)
     }
 
     /// The newest id of this connection.
@@ -363,11 +373,8 @@ impl Life {
 
     /// The chain is broken or the connection is new: nothing of the book may be used again.
     pub fn end(&mut self, now: u64, state: State) {
-        if let Some(book) = self.book.take() {
-            if !book.cursor.fresh && !self.repeated {
-                self.ended = Some((book.cursor.last, self.last_event));
-            }
-        }
+        self.ended = self.reached();
+        self.book = None;
         if self.state == State::Live && now.saturating_sub(self.live_since) >= CALM {
             self.seeds.calm();
         }

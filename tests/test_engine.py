@@ -486,6 +486,73 @@ def test_a_repeated_trade_keeps_its_id_and_is_no_gap() -> None:
     assert session.counts()["trade_repeated"] == 2
 
 
+def followed(session: Session, before: Session) -> Batch:
+    """Goes on where another session of the same streams has ended."""
+    before.close()
+    return session.follow(SPOT, before.reached(SPOT))
+
+
+def test_what_neither_of_two_sessions_heard_is_named() -> None:
+    first, second = spot(), spot()
+    give(first, trade(4, T=1_000), trade(5, T=2_000))
+    give(second, trade(8, T=3_000), trade(9, T=4_000))
+    batch = followed(second, first)
+    fault = only(batch)
+    assert (fault.label, fault.instrument, fault.data_type) == ("gap", SPOT, "trade")
+    assert (fault.from_id, fault.to_id) == (6, 7)
+    assert (fault.from_ts, fault.to_ts) == (2_000 * MILLISECOND, 3_000 * MILLISECOND)
+    (request,) = batch.requests
+    assert (request.kind, request.from_id, request.to_id) == ("heal", 6, 7)
+    assert give(second, trade(10)).faults == []
+
+
+@pytest.mark.parametrize("begins", [3, 5, 6])
+def test_sessions_that_overlap_or_touch_miss_nothing(begins: int) -> None:
+    first, second = spot(), spot()
+    give(first, trade(4), trade(5))
+    give(second, *[trade(n) for n in range(begins, 8)])
+    assert followed(second, first).faults == []
+    assert give(second, trade(8)).faults == []
+
+
+def test_a_session_that_heard_nothing_yet_goes_on_from_the_one_before() -> None:
+    first, second = spot(), spot()
+    give(first, trade(5))
+    second.open(SECOND)
+    assert followed(second, first).faults == []
+    fault = only(give(second, trade(8)))
+    assert (fault.from_id, fault.to_id) == (6, 7)
+
+
+def test_a_book_that_began_behind_the_end_of_the_one_before_says_what_was_not_shown() -> None:
+    first, second = live(), spot()
+    second.open(0)
+    give(second, diff(21, 22, at=3_000))
+    second.seed(SPOT, image(20), SECOND)
+    fault = only(followed(second, first))
+    assert (fault.label, fault.data_type) == ("resync", "orderbook")
+    assert (fault.from_id, fault.to_id) == (11, 20)
+    assert (fault.from_ts, fault.to_ts) == (1_000 * MILLISECOND, 3_000 * MILLISECOND)
+    assert give(second, diff(23, 24, at=4_000)).faults == []
+
+
+def test_a_seed_that_waits_for_its_first_delta_is_judged_by_it() -> None:
+    first, second = live(), spot()
+    second.open(0)
+    give(second, diff(19, 20, at=2_000))
+    second.seed(SPOT, image(20), SECOND)
+    assert followed(second, first).faults == []
+    fault = only(give(second, diff(21, 22, at=3_000)))
+    assert (fault.from_id, fault.to_id) == (11, 20)
+
+
+def test_books_that_overlap_miss_nothing() -> None:
+    first, second = live(), live()
+    give(first, diff(11, 12))
+    assert followed(second, first).faults == []
+    assert give(second, diff(11, 12), diff(13, 14)).faults == []
+
+
 def test_trades_and_aggregated_trades_count_apart() -> None:
     session = Session("binance_usdm", [FUTURE], collector="test")
     both = [trade(5), trade(900, e="aggTrade", a=900, f=1, l=3), trade(6)]

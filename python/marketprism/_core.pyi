@@ -272,6 +272,13 @@ class Session:
 
         To be called before ``open``.
         """
+    def reached(self, instrument: Instrument) -> list[tuple[int, int | None] | None]:
+        """How far an instrument was heard, as (id, venue time): trades, merged trades, the book."""
+    def follow(
+        self, instrument: Instrument, reached: Sequence[tuple[int, int | None] | None]
+    ) -> Batch:
+        """Another session has heard the same and has ended at ``reached``: what lies between that
+        and where this one began is missed, and is named. To be called once, after its last call."""
     def receive(self, frames: Sequence[bytes], ts_recv: Sequence[int]) -> Batch:
         """Frames in the order of arrival, with the time each left the socket."""
     def seed(self, instrument: Instrument, body: bytes, ts_recv: int) -> Batch:

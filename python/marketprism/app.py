@@ -528,7 +528,7 @@ async def _hold(state: Run, wanted: Sources, feed: Feed) -> None:
                 # What the venue said before the second listened may wait behind a slow publisher.
                 await feed.stop(_OVERLAP_MAX)
                 await running
-                following.follow(feed)
+                await following.follow(feed)
                 state.feeds.remove(feed)
                 feed, running = following, taking_over
             else:

@@ -335,6 +335,28 @@ impl Session {
         Ok(())
     }
 
+    fn reached(
+        &self,
+        py: Python<'_>,
+        instrument: &Instrument,
+    ) -> PyResult<[Option<core::Last>; 3]> {
+        let at = self.position(py, instrument)?;
+        Ok(self.lock(py).session.reached(at))
+    }
+
+    fn follow(
+        &self,
+        py: Python<'_>,
+        instrument: &Instrument,
+        reached: [Option<core::Last>; 3],
+    ) -> PyResult<Batch> {
+        let at = self.position(py, instrument)?;
+        let mut inner = self.lock(py);
+        let mut batch = core::Batch::default();
+        inner.session.follow(at, reached, &mut batch);
+        self.batch(py, &mut inner, batch)
+    }
+
     fn receive(
         &self,
         py: Python<'_>,

@@ -13,7 +13,7 @@ use crate::instrument::Section;
 use crate::life::{Count, Splice, State, RENEWAL_MAX};
 use crate::venue::{self, Recovery};
 
-use super::{Batch, Request, Session, Slot};
+use super::{Batch, Last, Request, Session, Slot};
 
 /// A new seed is asked for when fewer than this many times the published depth is proven.
 const RENEW_NUMERATOR: usize = 3;
@@ -225,12 +225,26 @@ impl Session {
         let life = &mut self.slots[at].life;
         // What waited for the seed was received before the book was live.
         life.live_since = life.live_since.max(stamp.recv);
-        if let Some((last, since)) = life.ended.take() {
-            let fault = Fault::new(FaultKind::Resync { seed }).about(at, "orderbook");
-            let fault = fault.times(since, stamp.event);
-            // After a reset the venue counts anew, and a range would run backwards.
-            let forward = last < seed;
-            out.faults.push(if forward { fault.ids(last + 1, seed) } else { fault });
+        match life.ended.take() {
+            Some(before) => out.faults.push(resynced(at, before, (seed, stamp.event))),
+            None => life.first = life.first.or(Some((seed, stamp.event))),
+        }
+    }
+
+    /// The book was shown until `before` by somebody else.
+    pub(super) fn follow_book(&mut self, at: usize, before: Last, out: &mut Batch) {
+        let life = &mut self.slots[at].life;
+        match life.first.take() {
+            // An image of an earlier moment leaves nothing out.
+            Some(first) if first.0 > before.0 => out.faults.push(resynced(at, before, first)),
+            Some(_) => {}
+            // Nothing is shown yet: the first that is will tell.
+            None => {
+                let seed = life.seed_id;
+                if life.book.as_ref().is_none_or(|book| book.cursor.fresh && seed > before.0) {
+                    life.ended = life.ended.or(Some(before));
+                }
+            }
         }
     }
 
@@ -585,6 +599,17 @@ fn unfit_fault(unfit: &Unfit, book: &Book) -> FaultKind {
             ask: book.price_text(-ask.key).into(),
         },
         _ => FaultKind::Precision { text: "a level".into() },
+    }
+}
+
+/// Between what was shown last and a new book nothing was shown.
+fn resynced(at: usize, (last, since): Last, (seed, until): Last) -> Fault {
+    let fault = Fault::new(FaultKind::Resync { seed }).about(at, "orderbook").times(since, until);
+    // After a reset the venue counts anew, and a range would run backwards.
+    if last < seed {
+        fault.ids(last + 1, seed)
+    } else {
+        fault
     }
 }
 

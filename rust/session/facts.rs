@@ -13,7 +13,7 @@ use crate::event::{Flags, Funding, Kline, RateKind, RatioOf, Ticker, Trade, Upda
 use crate::fault::{Fault, FaultKind};
 use crate::instrument::Instrument;
 
-use super::{Batch, Request, Session, Slot};
+use super::{Batch, Last, Request, Session, Slot};
 
 /// Rates and interests: the first of each cell of venue time (CONTRACT 2).
 const SAMPLE: u64 = 60_000_000_000;
@@ -71,6 +71,14 @@ impl Samples {
     }
 }
 
+/// Names and asks for the trades between two, neither included.
+fn missed(at: usize, aggregated: bool, before: Last, next: Last, out: &mut Batch) {
+    let (from, to) = (before.0 + 1, next.0 - 1);
+    let fault = Fault::new(FaultKind::Gap { expected: from, found: next.0 });
+    out.faults.push(fault.about(at, "trade").ids(from, to).times(before.1, next.1));
+    out.requests.push(Request::Heal { instrument: at, aggregated, from, to });
+}
+
 /// True when `time` lies in another cell than the last, which it replaces.
 fn takes(last: &mut Option<u64>, time: u64, every: u64) -> bool {
     let cell = time / every.max(1);
@@ -104,25 +112,22 @@ impl Session {
         out: &mut Batch,
     ) -> bool {
         let slot = &mut self.slots[at];
-        let (last, cover) = if aggregated {
-            (&mut slot.last_aggregate, &mut slot.aggregates)
+        let (known, last, cover) = if aggregated {
+            (&mut slot.first_aggregate, &mut slot.last_aggregate, &mut slot.aggregates)
         } else {
-            (&mut slot.last_trade, &mut slot.trades)
+            (&mut slot.first_trade, &mut slot.last_trade, &mut slot.trades)
         };
         // PROTOCOLS 3.2: places count by one per symbol. Fewer is a repetition, which its id will
         // drop; more is a hole.
         if let Some((first, end)) = places {
             match *last {
-                Some((id, since)) if first > id.saturating_add(1) => {
-                    let kind = FaultKind::Gap { expected: id + 1, found: first };
-                    let fault = Fault::new(kind).about(at, "trade").ids(id + 1, first - 1);
-                    out.faults.push(fault.times(since, stamp.event));
-                    let (from, to) = (id + 1, first - 1);
-                    out.requests.push(Request::Heal { instrument: at, aggregated, from, to });
+                Some(before) if first > before.0.saturating_add(1) => {
+                    missed(at, aggregated, before, (first, stamp.event), out);
                     cover.end(Cause::Gap, &mut out.covered);
                 }
                 Some((id, _)) if end <= id => return true,
-                _ => {}
+                Some(_) => {}
+                None => *known = Some((first, stamp.event)),
             }
             *last = Some((end, stamp.event));
         }
@@ -133,6 +138,28 @@ impl Session {
         }
         self.flush_at = self.flush_at.min(cover.over(self.options.flush_after));
         false
+    }
+
+    /// Trades until `before` were heard by somebody else.
+    pub(super) fn follow_trades(
+        &mut self,
+        at: usize,
+        aggregated: bool,
+        before: Last,
+        out: &mut Batch,
+    ) {
+        let slot = &mut self.slots[at];
+        let (first, last) = if aggregated {
+            (&mut slot.first_aggregate, &mut slot.last_aggregate)
+        } else {
+            (&mut slot.first_trade, &mut slot.last_trade)
+        };
+        match first.take() {
+            Some(first) if first.0 > before.0.saturating_add(1) => {
+                missed(at, aggregated, before, first, out);
+            }
+            _ => *last = last.or(Some(before)),
+        }
     }
 
     /// A trade that was missed and asked for: the same row as a live one, and flagged.

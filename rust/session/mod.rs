@@ -97,6 +97,11 @@ struct Slot {
     seeded_when_quiet: bool,
     last_trade: Option<Last>,
     last_aggregate: Option<Last>,
+    /// What was heard first, where nothing was known of what was before it.
+    #[serde(default)]
+    first_trade: Option<Last>,
+    #[serde(default)]
+    first_aggregate: Option<Last>,
     trades: Cover,
     aggregates: Cover,
     images: Cover,
@@ -150,6 +155,8 @@ impl Session {
                 life: Life::new(),
                 last_trade: None,
                 last_aggregate: None,
+                first_trade: None,
+                first_aggregate: None,
                 trades: Cover::new(at, "trade"),
                 aggregates: Cover::new(at, "trade"),
                 images: Cover::new(at, "orderbook"),
@@ -287,6 +294,30 @@ impl Session {
         slot.last_trade = trade.or(slot.last_trade);
         slot.last_aggregate = aggregate.or(slot.last_aggregate);
         slot.life.ended = book.or(slot.life.ended);
+    }
+
+    /// How far an instrument was heard: trades, merged trades, and the book, if there are any.
+    pub fn reached(&self, at: usize) -> [Option<Last>; 3] {
+        let slot = &self.slots[at];
+        [slot.last_trade, slot.last_aggregate, slot.life.reached()]
+    }
+
+    /// Another session has heard the same and has ended. What lies between where it ended (`reached`)
+    /// and where this one began is missed, and is named.
+    pub fn follow(
+        &mut self,
+        at: usize,
+        [trade, aggregate, book]: [Option<Last>; 3],
+        out: &mut Batch,
+    ) {
+        for (aggregated, before) in [(false, trade), (true, aggregate)] {
+            if let Some(before) = before {
+                self.follow_trades(at, aggregated, before, out);
+            }
+        }
+        if let Some(before) = book {
+            self.follow_book(at, before, out);
+        }
     }
 
     /// One frame, with the time it left the socket.

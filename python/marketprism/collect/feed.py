@@ -25,11 +25,11 @@ import math
 import random
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
 from dataclasses import replace
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
@@ -52,6 +52,8 @@ from .silence import Silence, Watchdog, socket_patience
 __all__ = ["SERVED", "Feed"]
 
 log = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
 
 # The reason with which a replayed venue says that everything is served.
 SERVED = "served"
@@ -142,7 +144,8 @@ class Feed:
         self._by_id = {i.instrument_id: i for i in instruments}
         self.exchange = instruments[0].exchange
         self.url = url
-        self.connected = self.served = self.stopping = False
+        self.connected = self.served = False
+        self._stopped = asyncio.Event()
         self.frames = self.last_frame = 0
         self.reconnects = -1
         self.received: dict[str, int] = {}
@@ -205,6 +208,11 @@ class Feed:
         return [known] if known else []
 
     @property
+    def stopping(self) -> bool:
+        """Whether this feed was told to end."""
+        return self._stopped.is_set()
+
+    @property
     def silent(self) -> set[tuple[str, str]]:
         """What has stopped while the rest goes on."""
         return self._watchdog.silent
@@ -222,17 +230,26 @@ class Feed:
             for task in self._sayings:
                 task.cancel()
 
-    def follow(self, feed: Feed) -> None:
-        """Counts on from another feed of the same connection, which ends."""
+    async def follow(self, feed: Feed) -> None:
+        """Goes on from another feed of the same connection, which has ended. That one may have been
+        behind: what lies between its end and the beginning of this one is named."""
         self.frames += feed.frames
         self.reconnects += feed.reconnects + 1
         for kind, n in feed.received.items():
             self.received[kind] = self.received.get(kind, 0) + n
+        async with self._order:
+            for instrument in self.instruments:
+                reached = feed.session.reached(instrument)
+                await self._use(self.session.follow(instrument, reached))
 
-    async def stop(self, patience: float = _CLOSE_TIMEOUT) -> None:
-        """Closes the socket; what was received until then still goes its way, and so does what the
-        venue sent before it agreed, if that can be read within so many seconds."""
-        self.stopping = True
+    def stop(self, patience: float = _CLOSE_TIMEOUT) -> Coroutine[Any, Any, None]:
+        """From this call on nothing new is begun; what it returns closes the socket. What was
+        received until then still goes its way, and so does what the venue sent before it agreed,
+        if that can be read within so many seconds."""
+        self._stopped.set()
+        return self._close(patience)
+
+    async def _close(self, patience: float) -> None:
         if self._socket:
             self._socket.close_timeout = patience
             await self._socket.close()
@@ -268,11 +285,13 @@ class Feed:
         delays = _delays()
         while not self.stopping:
             try:
-                async with self._rest.connecting(self.connection.url):
-                    opened = await self._connect()
+                opened = await self._unless_stopped(self._connect())
+                if opened is None:
+                    return
                 async with opened as socket:
                     began = self._clock.now()
-                    yield socket
+                    if not self.stopping:
+                        yield socket
                 if self._clock.now() - began >= _EARNED:
                     delays = _delays()
             except InvalidURI as error:
@@ -285,23 +304,35 @@ class Feed:
                     "refused", exchange=self.exchange, cause="connect", detail=reason
                 )
             if not self.stopping and not self.served:
-                await self._clock.sleep(next(delays) * (1 - _SPREAD * self._draw()))
+                pause = next(delays) * (1 - _SPREAD * self._draw())
+                await self._unless_stopped(self._clock.sleep(pause))
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, _Result]) -> _Result | None:
+        """What comes of it; None where this feed is told to end before."""
+        doing, stopped = asyncio.create_task(work), asyncio.create_task(self._stopped.wait())
+        try:
+            await asyncio.wait([doing, stopped], return_when=asyncio.FIRST_COMPLETED)
+            return doing.result() if doing.done() else None
+        finally:
+            doing.cancel()
+            stopped.cancel()
 
     async def _connect(self) -> ClientConnection:
-        return await connect(
-            self.url,
-            create_connection=partial(_Socket, take=self._hold),  # type: ignore[arg-type]
-            compression=None,
-            proxy=self.route.proxy(self.url),
-            ssl=self.route.tls if self.url.startswith("wss:") else None,
-            max_size=_FRAME_BYTES_MAX,
-            max_queue=_QUEUE_FRAMES,
-            open_timeout=_OPEN_TIMEOUT,
-            # Where a venue does not answer pings, `_watch` keeps the socket.
-            ping_interval=None if self.connection.keep_alive else _PING_INTERVAL,
-            ping_timeout=_PING_TIMEOUT,
-            close_timeout=_CLOSE_TIMEOUT,
-        )
+        async with self._rest.connecting(self.connection.url):
+            return await connect(
+                self.url,
+                create_connection=partial(_Socket, take=self._hold),  # type: ignore[arg-type]
+                compression=None,
+                proxy=self.route.proxy(self.url),
+                ssl=self.route.tls if self.url.startswith("wss:") else None,
+                max_size=_FRAME_BYTES_MAX,
+                max_queue=_QUEUE_FRAMES,
+                open_timeout=_OPEN_TIMEOUT,
+                # Where a venue does not answer pings, `_watch` keeps the socket.
+                ping_interval=None if self.connection.keep_alive else _PING_INTERVAL,
+                ping_timeout=_PING_TIMEOUT,
+                close_timeout=_CLOSE_TIMEOUT,
+            )
 
     async def _converse(self, socket: ClientConnection) -> None:
         self.reconnects += 1

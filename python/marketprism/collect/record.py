@@ -7,7 +7,7 @@ so does what follows lines that could not be kept.
 
 Beside CONTRACT 6: a ``state`` line with nothing in *where* is of the engine's state, of which the
 session's own comes first and one for each instrument follows; else *where* names what was done to
-the session (``listen``, ``leave``, ``await_image``, ``resume``), or ``window``: of the next answer
+the session (``listen``, ``leave``, ``await_image``, ``follow``), or ``window``: of the next answer
 rows are wanted of this data type and between these times (ms, the second included). A line break
 within a payload is written as a space, which in JSON it is.
 
@@ -167,6 +167,7 @@ class Recorded:
         self.counts: Callable[[], dict[str, int]] = session.counts
         self.lags = session.lags
         self.resume = session.resume
+        self.reached = session.reached
 
     # --- the verbs of a session ---
 
@@ -218,6 +219,13 @@ class Recorded:
         self._done("await_image", instrument_id=instrument.instrument_id)
         return self._session.await_image(instrument)
 
+    def follow(
+        self, instrument: Instrument, reached: Sequence[tuple[int, int | None] | None]
+    ) -> Batch:
+        """Another session has ended."""
+        self._done("follow", instrument_id=instrument.instrument_id, reached=reached)
+        return self._session.follow(instrument, reached)
+
     # --- what the session is not told ---
 
     def sent(self, payload: bytes) -> None:
@@ -233,7 +241,7 @@ class Recorded:
         later than ``until``, in ms; ``until`` 0: at any time."""
         self._done("window", data_type=data_type, after=after, until=until)
 
-    def _done(self, verb: str, **what: str | int) -> None:
+    def _done(self, verb: str, **what: object) -> None:
         now = self._now_ns()
         self._write(now, _line(now, "state", verb, orjson.dumps(what)))
 

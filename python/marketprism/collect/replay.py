@@ -220,6 +220,8 @@ class _Replayed:
                     self._tape.take(self._session.leave(instrument))
                 elif line.where == "await_image":
                     self._session.await_image(instrument)
+                elif line.where == "follow":
+                    self._tape.take(self._session.follow(instrument, said["reached"]))
         except (KeyError, TypeError) as error:
             raise ReplayError(
                 f"{self._path}: line {line.number}: {line.where} of {error}, which is not known"

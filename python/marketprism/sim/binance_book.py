@@ -47,7 +47,7 @@ class BinanceBook(Book):
         self.lot = 10**grid.lot_digits
         self.quantity = f"%d.%0{grid.lot_digits}d{grid.lot_pad}"
         super().__init__(name, channel, seed, start, tempo, grid, shape)
-        self.report = BinanceReport(name, channel + 3, seed, start)
+        self.report = BinanceReport(name, channel + 3, seed, start, self.cents(self.fair))
         # What REST still gives: parts of trades with their first ids.
         self.history: deque[tuple[tuple[int, int], list[Made]]] = deque()
         self._kept = 0

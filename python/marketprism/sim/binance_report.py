@@ -20,12 +20,13 @@ _BANKRUPT = 200  # ticks from the price of a forced order to the worst that it m
 
 
 class BinanceReport:
-    """One symbol's. ``channel`` is that of the first stream; spot has bars alone."""
+    """One symbol's. ``channel`` is that of the first stream, ``index`` the price at the start
+    (cents); spot has bars alone."""
 
-    def __init__(self, name: Name, channel: int, seed: int, start: int) -> None:
+    def __init__(self, name: Name, channel: int, seed: int, start: int, index: int) -> None:
         self.statistics = None
         if name.section != "binance_spot":
-            self.statistics = Statistics(name, seed, start)
+            self.statistics = Statistics(name, seed, start, index)
         self._bars_at = {i: channel + at for at, i in enumerate(INTERVALS)}
         self._mark_at = channel + len(INTERVALS)
         self._forced: Forced | None = None

@@ -55,7 +55,8 @@ class DeribitBook(ImagedBook):
         self.history: deque[tuple[Trade, int]] = deque(maxlen=_HISTORY)
         grid = _INVERSE[base] if self.inverse else _LINEAR
         super().__init__(name, channel, seed, start, tempo, grid, shape)
-        self.report = DeribitReport(name, channel + 2, seed, start, self.inverse)
+        index = self.cents(self.fair)
+        self.report = DeribitReport(name, channel + 2, seed, start, index, self.inverse)
         self._places = {price: at for at, price in enumerate(self.prices)}
 
     def streams(self) -> tuple[str, ...]:

@@ -32,11 +32,14 @@ def notice(channel: str, data: str) -> bytes:
 
 
 class DeribitReport:
-    """One perpetual's. ``channel`` is that of the first stream; ``inverse`` ones are counted in US
-    dollars, and their currencies have a volatility index."""
+    """One perpetual's. ``channel`` is that of the first stream, ``index`` the price at the start
+    (cents); ``inverse`` ones are counted in US dollars, and their currencies have a volatility
+    index."""
 
-    def __init__(self, name: Name, channel: int, seed: int, start: int, inverse: bool) -> None:
-        self.statistics = Statistics(name, seed, start)
+    def __init__(
+        self, name: Name, channel: int, seed: int, start: int, index: int, inverse: bool
+    ) -> None:
+        self.statistics = Statistics(name, seed, start, index)
         self._inverse = inverse
         self._channel = channel
         base = name.symbol.partition("-")[0].lower()

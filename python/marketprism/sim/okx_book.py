@@ -68,7 +68,8 @@ class OkxBook(ImagedBook):
         if self.swap:
             self.forced_each = FORCED_EACH
         super().__init__(name, channel, seed, start, tempo, _grid(self.swap, base), shape)
-        self.report = OkxReport(name, channel + 3, seed, start, self.multiplier)
+        index = self.cents(self.fair)
+        self.report = OkxReport(name, channel + 3, seed, start, index, self.multiplier)
 
     def streams(self) -> tuple[str, ...]:
         """What its channels are called, in their order."""

@@ -36,13 +36,22 @@ def trimmed(text: str) -> str:
 
 
 class OkxReport:
-    """One instrument's. ``channel`` is that of the first stream; ``multiplier`` is the base units
-    of a contract, None in spot, which has tickers and candles alone."""
+    """One instrument's. ``channel`` is that of the first stream, ``index`` the price at the start
+    (cents); ``multiplier`` is the base units of a contract, None in spot, which has tickers and
+    candles alone."""
 
     def __init__(
-        self, name: Name, channel: int, seed: int, start: int, multiplier: Decimal | None
+        self,
+        name: Name,
+        channel: int,
+        seed: int,
+        start: int,
+        index: int,
+        multiplier: Decimal | None,
     ) -> None:
-        self.statistics = Statistics(name, seed, start) if multiplier is not None else None
+        self.statistics = None
+        if multiplier is not None:
+            self.statistics = Statistics(name, seed, start, index)
         self._multiplier = multiplier
         self._name = name
         kinds = [*(f"candle{spelled}" for spelled in CANDLES.values()), "tickers"]

@@ -62,7 +62,7 @@ class Statistics:
     open, high, low and close.
     """
 
-    def __init__(self, name: Name, seed: int, start: int) -> None:
+    def __init__(self, name: Name, seed: int, start: int, index: int) -> None:
         self._bits = random.Random(f"{seed}/{name.section}/{name.draws}/statistics").getrandbits
         self.basis = self._bits(_BASIS_BITS) - (1 << _BASIS_BITS - 1)
         self.rate = _INTEREST + self.basis // _SHARE
@@ -70,7 +70,7 @@ class Statistics:
         self.paid: deque[Paid] = deque(maxlen=HISTORY)
         self.hours: deque[Paid] = deque(maxlen=HISTORY)
         self.indices: deque[tuple[int, int, int, int, int]] = deque(maxlen=HISTORY)
-        self.at, self.index = start, 0
+        self.at, self.index = start, index
         self._seed = f"{seed}/{name.section}/{name.draws}"
         self.interest = self._first_interest = 1 << _OPEN_BITS
         self.volatility = _VOLATILITY + self._bits(_VOLATILITY_BITS)

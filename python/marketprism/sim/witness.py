@@ -87,6 +87,7 @@ class Witness:
         """
         book = self.book
         book.at_beat = self.clerk.beat
+        self.clerk.beat(book)  # REST may have been asked before the first
         self._list_books()
         self._list_trades_by_rest()
         first = min((self.clerk.first, *self.images.values()))
