@@ -223,6 +223,20 @@ def test_each_hour_is_a_file_that_says_what_happened_in_it(desk: Desk) -> None:
     assert heads == [["state", "state", "open"], *2 * [["open", "state", "state"]]]
 
 
+def test_what_a_session_missed_before_it_began_is_missed_in_its_journal_too(desk: Desk) -> None:
+    desk.trade(2)
+    before, desk.session = desk.session, desk.connect()
+    desk.id += 3
+    desk.trade()
+    (instrument,) = [status.instrument for status in before.status()]
+    before.close()
+    (fault,) = desk.session.follow(instrument, before.reached(instrument)).faults
+    assert (fault.from_id, fault.to_id) == (3, 5)
+    desk.flush()
+    said = [summary(marketprism("replay", path, "--json"))["faults"] for path in desk.files()]
+    assert said == [{}, {"gap": 1}]
+
+
 def test_a_time_before_the_hour_stays_in_its_place(desk: Desk) -> None:
     desk.now = START + HOUR
     first = desk.trade()
