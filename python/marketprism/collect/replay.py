@@ -221,7 +221,8 @@ class _Replayed:
                 elif line.where == "await_image":
                     self._session.await_image(instrument)
                 elif line.where == "follow":
-                    self._tape.take(self._session.follow(instrument, said["reached"]))
+                    reached = [each and (each[0], each[1]) for each in said["reached"]]
+                    self._tape.take(self._session.follow(instrument, reached))
         except (KeyError, TypeError) as error:
             raise ReplayError(
                 f"{self._path}: line {line.number}: {line.where} of {error}, which is not known"
