@@ -129,7 +129,8 @@ async def collect(settings: Settings, options: Options) -> tuple[int, dict[str, 
                 clock,
                 Timetable(clock),
             )
-            if settings.journal.enabled:
+            # What is read from journals is on disk already.
+            if settings.journal.enabled and (options.record or not options.replay):
                 place = directory / "journal"
                 state.journals = Journals(place, settings.journal, clock, ledger)
             if server:

@@ -265,7 +265,7 @@ class Journal(_Section):
     """Whether all that is received is kept as it came (``data_dir/journal``), for how long and how
     much of it. ``level`` is Zstandard's."""
 
-    enabled: bool = False
+    enabled: bool = True
     keep: Seconds = Field(24 * 3600.0, ge=3600)
     max_bytes: ByteSize = Field(ByteSize(10 * 1024**3), ge=1024**2)
     level: int = Field(3, ge=1, le=19)
