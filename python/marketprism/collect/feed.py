@@ -179,8 +179,7 @@ class Feed:
         self._speaking = asyncio.Lock()
         self._sayings: set[asyncio.Task[None]] = set()
         self._lists = list(lists)
-        self._publisher = publisher
-        self._ledger = ledger
+        self._publisher, self._ledger = publisher, ledger
         self._rest = rest
         self._seeds, self._healing = seeds, healing
         self._held: list[bytes] = []
