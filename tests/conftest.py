@@ -14,6 +14,11 @@ from typing import Any
 
 import pytest
 
+# What a run collects whose rows are counted: four books.
+BINANCE = (
+    "--set",
+    'exchanges=[{"exchange": "binance_spot"}, {"exchange": "binance_derivatives"}]',
+)
 RECORDINGS = Path(__file__).resolve().parents[1].parent / "shared" / "recordings"
 
 

@@ -19,7 +19,16 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from conftest import command, free_ports, marketprism, recording, rows, summary, write_journal
+from conftest import (
+    BINANCE,
+    command,
+    free_ports,
+    marketprism,
+    recording,
+    rows,
+    summary,
+    write_journal,
+)
 from marketprism.directory import PORTS
 from marketprism.store.schema import TABLES
 
@@ -47,7 +56,7 @@ def small_journal(path: Path, payloads: list[str]) -> Path:
 def test_the_demo_stores_all_it_receives(tmp_path: Path) -> None:
     done = marketprism(
         *("collect", "--demo", "--duration", "8", "--json", "--data-dir", tmp_path),
-        *("--set", "sim.trades_per_second=1000"),
+        *(*BINANCE, "--set", "sim.trades_per_second=1000"),
     )
     result = summary(done)
     assert result["books"] == {"live": 4}
@@ -151,7 +160,7 @@ def test_what_was_missed_while_the_venue_was_away_is_named(tmp_path: Path) -> No
     run = subprocess.Popen(
         command(
             *("collect", "--demo", "--duration", "12", "--data-dir", tmp_path, "--json"),
-            *("--set", "sim.trades_per_second=500"),
+            *(*BINANCE, "--set", "sim.trades_per_second=500"),
         ),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -200,7 +209,7 @@ def _wait_stored(run: subprocess.Popen[str], data_dir: Path, wanted: int) -> dic
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_told_to_stop_it_stores_what_it_received(tmp_path: Path, number: signal.Signals) -> None:
     run = subprocess.Popen(
-        command("collect", "--demo", "--data-dir", tmp_path, "--json"),
+        command("collect", "--demo", "--data-dir", tmp_path, "--json", *BINANCE),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -280,7 +289,7 @@ def test_told_to_stop_while_nats_hangs_it_ends_and_counts_what_is_pending(tmp_pa
     run = subprocess.Popen(
         command(
             *("collect", "--demo", "--data-dir", tmp_path, "--json"),
-            *("--set", "sim.trades_per_second=2000"),
+            *(*BINANCE, "--set", "sim.trades_per_second=2000"),
         ),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

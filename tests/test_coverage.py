@@ -16,7 +16,7 @@ pytest.importorskip("chdb", reason="the embedded engine is not installed")
 
 from clickhouse_connect.driver.client import Client
 
-from conftest import marketprism, summary
+from conftest import BINANCE, marketprism, summary
 from marketprism import report
 from marketprism._core import Instrument, guess_instrument, ledger_message
 from marketprism.store.coverage import CELL, Coverage, Span, Stream, coverage
@@ -259,7 +259,7 @@ def test_the_commands_tell_what_a_disaster_cost(tmp_path: Path) -> None:
     faults.write_text("faults: [{kind: reset, at: 6, section: binance_spot}]")
     where = ("--data-dir", tmp_path / "data")
     words = ("collect", "--demo", *where, "--faults", faults, "--duration", "14", "--json")
-    summary(marketprism(*words, "--set", "sim.venues=['binance']"))
+    summary(marketprism(*words, *BINANCE, "--set", "sim.venues=['binance']"))
     window = ("--from", "1h", "--to", "0s")
     audit = marketprism("audit", *where, *window)
     assert audit.returncode == 4, audit.stderr

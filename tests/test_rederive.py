@@ -34,7 +34,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("rederive")
     words = ("collect", "--demo", "--data-dir", path)
     run = subprocess.Popen(
-        command(*words, "--set", "journal.enabled=true"),
+        command(*words),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -170,6 +170,18 @@ Interval = Literal[
 # fmt: on
 
 
+_TETHER = ("BTC-USDT", "ETH-USDT")
+# What is taken of an exchange where nothing is named or chosen: what is traded most of it.
+_SYMBOLS = {
+    "binance_spot": _TETHER,
+    "binance_derivatives": _TETHER,
+    "okx_spot": _TETHER,
+    "okx_derivatives": _TETHER,
+    "deribit_derivatives": ("BTC-USD", "ETH-USD"),
+    "deribit_spot": ("BTC-USDC", "ETH-USDC"),
+}
+
+
 class Exchange(_Section):
     """One section of a venue and what to take from it. ``patterns`` are of symbols, as a shell has
     them: ``*-USDT``; every traded instrument that fits one is taken beside ``symbols``. ``top``
@@ -188,7 +200,7 @@ class Exchange(_Section):
         "deribit_derivatives",
         "deribit_spot",
     ]
-    symbols: tuple[str, ...] = ("BTC-USDT", "ETH-USDT")
+    symbols: tuple[str, ...] = Field((), description="empty: BTC and ETH")
     patterns: tuple[str, ...] = ()
     top: int | None = Field(None, ge=1, le=2000)
     data_types: tuple[DataType, ...] = Field(_MARKET_DATA, min_length=1)
@@ -208,7 +220,7 @@ class Exchange(_Section):
     @property
     def named(self) -> tuple[str, ...]:
         """The symbols asked for by name: none by themselves where others are chosen."""
-        return () if self.chosen and "symbols" not in self.model_fields_set else self.symbols
+        return self.symbols if self.symbols or self.chosen else _SYMBOLS[self.exchange]
 
 
 class Snapshot(_Section):
@@ -393,6 +405,9 @@ class Settings(_Section):
     exchanges: tuple[Exchange, ...] = (
         Exchange(exchange="binance_spot"),
         Exchange(exchange="binance_derivatives"),
+        Exchange(exchange="okx_spot"),
+        Exchange(exchange="okx_derivatives"),
+        Exchange(exchange="deribit_derivatives"),
     )
     proxy: Proxy = Proxy()
     tls: Tls = Tls()

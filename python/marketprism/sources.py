@@ -180,10 +180,14 @@ class Sources:
                     await feed.leave(instrument, state, seen)
 
     def _exchanges(self) -> Iterator[Exchange]:
+        """Of a demo for which nobody has chosen any: what the market offers."""
+        if not self.demo or "exchanges" in self.settings.model_fields_set:
+            yield from self.settings.exchanges
+            return
         for exchange in self.settings.exchanges:
-            if self.demo and "exchanges" not in self.settings.model_fields_set:
-                exchange = exchange.model_copy(update={"symbols": self.settings.sim.symbols})
-            yield exchange
+            section = venues.venue_of(exchange.exchange).sections(exchange.exchange)[0]
+            if symbols := self.venue["offers"].get(section):
+                yield exchange.model_copy(update={"symbols": tuple(symbols)})
 
     async def _take(self, wanted: Exchange) -> tuple[Route, dict[str, _Listed], list[Instrument]]:
         route = self._route(wanted)

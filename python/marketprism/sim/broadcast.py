@@ -220,7 +220,12 @@ class SyntheticVenue:
         """What the announcement of readiness says of this venue."""
         sections = self._desks[0].sections
         symbols = next(filter(None, map(self._market.symbols, sections)), [])
-        return {"seed": self._seed, "start": self._market.start, "symbols": symbols}
+        offers: dict[str, list[str]] = {}
+        for book in self._market.books():
+            if not book.calm and book.symbol not in offers.setdefault(book.section, []):
+                offers[book.section].append(book.symbol)
+        start = self._market.start
+        return {"seed": self._seed, "start": start, "symbols": symbols, "offers": offers}
 
     async def catch_up(self, stop: asyncio.Event) -> None:
         """Bring a market that began in the past to the present, so that its ids go on."""
