@@ -39,7 +39,7 @@ test: $(VENV)/.test $(VENV)/.package needs-lints ## lints, types, Rust and Pytho
 	$(BIN)/mypy
 	cargo clippy --locked --quiet --all-targets --all-features -- -D warnings
 	cargo test --locked --quiet
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 # SIM_SEEDS and SIM_SEED choose among them; tests/simulation/main.rs says how.
 simulation: needs-rust ## 2,000 simulated markets and disasters against every book (minutes)
