@@ -1,17 +1,30 @@
-"""A connection's frames, however the venue cuts its messages, come to the engine in order."""
+"""A connection's frames come to the engine in order, however the venue cuts its messages, and a
+connection that is told to end opens nothing any more."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import json
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import Any, cast
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from marketprism.collect.feed import _Socket
+from marketprism import Session, guess_instrument
+from marketprism._core import Message as Row
+from marketprism.collect.feed import Feed, _Socket
+from marketprism.collect.gaps import Gaps
+from marketprism.collect.heal import Healing
+from marketprism.collect.ledger import Ledger
+from marketprism.collect.publish import Publisher
+from marketprism.collect.rest import Rest
+from marketprism.collect.route import Route
+from marketprism.collect.seeds import Seeds
+from marketprism.venues import Connection, binance
 
 Message = str | bytes | list[str]
 
@@ -44,3 +57,88 @@ def test_messages_come_in_order_whole_or_in_parts(messages: Sequence[Message]) -
 
     wanted = [m if isinstance(m, bytes) else "".join(m).encode() for m in messages]
     assert asyncio.run(run()) == wanted
+
+
+class Rows:
+    """Where rows go."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.one = asyncio.Event()
+
+    async def publish(self, messages: Sequence[Row]) -> None:
+        self.events += [json.loads(message.payload)["event"] for message in messages]
+        self.one.set()
+
+
+async def ended(port: int, stop_after: Callable[[Rows], Awaitable[Any]]) -> list[str]:
+    """What the ledger says of a feed of this port that is told to end, and has ended."""
+    rows, bitcoin = Rows(), guess_instrument("binance_spot", "BTCUSDT")
+    publisher = cast(Publisher, rows)
+    ledger = Ledger(publisher, "test", 1)
+    async with Rest() as rest:
+        gaps = Gaps(None)
+        feed = Feed(
+            Connection(
+                "binance_spot", "wss://stream.binance.com:9443/stream", (), ("BTCUSDT",), ()
+            ),
+            Session("binance_spot", [bitcoin]),
+            [bitcoin],
+            url=f"ws://127.0.0.1:{port}/stream",
+            route=Route(),
+            venue=binance,
+            publisher=publisher,
+            ledger=ledger,
+            rest=rest,
+            seeds=Seeds(rest, ledger, published=400, depth_max=5000),
+            healing=Healing(rest, ledger, gaps),
+        )
+        running = asyncio.create_task(feed.run())
+        await stop_after(rows)
+        await feed.stop()
+        await running
+        gaps.end()
+    return rows.events
+
+
+def test_who_is_told_to_end_while_a_venue_does_not_answer_connects_no_more() -> None:
+    async def run() -> list[str]:
+        asked, over = asyncio.Event(), asyncio.Event()
+
+        async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            asked.set()
+            await reader.read()
+            over.set()
+            writer.close()
+
+        async with await asyncio.start_server(mute, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            said = await ended(port, lambda _: asked.wait())
+            # The attempt is given up too, and not only forgotten.
+            await over.wait()
+            return said
+
+    assert asyncio.run(run()) == []
+
+
+def test_who_is_told_to_end_between_two_attempts_makes_no_other() -> None:
+    async def run() -> list[str]:
+        async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+        return await ended(port, lambda rows: rows.one.wait())
+
+    assert asyncio.run(run()) == ["refused"]
+
+
+def test_who_is_told_to_end_before_it_began_opens_nothing() -> None:
+    async def run() -> list[str]:
+        async def never(_: Rows) -> None:
+            return
+
+        async def venue(socket: ServerConnection) -> None:
+            await socket.wait_closed()
+
+        async with serve(venue, "127.0.0.1", 0) as server:
+            return await ended(server.sockets[0].getsockname()[1], never)
+
+    assert asyncio.run(run()) == []
