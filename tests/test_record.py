@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import nats
 import pytest
 
-from conftest import marketprism, summary
+from conftest import command, marketprism, summary
 from marketprism import Session, guess_instrument
 from marketprism.clock import SteadyClock
 from marketprism.collect import record
@@ -21,7 +22,7 @@ from marketprism.collect.record import Journals, Recorded
 from marketprism.config import load
 from marketprism.venues import Connection
 from test_publish import rig
-from test_store import Rig
+from test_store import Rig, until
 
 __all__ = ["rig"]
 
@@ -121,6 +122,35 @@ def test_journals_give_what_was_published(
     rare = {"liquidation"} if hours > 1 else {"liquidation", "kline"}
     assert {name.partition(":")[0] for name in stored} >= set(ALL) - rare
     assert len({(path.parent.name, path.name[:2]) for path in journals}) >= hours
+
+
+def test_a_kill_costs_the_journals_the_last_flush_and_nothing_else(
+    rig: Rig, tmp_path: Path
+) -> None:
+    rig.start_server()
+    journal = tmp_path / "data" / "journal"
+    words = ("collect", "--config", configured(tmp_path), "--demo", "--nats", rig.url)
+    run = subprocess.Popen(command(*words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until(
+            lambda: sum(file.stat().st_size for file in journal.rglob("*.zst")) > 300_000,
+            "journals are written",
+        )
+    finally:
+        run.kill()
+        run.wait()
+    journals = sorted(journal.rglob("*.journal.zst"))
+    last = max(line.ts_recv for path in journals for line in lines(path))
+    stored = asyncio.run(published(rig.url))
+    found = replayed(journals, tmp_path / "rows.ndjson")
+    # A frame may wait for the engine while what was read after it is written.
+    early = {
+        name: payload
+        for name, payload in stored.items()
+        if json.loads(payload)["ts_recv"] < last - 1_000_000_000
+    }
+    assert len(early) > 100
+    assert [each for each, payload in early.items() if payload not in found.get(each, ())] == []
 
 
 def test_recording_needs_no_server(tmp_path: Path) -> None:
