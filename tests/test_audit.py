@@ -1,7 +1,5 @@
-"""Live books are compared with the venue's own images, all of them in turn.
-
-Not here: what the comparison finds in a book that is wrong (``test_engine``).
-"""
+"""Live books are compared with the venue's own images, all of them in turn, and one that is wrong
+is found out and had anew."""
 
 from __future__ import annotations
 
@@ -37,3 +35,38 @@ def test_each_live_book_is_compared_in_turn_with_what_its_venue_says_of_it(tmp_p
     # 400 levels a side at least, and none of them otherwise than the venue has it.
     wanted = sorted((name, symbol) for name, symbols in ASKED.items() for symbol in symbols)
     assert found == [[*each, "matched", "1", "1"] for each in wanted]
+
+
+def test_a_level_that_is_wrong_is_found_out_and_costs_no_other_book(tmp_path: Path) -> None:
+    path, faults = tmp_path / "marketprism.yaml", tmp_path / "faults.yaml"
+    exchanges = [{"exchange": name, "symbols": symbols} for name, symbols in ASKED.items()]
+    jobs = {"audit": {"interval": "2s"}}
+    settings = {"exchanges": exchanges, "scheduler": {"jobs": jobs}, "data_dir": str(tmp_path)}
+    path.write_text(json.dumps(settings))
+    struck = {"binance_spot": "ethusdt@depth*", "okx": "books/*-SWAP", "deribit": "book.*"}
+    planted = [
+        {"kind": "wrong_level", "at": 8, "for": 3, "section": section, "stream": stream}
+        for section, stream in struck.items()
+    ]
+    faults.write_text(json.dumps({"faults": planted}))
+    words = ("collect", "--config", path, "--demo", "--faults", faults, "--duration", "30")
+    result = summary(marketprism(*words, "--json"))
+    assert result["books"] == {"live": 6}
+    query = (
+        "SELECT exchange, symbol, cause, max(toUInt64OrZero(extract(detail, '(\\\\d+) differ'))) "
+        "> 0 "
+        "FROM marketprism_hot.ledger WHERE event = 'audit' GROUP BY 1, 2, 3 ORDER BY ALL"
+    )
+    found = rows(tmp_path, query)
+    wrong = [("binance_spot", "ETH-USDT"), ("deribit_derivatives", "BTC-USD")]
+    wrong.append(("okx_derivatives", "BTC-USDT"))
+    assert [(row[0], row[1]) for row in found if row[2] == "differs"] == wrong
+    assert {row[3] for row in found if row[2] == "differs"} == {"1"}
+    # In the end every book is the venue's again.
+    last = rows(
+        tmp_path,
+        "SELECT exchange, symbol, argMax(cause, n) FROM marketprism_hot.ledger "
+        "WHERE event = 'audit' GROUP BY 1, 2",
+    )
+    assert {row[2] for row in last} == {"matched"}
+    assert len(last) == 6

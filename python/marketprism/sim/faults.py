@@ -25,6 +25,7 @@ A file is a list under ``faults`` (YAML or JSON)::
 ``crossed``           books get a bid above every ask
 ``checksum``          books of OKX come with a checksum, and it is wrong
 ``wrong_type``        the first price or size is no number, or none that anybody can hold
+``wrong_level``       the last bid of a book's message comes with another size: nobody can tell
 ``huge``              instead of frames come some of 16 MiB
 ``stall``             the socket stays open, pings are answered, no frame comes
 ``reset``             TCP reset of the connections that are there
@@ -74,7 +75,7 @@ __all__ = [
 FrameKind = Literal[
     "drop", "duplicate", "delay", "truncated", "malformed", "unknown_symbol", "stall"
 ]
-ScriptedKind = Literal["reorder", "crossed", "checksum", "wrong_type", "huge"]
+ScriptedKind = Literal["reorder", "crossed", "checksum", "wrong_type", "wrong_level", "huge"]
 SocketKind = Literal["reset", "ping_loss", "refuse", "shutdown"]
 BookKind = Literal["renumber"]
 ListKind = Literal["unlisted"]

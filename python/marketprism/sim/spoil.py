@@ -11,9 +11,11 @@ from typing import NamedTuple
 __all__ = ["CHANGING", "HUGE", "Crossing", "changed"]
 
 HUGE = 16 * 1024**2  # bytes of a frame that nobody should take
-CHANGING = frozenset(("crossed", "checksum", "wrong_type", "huge"))
+CHANGING = frozenset(("crossed", "checksum", "wrong_type", "wrong_level", "huge"))
 
 _NUMBER = re.compile(rb'(?<=[:,\[])(?:"\d+\.\d+"|\d+\.\d+)')
+# A level that is there, up to its size, which is its second number.
+_LEVEL = re.compile(rb'\[(?:"\w+",)?"?[\d.]+"?,"?(?=[\d.]*[1-9])')
 _NO_NUMBERS = (b"NaN", b"{}", b'"x"', b'"1e999999999"', b"1e999999999", b'"-0x1"', b"true")
 
 
@@ -35,6 +37,11 @@ def changed(payload: bytes, kinds: set[str], crossing: Crossing, drawn: int) -> 
         payload = _NUMBER.sub(_NO_NUMBERS[drawn % len(_NO_NUMBERS)], payload, count=1)
     if "checksum" in kinds:
         payload = payload.replace(b'"checksum":0', b'"checksum":%d' % (1 + drawn % 2**31), 1)
+    if "wrong_level" in kinds:
+        head, found, rest = payload.partition(crossing.key)
+        # Far from the market, where it stays; and the message fits the chain as before.
+        for level in [*_LEVEL.finditer(rest, 0, max(0, rest.find(b"]]")))][-1:]:
+            payload = head + found + rest[: level.end()] + b"7" + rest[level.end() :]
     if "crossed" in kinds:
         head, found, rest = payload.partition(crossing.key)
         comma = b"" if rest.startswith(b"]") else b","
