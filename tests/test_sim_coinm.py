@@ -272,7 +272,24 @@ def test_what_it_says_of_a_contract_has_the_documented_members() -> None:
                 rows = await got(sim, f"{RATIOS}/{name}{what}Ratio?pair=BTCUSD&period=5m&limit=3")
                 members = {"pair", "longShortRatio", f"long{what}", f"short{what}", "timestamp"}
                 assert [row.keys() for row in rows] == [members] * 3
+            opened = f"{RATIOS}/openInterestHist?pair=BTCUSD&period=5m&limit=3"
+            rows = await got(sim, f"{opened}&contractType=PERPETUAL")
+            members = {
+                "pair",
+                "contractType",
+                "sumOpenInterest",
+                "sumOpenInterestValue",
+                "timestamp",
+            }
+            assert [row.keys() for row in rows] == [members] * 3
+            for row in rows:
+                coins = (
+                    Decimal(row["sumOpenInterest"]) * WORTH["BTC"] / Decimal(premium["indexPrice"])
+                )
+                assert abs(coins / Decimal(row["sumOpenInterestValue"]) - 1) < Decimal("0.01")
+            assert await got(sim, f"{opened}&contractType=CURRENT_QUARTER") == []
             for path, code in (
+                (f"{opened}&contractType=SWAP", -1130),
                 (f"{DAPI}/openInterest?symbol=BTCUSDT", -1121),
                 (f"{RATIOS}/globalLongShortAccountRatio?symbol=BTCUSD_PERP&period=5m", -1121),
                 (f"{DAPI}/depth?symbol=BTCUSD_PERP&limit=7", -1130),

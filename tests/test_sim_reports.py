@@ -21,7 +21,7 @@ pytest.importorskip("chdb", reason="the embedded engine is not installed")
 from marketprism import Session, guess_instrument, instruments
 from marketprism.sim import deribit_rest, okx_rest
 from marketprism.sim.binance_book import BinanceBook, exchange_info
-from marketprism.sim.binance_rest import RATIOS, answer, ratios
+from marketprism.sim.binance_rest import INTERESTS, RATIOS, answer, statistics
 from marketprism.sim.deribit_book import DeribitBook
 from marketprism.sim.ledger import Origin, SimLedger
 from marketprism.sim.market import Book, Market
@@ -213,6 +213,14 @@ HOSTS = {
 }
 
 
+def counted(book: BinanceBook, name: str) -> tuple[str, object]:
+    """A question for what is counted at each five minutes since the start, and the answer."""
+    query = {"period": "5m", "contractType": "PERPETUAL", "startTime": str(START // 10**6)}
+    whose = f"pair={book.pair}" if book.section == "binance_coinm" else f"symbol={book.name}"
+    url = f"{HOSTS[book.section][:24]}/futures/data/{name}?{whose}&period=5m"
+    return url, statistics(name, book, query)
+
+
 def questions(book: Book) -> list[tuple[str, bytes]]:
     """What REST may be asked of an instrument, and what it answers now."""
     if isinstance(book, BinanceBook):
@@ -220,10 +228,8 @@ def questions(book: Book) -> list[tuple[str, bytes]]:
         asked = [
             (f"{host}{name}?{by}", answer(name, book, {})) for name in BINANCE if not book.spot
         ]
-        for name in RATIOS if not book.spot else ():
-            whose = f"pair={book.pair}" if book.section == "binance_coinm" else by
-            url = f"{host[:24]}/futures/data/{name}?{whose}&period=5m"
-            asked.append((url, ratios(name, book, {"period": "5m"})))
+        for name in (*RATIOS, INTERESTS) if not book.spot else ():
+            asked.append(counted(book, name))
         bars = answer("klines", book, {"interval": "1m"})
         asked.append((f"{host}klines?{by}&interval=1m", bars))
         return [(url, json.dumps(body).encode()) for url, body in asked]
@@ -283,10 +289,41 @@ def test_what_rest_answers_is_as_the_streams_have_it(case: Case) -> None:
     assert set(fresh) >= {*kinds} - {"liquidation", "ticker", "kline"}
     # Of Binance what no stream has.
     alone = [row for row in case.rows["open_interest"] if row["exchange"] == "binance_derivatives"]
-    assert {row["symbol"] for row in alone} == {"BTC-USDT", "BTC-USD"}
-    assert len(alone) == 2
+    told = {(row["symbol"], row["ts_event"]) for row in alone}
+    assert len(alone) == len(told) == 4
+    assert {(symbol, EIGHT) for symbol in ("BTC-USDT", "BTC-USD")} < told
     paid = {row["exchange"] for row in case.rows["funding_rate"] if row["rate_kind"] == "settled"}
     assert paid == {"binance_derivatives", "okx_derivatives", "deribit_derivatives"}
+
+
+def opened() -> list[Row]:
+    """What was open at a full five minutes: as it was told then, and by the history since."""
+    market = ORIGIN.market()
+    market.skip(EIGHT)
+    (book,) = (b for b in market.books() if b.section == "binance_coinm")
+    assert isinstance(book, BinanceBook)
+    now = f"{HOSTS[book.section]}openInterest?symbol={book.name}"
+    asked = ((now, answer("openInterest", book, {})), counted(book, INTERESTS))
+    engine = session(market, book)
+    bodies = [(url, json.dumps(body).encode()) for url, body in asked]
+    batches = [engine.answer(url, body, EIGHT) for url, body in bodies]
+    return [json.loads(message.payload) for batch in batches for message in batch.messages]
+
+
+@pytest.mark.parametrize("way", [0, 1], ids=["now", "history"])
+def test_what_was_open_at_a_time_may_be_told_either_way(case: Case, way: int) -> None:
+    found = opened()
+    assert [row["ts_event"] for row in found] == [EIGHT, EIGHT]
+    assert ["open_interest" in row for row in found] == [False, True]
+    case.rows["open_interest"].append(found[way])
+    expect(case.judge(), 0)
+
+
+@pytest.mark.parametrize("way", [0, 1], ids=["now", "history"])
+def test_another_value_of_what_was_open_differs(case: Case, way: int) -> None:
+    row = opened()[way]
+    case.rows["open_interest"].append({**row, "native_open_interest": "1"})
+    expect(case.judge(), 4, differing=1)
 
 
 def test_a_ratio_that_was_never_to_be_had_differs(case: Case) -> None:

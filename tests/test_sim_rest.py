@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
+from collections import Counter
 from typing import Any
 
+import aiohttp
 import pytest
 
+from marketprism.clock import SteadyClock
 from test_sim import Running, run, running
 
 SPOT, USDM = "/api.binance.com/api/v3", "/fapi.binance.com/fapi/v1"
@@ -89,6 +93,8 @@ def test_binance_refuses_as_it_does() -> None:
                 (f"{USDM}/klines?symbol=BTCUSDT&interval=7m", -1120),
                 (f"{USDM}/fundingRate?symbol=BTCUSDT&limit=x", -1130),
                 (f"{RATIOS}/topLongShortPositionRatio?symbol=BTCUSDT&period=1s", -1130),
+                (f"{RATIOS}/openInterestHist?symbol=BTCUSDT&period=1s", -1130),
+                (f"{RATIOS}/openInterestHist?symbol=NO&period=5m", -1121),
             ):
                 status, answer, _ = await sim.get(path)
                 assert (status, json.loads(answer)["code"]) == (400, code), path
@@ -115,6 +121,53 @@ def test_ratios_are_those_of_their_time_whoever_asks_how() -> None:
             assert [int(row[0]) for row in newest] == sorted(times[-4:], reverse=True)
             page = (await got(sim, f"{RUBIK}&end={newest[1][0]}&limit=2"))["data"]
             assert page == newest[2:]
+
+    run(body)
+
+
+def test_what_was_open_is_that_of_its_time_whoever_asks_how() -> None:
+    async def body() -> None:
+        path = f"{RATIOS}/openInterestHist?symbol=BTCUSDT&period=5m"
+        noon = 1_704_110_400_000
+        found = []
+        # Two markets, of which the second begins an hour later.
+        for start in (noon, noon + 3_600_000):
+            async with running(start=start * 10**6) as sim:
+                rows = await got(sim, f"{path}&endTime={noon - 1}&limit=500")
+                assert (
+                    await got(sim, f"{path}&startTime={noon - 600_000}&endTime={noon - 1}")
+                    == (rows[-2:])
+                )
+                # A thousand periods are kept, of whatever length.
+                assert await got(sim, f"{path}&endTime={start - 1000 * 300_000}") == []
+                [hour] = await got(sim, f"{path[:-2]}1h&endTime={noon - 1}&limit=1")
+                assert hour == next(r for r in rows if r["timestamp"] == noon - 3_600_000)
+            found.append(rows)
+        assert found[0] == found[1]
+        times = [row["timestamp"] for row in found[0]]
+        assert times == list(range(noon - 500 * 300_000, noon, 300_000))
+        for row in found[0]:
+            assert row.keys() == {
+                *("symbol", "sumOpenInterest", "sumOpenInterestValue"),
+                *("CMCCirculatingSupply", "timestamp"),
+            }
+            for name in ("sumOpenInterest", "sumOpenInterestValue"):
+                assert len(row[name].partition(".")[2]) == 8
+
+    run(body)
+
+
+def test_binance_counts_its_statistics_together() -> None:
+    async def body() -> None:
+        # From the beginning of one of its windows on.
+        clock = SteadyClock(1.001, start=1_704_110_400_000_000_000, origin=time.monotonic_ns())
+        async with running(clock=clock) as sim, aiohttp.ClientSession(sim.ready["rest"]) as session:
+            found: Counter[int] = Counter()
+            for name in ("openInterestHist", "topLongShortPositionRatio") * 501:
+                path = f"{RATIOS}/{name}?symbol=BTCUSDT&period=5m&limit=1"
+                async with session.get(path) as response:
+                    found[response.status] += 1
+            assert found == {200: 1000, 429: 2}
 
     run(body)
 

@@ -13,16 +13,18 @@ from itertools import islice
 
 from .bars import MINUTE
 from .binance_book import BinanceBook
+from .binance_rest import interest
 from .book import MS, Book
 from .coinm_book import CoinmBook
 from .deribit_book import DeribitBook
 from .okx_book import OkxBook
 from .reading import Reading, dollars, of_okx_funding
-from .statistics import RATIO_PERIODS, Statistics, scaled
+from .statistics import PERIODS, Statistics, scaled
 
 __all__ = ["asked", "asked_later"]
 
 _NONE = "\\N"
+_OPEN_EVERY = PERIODS["5m"]
 _RATIOS = {"lsr_top_position": False, "lsr_all_account": True}
 
 
@@ -34,7 +36,7 @@ def asked(book: Book) -> Iterator[Reading]:
     statistics = book.report.statistics if isinstance(book, BinanceBook | OkxBook) else None
     if statistics is None:
         return
-    for period, length in RATIO_PERIODS.items():
+    for period, length in PERIODS.items():
         yield from _ratios(statistics, period, statistics.at - statistics.at % length)
     if isinstance(book, BinanceBook):
         yield from _binance(book, statistics)
@@ -43,14 +45,17 @@ def asked(book: Book) -> Iterator[Reading]:
 
 
 def asked_later(book: Book, since: int, until: int) -> Iterator[Reading]:
-    """The rows of ratios behind a time, up to another (ns, exclusive): they are known of any time,
-    so another market of the same seed tells of them too."""
+    """The rows of ratios and of past interest behind a time, up to another (ns, exclusive): they
+    are known of any time, so another market of the same seed tells of them too."""
     statistics = book.report.statistics if isinstance(book, BinanceBook | OkxBook) else None
     if statistics is None:
         return
-    for period, length in RATIO_PERIODS.items():
+    for period, length in PERIODS.items():
         for at in range(since - since % length + length, until, length):
             yield from _ratios(statistics, period, at)
+    for at in range(since - since % _OPEN_EVERY + _OPEN_EVERY, until, _OPEN_EVERY):
+        if isinstance(book, BinanceBook):
+            yield _open(book, statistics, at)
 
 
 def _ratios(statistics: Statistics, period: str, at: int) -> Iterator[Reading]:
@@ -60,7 +65,17 @@ def _ratios(statistics: Statistics, period: str, at: int) -> Iterator[Reading]:
         yield Reading.of(kind, (str(at), period, ratio), "")
 
 
+def _open(book: BinanceBook, statistics: Statistics, at: int) -> Reading:
+    """What was open, as the venue's history has it."""
+    size, worth = interest(book, statistics, at)
+    values = (size, worth, _NONE)
+    if isinstance(book, CoinmBook):
+        values = (worth, dollars(book, size), size)
+    return Reading.of("open_interest", (str(at), *values), "")
+
+
 def _binance(book: BinanceBook, statistics: Statistics) -> Iterator[Reading]:
+    yield _open(book, statistics, statistics.at - statistics.at % _OPEN_EVERY)
     at = f"{statistics.at // MS}000000"
     coinm, size = isinstance(book, CoinmBook), book.spell(statistics.interest)
     # Contracts without a price are no number of coins.

@@ -22,7 +22,7 @@ from websockets.frames import CloseCode
 from websockets.http11 import Response
 
 from .binance_book import WEIGHT_PER_MINUTE, BinanceBook, exchange_info
-from .binance_rest import PATHS, RATIOS, Wrong, answer, ratios
+from .binance_rest import INTERESTS, PATHS, RATIOS, Wrong, answer, statistics
 from .broadcast import Cut, Peer, Said, World
 from .market import Section
 from .spoil import Crossing
@@ -98,8 +98,8 @@ _WEIGHTS: dict[str, dict[Section, tuple[int, int]]] = {
 }
 _LISTS = ("premiumIndex", "ticker/24hr")  # of COIN-M lists also of one symbol
 _KLINES = ((99, 1), (499, 2), (1000, 5), (1500, 10))  # up to so many rows: weight
-_RATIOS_PATH = "/futures/data/"
-_WINDOW, _RATIOS_MOST, _FUNDING_MOST = 300.0, 1000, 500  # seconds, and questions in them
+_STATISTICS = "/futures/data/"
+_WINDOW, _STATISTICS_MOST, _FUNDING_MOST = 300.0, 1000, 500  # seconds, and questions in them
 _FUTURES_LIMITS = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1000: 20}  # limit to weight
 
 
@@ -263,8 +263,8 @@ class Binance:
         """One REST request (PROTOCOLS 2.1, 2.2, 6.1)."""
         section, prefix = REST_HOSTS[host]
         name, symbol = path.removeprefix(prefix), request.query.get("symbol", "")
-        if section != "binance_spot" and path.startswith(_RATIOS_PATH):
-            return self._ratios(request, section, path.removeprefix(_RATIOS_PATH))
+        if section != "binance_spot" and path.startswith(_STATISTICS):
+            return self._statistics(request, section, path.removeprefix(_STATISTICS))
         if path == name or section not in _WEIGHTS.get(name, ()):
             return web.Response(status=404, text=f"no such path: {host}{path}\n")
         book = self._world.book(section, symbol)
@@ -315,22 +315,24 @@ class Binance:
         listed = section == "binance_coinm" and name in _LISTS
         return _json(told[0] if request.query.get("symbol") and not listed else told)
 
-    def _ratios(self, request: web.Request, section: Section, name: str) -> web.Response:
-        """The statistics of traders, which weigh nothing and have a limit of their own; COIN-M has
-        them by pair."""
+    def _statistics(self, request: web.Request, section: Section, name: str) -> web.Response:
+        """Ratios of traders and what was open, which weigh nothing and have a limit of their own;
+        COIN-M has them by pair."""
         symbol = request.query.get("symbol", "")
         if section == "binance_coinm":
             symbol = f"{request.query.get('pair', '')}_PERP"
         book = self._world.book(section, symbol)
-        if name not in RATIOS:
-            return web.Response(status=404, text=f"no such path: {_RATIOS_PATH}{name}\n")
+        if name not in RATIOS and name != INTERESTS:
+            return web.Response(status=404, text=f"no such path: {_STATISTICS}{name}\n")
         if not isinstance(book, BinanceBook):
             return _error(-1121, "Invalid symbol.")
         closed = self._world.closed(section)
-        if closed or not self._windows.allow("ratios", _RATIOS_MOST, self._world.clock.now()):
+        if closed or not self._windows.allow(
+            "statistics", _STATISTICS_MOST, self._world.clock.now()
+        ):
             return _error(-1003, "Too many requests.", 429, {"Retry-After": str(closed or 300)})
         try:
-            body = _json(ratios(name, book, request.query))
+            body = _json(statistics(name, book, request.query))
         except Wrong as wrong:
             return _error(wrong.code, wrong.message)
         return web.Response(body=body, content_type="application/json")

@@ -17,9 +17,9 @@ from .bars import INTERVALS
 from .binance_book import BinanceBook
 from .book import MS, Trade
 from .coinm_book import CoinmBook
-from .statistics import RATIO_PERIODS, Paid, Statistics, scaled
+from .statistics import HISTORY, PERIODS, Paid, Statistics, scaled
 
-__all__ = ["PATHS", "RATIOS", "Question", "Wrong", "answer", "ratios"]
+__all__ = ["INTERESTS", "PATHS", "RATIOS", "Question", "Wrong", "answer", "interest", "statistics"]
 
 # Of each path, the most rows and those without a limit; 0 where there is one answer.
 PATHS = {
@@ -32,7 +32,11 @@ PATHS = {
     "openInterest": (0, 0),
 }
 RATIOS = {"topLongShortPositionRatio": False, "globalLongShortAccountRatio": True}
-_RATIO_ROWS = (500, 30)
+INTERESTS = "openInterestHist"
+_STATISTICS_ROWS = (500, 30)
+# Of a pair's contracts there is the one (PROTOCOLS 4.4).
+_ROLES = {"ALL": True, "PERPETUAL": True, "CURRENT_QUARTER": False, "NEXT_QUARTER": False}
+_SUPPLY = "19700000.000"  # coins that there are; nobody asks of which
 _FUTURES = ("fundingRate", "premiumIndex", "openInterest")
 # Futures tell their trades merged; one by one only who has a key may ask for them.
 _SPOT = ("historicalTrades", "trades")
@@ -194,32 +198,69 @@ def _bars(book: BinanceBook, question: Question) -> list[list[object]]:
     return question.cut(rows)
 
 
-def ratios(name: str, book: BinanceBook, query: Mapping[str, str]) -> list[dict[str, object]]:
-    """The body of one of ``RATIOS``, as JSON values: of a symbol, on COIN-M of a pair. Raises
-    ``Wrong``."""
-    question = Question.read(query, _RATIO_ROWS)
-    length = RATIO_PERIODS.get(question.interval)
+def statistics(name: str, book: BinanceBook, query: Mapping[str, str]) -> list[dict[str, object]]:
+    """The body of one of ``RATIOS`` or of ``INTERESTS``, as JSON values: of a symbol, on COIN-M of
+    a pair. Raises ``Wrong``."""
+    question = Question.read(query, _STATISTICS_ROWS)
+    length = PERIODS.get(question.interval)
     if length is None:
         raise Wrong(-1130, "Data sent for parameter 'period' is not valid.")
-    statistics = book.report.statistics
-    assert statistics is not None
-    newest = min(statistics.at, question.until * MS)
-    at = newest - newest % length
-    coinm = isinstance(book, CoinmBook)
-    named = _pair(book) or {"symbol": book.name}
-    # USD-M calls positions accounts, too.
-    of = "Position" if coinm and not RATIOS[name] else "Account"
-    rows: list[dict[str, object]] = []
-    while len(rows) < question.limit and at >= (question.since or 0) * MS:
-        long = statistics.long(RATIOS[name], at)
-        rows.append(
-            {
-                **named,
-                f"long{of}": scaled(long, 4),
-                "longShortRatio": scaled(long * 10**4 // (10**4 - long), 4),
-                f"short{of}": scaled(10**4 - long, 4),
-                "timestamp": at // MS,
-            }
+    known = book.report.statistics
+    assert known is not None
+    times = _times(question, known.at, length)
+    if name == INTERESTS:
+        return _interests(
+            book, known, query, [at for at in times if known.at - at < HISTORY * length]
         )
-        at -= length
-    return rows[::-1]
+    return [_ratio(name, book, known, at) for at in times]
+
+
+def _times(question: Question, now: int, length: int) -> list[int]:
+    """The newest ends of periods that are asked for, oldest first."""
+    newest = min(now, question.until * MS)
+    newest -= newest % length
+    oldest = max((question.since or 0) * MS, newest - (question.limit - 1) * length)
+    return [*range(newest, oldest - 1, -length)][::-1]
+
+
+def _ratio(name: str, book: BinanceBook, known: Statistics, at: int) -> dict[str, object]:
+    long = known.long(RATIOS[name], at)
+    # USD-M calls positions accounts, too.
+    of = "Position" if isinstance(book, CoinmBook) and not RATIOS[name] else "Account"
+    return {
+        **(_pair(book) or {"symbol": book.name}),
+        f"long{of}": scaled(long, 4),
+        "longShortRatio": scaled(long * 10**4 // (10**4 - long), 4),
+        f"short{of}": scaled(10**4 - long, 4),
+        "timestamp": at // MS,
+    }
+
+
+def interest(book: BinanceBook, known: Statistics, at: int) -> tuple[str, str]:
+    """What is open at a time that is a multiple of five minutes, and its worth: in the quote
+    currency, of COIN-M contracts and coins. At the price of the market's start, so that it is known
+    of any time."""
+    lots, cents = known.open(at), known.first_index
+    if isinstance(book, CoinmBook):
+        return str(lots), scaled(lots * book.dollars * 10**10 // cents, 8)
+    digits = book.grid.lot_digits
+    return scaled(lots * 10 ** (8 - digits), 8), scaled(lots * cents * 10 ** (6 - digits), 8)
+
+
+def _interests(
+    book: BinanceBook, known: Statistics, query: Mapping[str, str], times: list[int]
+) -> list[dict[str, object]]:
+    named: dict[str, object] = {"symbol": book.name}
+    supply: dict[str, object] = {"CMCCirculatingSupply": _SUPPLY}
+    if isinstance(book, CoinmBook):
+        role = query.get("contractType", "ALL")
+        if role not in _ROLES:
+            raise Wrong(-1130, "Data sent for parameter 'contractType' is not valid.")
+        times = times if _ROLES[role] else []
+        named, supply = {**_pair(book), "contractType": role}, {}
+    rows = []
+    for at in times:
+        size, worth = interest(book, known, at)
+        sums = {"sumOpenInterest": size, "sumOpenInterestValue": worth}
+        rows.append({**named, **sums, **supply, "timestamp": at // MS})
+    return rows

@@ -44,7 +44,7 @@ __all__ = [
 
 # Raised with every change after which the same arguments make other events: what an older
 # simulator sent can then no longer be made again.
-GENERATION = 2
+GENERATION = 3
 
 Venue = Literal["binance", "binance_coinm", "okx", "deribit"]
 VenueBook = BinanceBook | OkxBook | DeribitBook

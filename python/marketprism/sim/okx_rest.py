@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from .book import MS
 from .okx_book import OkxBook
 from .okx_report import CANDLES
-from .statistics import RATIO_PERIODS, Statistics, scaled
+from .statistics import PERIODS, Statistics, scaled
 
 __all__ = ["PATHS", "RATIOS", "Wrong", "entries"]
 
@@ -33,7 +33,7 @@ PATHS = {
     "public/open-interest": (1, 1),
     **dict.fromkeys(RATIOS, (100, 100)),
 }
-_PERIODS = {period.replace("h", "H"): length for period, length in RATIO_PERIODS.items()}
+_PERIODS = {period.replace("h", "H"): length for period, length in PERIODS.items()}
 _BARS = {spelled: interval for interval, spelled in CANDLES.items()}
 _EVER = 1 << 62
 
