@@ -359,8 +359,8 @@ def test_what_is_polled_is_stored_covered_and_made_up_after_a_kill(tmp_path: Pat
     for exchange in ("binance_derivatives", "okx_derivatives"):
         for kind in RATIOS:
             assert lost[exchange, kind] == 0
-    # Nobody keeps what was open while nobody asked.
-    assert 1800 < lost["binance_derivatives", "open_interest"] < 5400
+    # What was open in that hour is made up; a kill may take the evidence of two periods with it.
+    assert lost["binance_derivatives", "open_interest"] < 600
     # What was in flight at a kill is a minute's at this speed, and counts as lost.
     judged = json.loads(marketprism("sim", "check", "--config", config, "--json").stdout)
     assert [judged[name] for name in ("duplicated", "differing", "covered_wrong")] == [0, 0, 0]

@@ -2,11 +2,12 @@
 
 Trades are had by their ids, as the holes of a run are (``heal``); bars, ratios and settled rates by
 their times, page after page. All of it goes under the venues' limits with the priority of holes,
-and what comes twice is stored once. The ledger says ``healed`` for what a venue gave and ``lost``
-for what it keeps no more; a time is healed where every series that is collected of it has its rows.
+and what comes twice is stored once. Values of now are had from a history of them, where the venue
+has one. The ledger says ``healed`` for what a venue gave and ``lost`` for what it keeps no more; a
+time is healed where every series that is collected of it has its rows.
 
-Values of now, forecasts, order books and ticks have no past at any venue: what is missing of them
-stays so, whatever is had of the rest.
+Other values of now, forecasts, order books and ticks have no past at any venue: what is missing of
+them stays so, whatever is had of the rest.
 
 Not here: what is missing (``store``), and when it is asked for.
 """

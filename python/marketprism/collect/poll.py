@@ -6,9 +6,11 @@ refused. A row has the venue's own time in its identity; what comes twice is sto
 
 Of data types that no stream gives, an answer is evidence too: bars that follow each other cover the
 time of all of them, and two values of now cover the time between them if a period or two lie there
-(CONTRACT 3). What a stream gives is covered by those who listen.
+(CONTRACT 3). Where they lie further apart and the venue has a history of them, that is asked for
+what lies between. What a stream gives is covered by those who listen.
 
-Not here: when (``timetable``), how a venue is asked (``venues``), what a body means (the engine).
+Not here: when (``timetable``), how a venue is asked (``venues``), what a body means (the engine),
+what a history says of the time between two values (``past``).
 """
 
 from __future__ import annotations
@@ -17,14 +19,15 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass, field, replace
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 from .._core import Instrument, Message, Session, guess_instrument
 from ..clock import SteadyClock
 from ..venues import Series, venue_of
 from .ledger import Ledger
+from .past import Missed, Verdict
 from .publish import Publisher, PublishError
 from .record import Journals, Recorded
 from .rest import Priority, Rest, RestError
@@ -40,6 +43,7 @@ _PAGES_MAX = 16  # a series and run: what is left is for the next one
 # A bar is asked for so many seconds after its end, and so many of the machine's: until then the
 # venue may still count, or our clock may be ahead of it.
 _SETTLED, _SETTLED_LEAST = 10.0, 2.0
+_NOT_THERE = "not in the venue's history"
 _BETWEEN = 2  # periods that two values of now may lie apart and still say what was between them
 # Where the newest row of a subject says nothing of this series (a stream publishes there too), so
 # many seconds before it are asked for again. Contracts pay at least every eight hours.
@@ -74,6 +78,12 @@ class Asked(NamedTuple):
     route: Route
 
     @property
+    def past(self) -> Asked | None:
+        """Where what a value of now missed is had from."""
+        past = self.series.past
+        return self._replace(series=past) if past else None
+
+    @property
     def place(self) -> tuple[str, str, str]:
         """Exchange, market type and symbol."""
         return self.instrument.exchange, self.instrument.market_type, self.instrument.symbol
@@ -87,6 +97,7 @@ class _State:
     newest: int | None = None
     refused: bool = False
     told: bool = False  # the ledger says that it is wanted
+    missed: Missed | None = None  # between two values of now
 
 
 @dataclass
@@ -145,11 +156,9 @@ class Polls:
     def series(self, place: tuple[str, str, str], data_type: str) -> list[Asked]:
         """How the past of a data type is had, of what is at a place (exchange, market type,
         symbol); empty where no venue keeps it."""
-        return [
-            asked
-            for asked in self._all()
-            if (asked.key.data_type, asked.place) == (data_type, place) and asked.series.poll.rows
-        ]
+        some = [a for a in self._all() if (a.key.data_type, a.place) == (data_type, place)]
+        kept = [asked if asked.series.poll.rows else asked.past for asked in some]
+        return [asked for asked in kept if asked]
 
     def questions(self, asked: Asked, since: int, until: int) -> Iterator[tuple[int, int]]:
         """The pages of a series that have rows told of by times from ``since`` to ``until`` (ns,
@@ -175,10 +184,7 @@ class Polls:
         if asked.key not in self._states:
             self._states[asked.key] = _State(asked.instrument)
             self._sessions.pop(asked.key.section, None)
-        messages = await self._answer(asked, first // _MS, last // _MS, Priority.HEAL)
-        found = [m for m in messages if first < m.ts_event <= last]
-        await self._publish(found, _Count())
-        return [m.ts_event for m in found]
+        return await self._page(asked, first, last, _Count(), Priority.HEAL)
 
     def url(self, asked: Asked, first: int, last: int) -> str:
         """How a page is asked for."""
@@ -284,6 +290,42 @@ class Polls:
         # The same time again: the venue has not counted since.
         if before and 0 < newest - before <= _BETWEEN * every * _SECOND:
             await self._covered(asked, state, before, newest - 1, 1)
+        elif before and newest > before and asked.past:
+            since = state.missed or Missed(before, newest)
+            state.missed = replace(since, until=newest)
+        if asked.past and state.missed:
+            count.asked += 1
+            await self._make_up(asked.past, state, state.missed, every, count)
+
+    async def _make_up(
+        self, past: Asked, state: _State, missed: Missed, every: float, count: _Count
+    ) -> None:
+        """Asks for what lies between two values of now, page after page. What cannot be had yet is
+        left for the next run."""
+        length = past.series.every * _SECOND
+        between = round(_BETWEEN * max(every * _SECOND, length))
+        older = missed.forget(self._kept(past, self.clock.now_ns()) + 1)
+        await self._judged(past, state, [older], "older than what the venue keeps")
+        pages = self.questions(past, max(missed.since, missed.asked), missed.until)
+        for page in islice(pages, _PAGES_MAX):
+            missed.asked = page[0] + 1
+            times = await self._page(past, *page, count)
+            said = missed.follow(sorted(times), length, between)
+            await self._judged(past, state, said, _NOT_THERE)
+        if next(pages, None) is None:
+            rest = missed.end(between, complete=self.over(past) >= missed.until - 1)
+            await self._judged(past, state, [rest], _NOT_THERE)
+        if missed.since >= missed.until:
+            state.missed = None
+
+    async def _judged(
+        self, asked: Asked, state: _State, said: Iterable[Verdict | None], cause: str
+    ) -> None:
+        for each in said:
+            if each and each.covered:
+                await self._covered(asked, state, each.since, each.until - 1, each.rows)
+            elif each:
+                await self._gap(asked, state, each.since, each.until - 1, cause)
 
     async def _ask_history(self, asked: Asked, state: _State, count: _Count) -> None:
         """Page after page, each within what one answer has, from the newest row to now. ``first``
@@ -304,13 +346,26 @@ class Polls:
             if first >= end or (poll.period and first + every > end):
                 return
             last = min(end, first + poll.rows * every)
-            messages = await self._answer(asked, first // _MS, last // _MS)
-            found = [m for m in messages if first < m.ts_event <= last]
-            await self._publish(found, count)
+            times = await self._page(asked, first, last, count)
             if poll.period and not asked.series.streamed:
-                await self._bars(asked, state, sorted(m.ts_event for m in found))
-            state.newest = max((m.ts_event for m in found), default=state.newest)
+                await self._bars(asked, state, sorted(times))
+            state.newest = max(times, default=state.newest)
             first = last
+
+    async def _page(
+        self,
+        asked: Asked,
+        first: int,
+        last: int,
+        count: _Count,
+        priority: Priority = Priority.POLL,
+    ) -> list[int]:
+        """Publishes the rows of one page, of times behind ``first`` up to ``last``, in ns. Returns
+        their times. Raises ``Refused``."""
+        messages = await self._answer(asked, first // _MS, last // _MS, priority)
+        found = [m for m in messages if first < m.ts_event <= last]
+        await self._publish(found, count)
+        return [m.ts_event for m in found]
 
     def _kept(self, asked: Asked, end: int) -> int:
         """Behind which time, in ns, the venue has rows: of bars, between two of them."""
@@ -326,7 +381,7 @@ class Polls:
         if not times:
             return
         if state.newest is not None:
-            await self._missing(asked, state, state.newest, times[0], "not in the venue's history")
+            await self._missing(asked, state, state.newest, times[0], _NOT_THERE)
         began = times[0]
         for before, after in pairwise([*times, times[-1] + 2 * every]):
             if after - before <= every:
@@ -334,7 +389,7 @@ class Polls:
             count = (before - began) // every + 1
             await self._covered(asked, state, began, before + every - 1, count)
             if after <= times[-1]:
-                await self._missing(asked, state, before, after, "not in the venue's history")
+                await self._missing(asked, state, before, after, _NOT_THERE)
             began = after
 
     async def _missing(
@@ -342,15 +397,17 @@ class Polls:
     ) -> None:
         """A row for the bars between two, if there should be one."""
         every = asked.series.every * _SECOND
-        if asked.series.streamed or after - before <= every:
-            return
+        if not asked.series.streamed and after - before > every:
+            await self._gap(asked, state, before + every, after - 1, cause)
+
+    async def _gap(self, asked: Asked, state: _State, since: int, until: int, cause: str) -> None:
         await self.ledger.write(
             "gap",
             instrument=state.instrument,
             data_type=asked.key.data_type,
             cause=cause,
-            from_ts=before + every,
-            to_ts=after - 1,
+            from_ts=since,
+            to_ts=until,
         )
 
     async def _covered(

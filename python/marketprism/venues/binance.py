@@ -134,18 +134,22 @@ _BARS = {i: i for i in ("1m", "3m", "5m", "15m", "30m", *_HOURS, "1d", "3d", "1w
 
 # Rows of bars for which a question is cheap (PROTOCOLS 4.2, 6.2).
 _SPOT_BARS, _FUTURES_BARS = 1000, 499
-# Ratios are of each five minutes, for thirty days (PROTOCOLS 4.6); a day less is asked.
-_RATIOS = "/futures/data/"
-_RATIO = Poll(_RATIOS, rows=500, every=300, period="5m", kept=29 * 24 * 3600.0)
+# Ratios and what was open are of each five minutes, for thirty days (PROTOCOLS 4.4, 4.6); a day
+# less is asked.
+_STATISTICS_PATH = "/futures/data/"
+_STATISTIC = Poll(_STATISTICS_PATH, rows=500, every=300, period="5m", kept=29 * 24 * 3600.0)
+_INTERESTS = f"{_STATISTICS_PATH}openInterestHist"
 
 
 def _futures(
-    api: str, public: str = "", market: str = "", *, ratios_of: frozenset[str] = DERIVATIVES
+    api: str, public: str = "", market: str = "", *, statistics_of: frozenset[str] = DERIVATIVES
 ) -> dict[str, Offer]:
     """What futures give, on their two routes where there are two (PROTOCOLS 1.3, 4.2-4.6)."""
     depth = Offer("{}@depth@100ms", public, DERIVATIVES)
-    positions = replace(_RATIO, path=f"{_RATIOS}topLongShortPositionRatio")
-    accounts = replace(_RATIO, path=f"{_RATIOS}globalLongShortAccountRatio")
+    positions = replace(_STATISTIC, path=f"{_STATISTICS_PATH}topLongShortPositionRatio")
+    accounts = replace(_STATISTIC, path=f"{_STATISTICS_PATH}globalLongShortAccountRatio")
+    interests = replace(_STATISTIC, path=_INTERESTS, of=statistics_of)
+    interest = Poll(f"{api}/openInterest", past=interests)
     # Contracts pay at most once an hour.
     paid = Poll(f"{api}/fundingRate", rows=1000, every=HOUR)
     bars = (Poll(f"{api}/klines", rows=_FUTURES_BARS),)
@@ -158,9 +162,9 @@ def _futures(
         # The stream has forecasts, REST what was paid.
         "funding_rate": Offer("{}@markPrice@1s", market, _PERPETUAL, polls=(paid,)),
         "liquidation": Offer("{}@forceOrder", market, DERIVATIVES),
-        "open_interest": Offer(of=DERIVATIVES, polls=(Poll(f"{api}/openInterest"),)),
-        "lsr_top_position": Offer(of=ratios_of, polls=(positions,)),
-        "lsr_all_account": Offer(of=ratios_of, polls=(accounts,)),
+        "open_interest": Offer(of=DERIVATIVES, polls=(interest,)),
+        "lsr_top_position": Offer(of=statistics_of, polls=(positions,)),
+        "lsr_all_account": Offer(of=statistics_of, polls=(accounts,)),
     }
 
 
@@ -180,8 +184,9 @@ OFFERS: dict[str, dict[str, Offer]] = {
         ),
     },
     "binance_usdm": _futures("/fapi/v1", "/public", "/market"),
-    # Ratios are of a pair, all of its contracts together: its perpetual stands for it.
-    "binance_coinm": _futures("/dapi/v1", ratios_of=_PERPETUAL),
+    # Ratios are of a pair, all of its contracts together: its perpetual stands for it. What was
+    # open is of a role, which dated contracts change.
+    "binance_coinm": _futures("/dapi/v1", statistics_of=_PERPETUAL),
 }
 
 # What one IP may ask (PROTOCOLS 6.1). Spot's 300,000 raw requests in five minutes never bind: each
@@ -365,9 +370,11 @@ def poll_url(section: str, series: Series, after: int, last: int) -> str:
     up to and including ``last``, in ms since 1970; where there is no history, the value of now."""
     poll = series.poll
     named, name = "symbol", series.instrument_id
-    if section == "binance_coinm" and poll.path.startswith(_RATIOS):
+    role = ""
+    if section == "binance_coinm" and poll.path.startswith(_STATISTICS_PATH):
         named, name = "pair", name.partition("_")[0]
-    url = f"{_REST[section][0]}{poll.path}?{named}={name}"
+        role = "&contractType=PERPETUAL" if poll.path == _INTERESTS else ""
+    url = f"{_REST[section][0]}{poll.path}?{named}={name}{role}"
     if not poll.rows:
         return url
     if series.period:
@@ -380,7 +387,7 @@ def charges(url: str) -> tuple[Charge, ...]:
     its own, and still waits while the IP is banned."""
     parts = urlsplit(url)
     path, query = parts.path, dict(parse_qsl(parts.query))
-    if path.startswith("/futures/data/"):
+    if path.startswith(_STATISTICS_PATH):
         return Charge(_STATISTICS, 1), Charge(_FUTURES, 0, header=_USED)
     api = "/".join(path.split("/")[:3])
     if api == "/api/v3":

@@ -34,6 +34,7 @@ class Poll:
     Rows lie ``every`` seconds apart at least; 0: an interval apart, of bars that are of several.
     ``period`` is that of the rows in the venue's words; with one they are bars, one in each cell of
     ``every`` seconds since 1970, told of by when they began. ``kept`` seconds of history are had.
+    ``past`` is where what a value of now missed is had from, of the market types ``of``.
     """
 
     path: str
@@ -41,6 +42,8 @@ class Poll:
     every: int = 0
     period: str = ""
     kept: float = float("inf")
+    past: Poll | None = None
+    of: frozenset[str] = ALL
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Offer:
 class Series:
     """What one poll gives of one instrument. ``interval`` is ours, of bars that are of several;
     ``period`` is the venue's word for it, and ``every`` its seconds. ``streamed``: a stream gives
-    the data type too."""
+    the data type too. ``past`` is asked for what a value of now missed, and for nothing else."""
 
     instrument_id: str
     data_type: str
@@ -77,6 +80,7 @@ class Series:
     period: str
     interval: str
     streamed: bool
+    past: Series | None = None
 
     @property
     def bars(self) -> bool:
@@ -96,14 +100,18 @@ def polled(
         if offer is None:
             continue
         bars = [i for i in klines if i in offer.intervals] if offer.intervals else [""]
-        ids = [i.instrument_id for i in instruments if i.market_type in offer.of]
+        some = [i for i in instruments if i.market_type in offer.of]
         for poll in offer.polls:
             for interval in bars:
                 every = poll.every or _length(interval)
                 period = offer.intervals.get(interval, poll.period)
-                for each in ids:
-                    streamed = bool(offer.stream)
-                    yield Series(each, data_type, poll, every, period, interval, streamed)
+                for each in some:
+                    key = each.instrument_id, data_type
+                    streamed, past = bool(offer.stream), None
+                    if poll.past and each.market_type in poll.past.of:
+                        behind = poll.past
+                        past = Series(*key, behind, behind.every, behind.period, "", streamed)
+                    yield Series(*key, poll, every, period, interval, streamed, past)
 
 
 def _length(interval: str) -> int:
