@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from types import ModuleType
 from typing import get_args
 
@@ -11,7 +14,7 @@ import orjson
 import pytest
 
 from marketprism.config import Interval
-from marketprism.venues import VENUES, Answer, Connection, at_site, offers
+from marketprism.venues import VENUES, Answer, Connection, Offer, at_site, offers
 
 BINANCE, OKX, DERIBIT = VENUES["binance"], VENUES["okx"], VENUES["deribit"]
 
@@ -360,3 +363,40 @@ def test_volumes_are_in_the_quote_currency(
 )
 def test_a_venue_has_other_places_by_name(url: str, site: str, there: str | None) -> None:
     assert at_site(url, site) == there
+
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+PLACES = {
+    "binance_spot": "Binance spot",
+    "binance_usdm": "USD-M",
+    "binance_coinm": "COIN-M",
+    "okx": "OKX",
+    "deribit": "Deribit",
+}
+
+
+def ways() -> str:
+    """Who gives each data type in which way, as the README shows it."""
+    given = {
+        section: venue.OFFERS[section] for venue in VENUES.values() for section in venue.OFFERS
+    }
+    lines = ["| data | live | scheduled | healed |", "| --- | --- | --- | --- |"]
+    for data_type in dict.fromkeys(name for one in given.values() for name in one):
+        # Trades are had again by their ids.
+        by_id = data_type == "trade"
+
+        def cell(has: Callable[[Offer], object], data_type: str = data_type) -> str:
+            found = {s: given[s][data_type] for s in PLACES if data_type in given[s]}
+            named = [PLACES[section] for section, offer in found.items() if has(offer)]
+            return "all" if len(named) == len(PLACES) else ", ".join(named) or "–"
+
+        live, asked = cell(lambda offer: offer.stream), cell(lambda offer: offer.polls)
+        past = cell(lambda offer, by_id=by_id: by_id or any(p.rows or p.past for p in offer.polls))  # type: ignore[misc]
+        lines.append(f"| `{data_type}` | {live} | {asked} | {past} |")
+    return "\n".join(lines)
+
+
+def test_the_readme_says_who_gives_what_in_which_way() -> None:
+    shown = re.search(r"<!-- ways -->\n(.*)<!-- /ways -->", README.read_text(), re.S)
+    assert shown
+    assert shown[1].strip("\n") == ways()
