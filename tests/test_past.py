@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from conftest import marketprism, rows, summary
 from marketprism._core import guess_instrument
@@ -16,6 +18,7 @@ from marketprism.clock import SteadyClock
 from marketprism.collect.backfill import Backfill, Wish
 from marketprism.collect.gaps import Gaps
 from marketprism.collect.ledger import Ledger
+from marketprism.collect.past import Missed, Verdict
 from marketprism.collect.poll import Polls, Wanted
 from marketprism.collect.rest import Rest
 from marketprism.collect.route import Route
@@ -59,6 +62,60 @@ def test_the_past_is_asked_for_in_the_venues_words(
     found = series.past and binance.poll_url(section, series.past, 1000, 9000)
     window = "period=5m&startTime=1001&endTime=9000&limit=500"
     assert found == (asked and f"https://{asked}&{window}")
+
+
+# --- what its answers say -----------------------------------------------------------------------
+
+LENGTH, BETWEEN = 5, 10  # in a unit of time that is drawn one by one
+
+
+def naive(since: int, until: int, bars: Sequence[int]) -> set[int]:
+    """The units that are accounted for: those of bars, and those at a value where it is near."""
+    ends = [since, *(at + LENGTH for at in bars)]
+    begins = [*bars, until]
+    found = {unit for at in bars for unit in range(at, min(at + LENGTH, until))}
+    for end, begin in ((ends[0], begins[0]), (ends[-1], begins[-1])):
+        if begin - end <= BETWEEN:
+            found |= {*range(end, begin)}
+    return found
+
+
+@given(
+    since=st.integers(0, 4),
+    until=st.integers(11, 60),
+    cells=st.sets(st.integers(1, 11)),
+    pages=st.integers(1, 4),
+)
+def test_each_moment_between_two_values_is_judged_once(
+    since: int, until: int, cells: set[int], pages: int
+) -> None:
+    bars = [cell * LENGTH for cell in sorted(cells) if cell * LENGTH < until]
+    missed, said = Missed(since, until), list[Verdict]()
+    for page in (bars[at : at + pages] for at in range(0, len(bars), pages)):
+        said += missed.follow(page, LENGTH, BETWEEN)
+    # While more may come nothing is lost at the end.
+    near = missed.end(BETWEEN, complete=False)
+    assert near is None or near.covered
+    assert near is None or missed.end(BETWEEN, complete=True) is None
+    rest = near or missed.end(BETWEEN, complete=True)
+    said += [rest] if rest else []
+    assert [each.since for each in said] == [since, *(each.until for each in said[:-1])]
+    assert said[-1].until == until == missed.since
+    covered = [range(each.since, each.until) for each in said if each.covered]
+    assert {unit for span in covered for unit in span} == naive(since, until, bars)
+    assert sum(each.rows for each in said) == len(bars) + bool(rest and rest.covered)
+
+
+def test_bars_that_come_late_are_waited_for() -> None:
+    missed = Missed(2, 32)
+    assert missed.follow([5], LENGTH, BETWEEN) == [Verdict(True, 2, 10, 1)]
+    assert missed.end(BETWEEN, complete=False) is None
+    # Nor is what the venue keeps no more judged twice.
+    assert missed.forget(10) is None
+    assert missed.forget(15) == Verdict(False, 10, 15)
+    assert missed.follow([15, 20, 25], LENGTH, BETWEEN) == [Verdict(True, 15, 30, 3)]
+    assert missed.end(BETWEEN, complete=False) == Verdict(True, 30, 32, 1)
+    assert missed.end(BETWEEN, complete=True) is None
 
 
 # --- what becomes of what was missed -----------------------------------------------------------
