@@ -303,7 +303,11 @@ def test_a_stop_leaves_no_hole_in_what_was_open(tmp_path: Path) -> None:
             "exchanges": [
                 {"exchange": EXCHANGE, "symbols": ["BTC-USDT", "BTC-USD"], "data_types": kinds}
             ],
-            "sim": {"start": begin // SECOND * SECOND, "diffs_per_second": 60},
+            "sim": {
+                "start": begin // SECOND * SECOND,
+                "trades_per_second": 1,
+                "diffs_per_second": 6,
+            },
         }
         path.write_text(json.dumps(settings))
         words = ("--config", path, "--demo", "--speed", "60", "--duration", "12", "--json")
