@@ -254,6 +254,18 @@ def test_every_second_is_one_of_complete_healed_and_lost(
         ]
 
 
+def test_what_two_connections_heard_is_counted_once(book: Book) -> None:
+    book.write("asked", 0, data_type="trade")
+    # One takes over from the other; the second leg hears all of it, but for its last trade.
+    book.covered(0, 60, from_id=1, to_id=9, count=9)
+    book.covered(60, 75, from_id=10, to_id=14, count=5)
+    book.covered(70, 120, from_id=13, to_id=20, count=8)
+    book.covered(0, 60, from_id=1, to_id=9, count=9, leg="b")
+    book.covered(60, 120, from_id=10, to_id=19, count=10, leg="b")
+    [each] = book.found()
+    assert (each.rows, each.stored, each.unstored) == (20, 0, 20)
+
+
 def test_the_commands_tell_what_a_disaster_cost(tmp_path: Path) -> None:
     faults = tmp_path / "faults.yaml"
     faults.write_text("faults: [{kind: reset, at: 6, section: binance_spot}]")

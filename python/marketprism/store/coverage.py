@@ -225,13 +225,18 @@ _HEALED = (
     "AND data_type IS NOT NULL ORDER BY from_ts"
 )
 # The evidence of several collectors counts the same facts: the most of any one is what must be
-# there. A fact that came late is counted with the interval in which it came, so a second more is
-# looked at on both sides.
+# there. Two connections of one may count the same (a second leg, or one that takes over from the
+# other): by its ids a fact is counted once. A fact that came late is counted with the interval in
+# which it came, so a second more is looked at on both sides.
 _COUNTS = (
     "SELECT exchange, market_type, symbol, max(counted), max(stored) FROM ("
-    "SELECT exchange, market_type, symbol, collector, sum(count) AS counted, min(from_ts) AS a, "
-    "max(to_ts) AS b FROM {database}.ledger "
-    "WHERE event = 'covered' AND data_type = 'trade' AND from_ts >= {start} "
+    "SELECT exchange, market_type, symbol, collector, sum(if(from_id IS NULL, toInt64(count), "
+    "least(toInt64(count), greatest(0, toInt64(to_id) - greatest(toInt64(from_id) - 1, "
+    "toInt64(behind)))))) AS counted "
+    "FROM (SELECT *, max(coalesce(to_id, 0)) OVER (PARTITION BY exchange, market_type, symbol, "
+    "collector ORDER BY from_id, to_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS behind "
+    "FROM {database}.ledger "
+    "WHERE event = 'covered' AND data_type = 'trade' AND from_ts >= {start}) "
     "GROUP BY 1, 2, 3, 4) AS evidence LEFT JOIN ("
     "SELECT exchange, market_type, symbol, uniqExact(aggregated, trade_id) AS stored "
     "FROM {database}.trades WHERE coalesce(ts_event, ts_recv) >= {start} - 1000000000 "
