@@ -171,6 +171,7 @@ class Venue:
         self.kept = range(1, 1_000_000)
         self.questions: list[tuple[str, int, float]] = []
         self.refuses = 0
+        self.takes = 0.0  # seconds of the clock until it answers
         self.url = ""
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -178,6 +179,8 @@ class Venue:
         self.questions.append((name, first, self.clock.now()))
         if self.refuses:
             return web.Response(status=self.refuses, text='{"code":-1,"msg":"no"}')
+        if self.takes:
+            await self.clock.sleep(self.takes)
         began = max(first, self.kept.start)
         told = range(began, min(began + int(request.query["limit"]), self.kept.stop))
         rest = '"price":"1.5","qty":"2","quoteQty":"3.0","isBuyerMaker":true}'
@@ -468,6 +471,27 @@ def test_ten_minutes_of_fifty_symbols_come_when_it_was_foretold() -> None:
             assert len(it.rows.trades) == len(set(it.rows.trades)) == 300_000
             minutes = Counter(at // 60 for _, _, at in it.venue.questions)
             assert 25 * max(minutes.values()) <= 6_000
+
+    run(body)
+
+
+def test_what_answers_take_is_foretold_where_the_limits_have_room() -> None:
+    """40 pages, 8 s each and four at a time: the limit would give them all at once."""
+
+    async def body() -> None:
+        async with world() as it:
+            feed = it.feed(20)
+            it.venue.takes = 8.0
+            for at in range(20):
+                await feed.miss(at, 1_000, 2_999)
+            await it.until(lambda: it.healing.progress().ids <= 30_000)
+            began, foretold = it.clock.now(), it.healing.progress().eta_seconds
+            await it.over()
+            took = it.clock.now() - began
+            print(f"foretold {foretold} s, took {took:.0f} s")
+            assert foretold is not None
+            assert abs(took - foretold) <= 0.2 * took + 8
+            assert took >= 40
 
     run(body)
 

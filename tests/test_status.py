@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,42 @@ def test_the_pages_show_each_stream_while_it_runs(tmp_path: Path) -> None:
     assert bounds[-1] == math.inf
     assert [s.value for s in buckets] == sorted(s.value for s in buckets)
     assert buckets[-1].value > 0
+
+
+def test_a_book_that_nobody_hears_is_not_live(tmp_path: Path) -> None:
+    faults = tmp_path / "faults.yaml"
+    outage = [{"kind": "reset", "at": 20}, {"kind": "refuse", "at": 20, "for": 600}]
+    faults.write_text(json.dumps({"faults": outage}), encoding="utf-8")
+    data = tmp_path / "data"
+    words = ("collect", "--demo", "--data-dir", data, "--duration", "60", "--faults", faults)
+    run = subprocess.Popen(command(*words), stderr=subprocess.PIPE, text=True)
+    try:
+        assert wait_live(run, data)
+        said = json.loads((data / "run.json").read_text())
+        connections = {"connected": 1}
+        while connections["connected"]:
+            assert run.poll() is None
+            found = checks(said)
+            connections, books = found["connections"], found["books"]
+        assert (books["live"], books["status"]) == (0, "degraded")
+        url = f"http://127.0.0.1:{said['ports']['metrics']}/metrics"
+        with urllib.request.urlopen(url, timeout=10) as page:
+            families = {f.name: f for f in text_string_to_metric_families(page.read().decode())}
+        states = {s.labels["state"]: s.value for s in families["marketprism_books"].samples}
+        assert states == {"down": books["wanted"]}
+    finally:
+        run.terminate()
+        run.communicate(timeout=60)
+
+
+def checks(said: dict[str, Any]) -> dict[str, Any]:
+    """The health page, which has status 503 where nothing is connected."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{said['ports']['health']}/health") as page:
+            found: dict[str, Any] = json.load(page)["checks"]
+    except urllib.error.HTTPError as error:
+        found = json.load(error)["checks"]
+    return found
 
 
 def wait_live(run: subprocess.Popen[str], directory: Path) -> list[dict[str, Any]]:

@@ -66,7 +66,8 @@ METRICS: dict[str, Metric] = {
         moment=True,
     ),
     "marketprism_books": Metric(
-        "Order books by state. Not live for minutes: seeds are refused, see the ledger.",
+        "Order books by state; down: not connected. Not live for minutes: seeds are refused, see "
+        "the ledger.",
         ("state",),
     ),
     "marketprism_faults_total": Metric(

@@ -104,9 +104,10 @@ def _journal(state: Run) -> dict[str, Check]:
 
 
 def books(state: Run) -> tuple[int, int]:
-    """Books that are live, and that are wanted."""
-    all_of_them = [book for feed in state.feeds for book in feed.books()]
-    return sum(book.state == "live" for book in all_of_them), len(all_of_them)
+    """Books that are live, and that are wanted. None is live that nobody hears."""
+    all_of_them = [(feed, book) for feed in state.feeds for book in feed.books()]
+    live = sum(feed.connected and book.state == "live" for feed, book in all_of_them)
+    return live, len(all_of_them)
 
 
 def values(state: Run) -> metrics.Values:
@@ -130,7 +131,9 @@ def values(state: Run) -> metrics.Values:
         ),
         "marketprism_event_lag_seconds": lags(state.feeds),
         "marketprism_clock_offset_seconds": state.offsets.values(),
-        "marketprism_books": Counter((b.state,) for feed in state.feeds for b in feed.books()),
+        "marketprism_books": Counter(
+            (b.state if feed.connected else "down",) for feed in state.feeds for b in feed.books()
+        ),
         "marketprism_faults_total": {(name,): n for name, n in state.ledger.faults.items()},
         "marketprism_gaps_total": state.ledger.gaps(),
         "marketprism_nats_publishes_total": {

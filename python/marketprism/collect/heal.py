@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
@@ -46,6 +47,7 @@ _ASKED_MAX = 4  # questions of an exchange under way; their answers lie in memor
 _PAUSES = (1.0, 5.0, 30.0)
 # And where no answer came, which may be nobody's fault or have to be mended here: for ever.
 _REFUSED_PAUSE, _REFUSED_PAUSE_MAX = 60.0, 600.0
+_TAKES_SHARE = 0.125  # of the newest answer in what answers take of late
 _BESIDE_MAX = 10_000  # trades of a hole that came unasked and are remembered
 _AGED = 3600.0  # seconds after which a hole comes before smaller ones
 _FORECAST_MAX = 512  # questions that are imagined one by one; behind them the limit's lasting rate
@@ -68,7 +70,8 @@ class Holder(Protocol):
 
 
 class Progress(NamedTuple):
-    """What is still missing. Seconds are of the venue's limits alone; None: they never open."""
+    """What is still missing. Seconds are of the venue's limits and of what answers took lately;
+    None: a limit never opens."""
 
     open: int
     ids: int
@@ -159,7 +162,12 @@ class _Line:
 
     gaps: list[_Open] = field(default_factory=list)
     asked: int = 0
+    takes: float = 0.0  # seconds from a question's turn to its published trades, of late
     alarm: asyncio.Task[None] | None = None
+
+    def took(self, seconds: float) -> None:
+        """One more question was answered and its trades published."""
+        self.takes += (seconds - self.takes) * (_TAKES_SHARE if self.takes else 1.0)
 
 
 class Healing:
@@ -214,10 +222,9 @@ class Healing:
     def progress(self) -> Progress:
         """How much is missing, and for how long."""
         gaps = [gap for line in self._lines.values() for gap in line.gaps]
-        by_venue: dict[str, list[tuple[str, int]]] = {}
+        by_venue: dict[str, list[_Line]] = {}
         for exchange, line in self._lines.items():
-            asked = by_venue.setdefault(exchange.partition("_")[0], [])
-            asked += [self._cost(gap, p) for gap in line.gaps for p in gap.pieces]
+            by_venue.setdefault(exchange.partition("_")[0], []).append(line)
         eta = max((self._eta(each) for each in by_venue.values()), default=0.0)
         now = self._clock.now()
         pauses = [p.not_before - now for gap in gaps for p in gap.pieces]
@@ -353,10 +360,17 @@ class Healing:
         url = self._url(gap, piece)
         task = asyncio.current_task()
         assert task is not None
+        turn = self._clock.now()
+
+        def granted() -> None:
+            nonlocal turn
+            turn = self._clock.now()
+
         try:
-            body = await self._rest.ask(url, Priority.HEAL, holder.route)
+            body = await self._rest.ask(url, Priority.HEAL, holder.route, granted)
             self._publishing.add(task)
             batch = await holder.take_answer(url, body)
+            line.took(self._clock.now() - turn)
             self._took(gap, piece, venue.trade_ids(body), batch)
         except RestError as error:
             await self._refused(gap, piece, error)
@@ -463,14 +477,22 @@ class Healing:
         rows: int = venue_of(gap.instrument.exchange).TRADE_ROWS
         return self._url(gap, piece), -(-piece.ids // rows)
 
-    def _eta(self, asked: Sequence[tuple[str, int]]) -> float:
-        """Seconds until a venue has answered all of it."""
-        every = (url for url, pages in asked for _ in range(pages))
-        first = [(url, Priority.HEAL) for url in islice(every, _FORECAST_MAX)]
-        left = sum(pages for _, pages in asked) - len(first)
-        eta = max(self._rest.forecast(first), default=0.0)
+    def _eta(self, lines: Sequence[_Line]) -> float:
+        """Seconds until a venue has answered all of it, and it is published."""
+        asked = [(line, *self._cost(g, p)) for line in lines for g in line.gaps for p in g.pieces]
+        every = ((line, url) for line, url, pages in asked for _ in range(pages))
+        first = [*islice(every, _FORECAST_MAX)]
+        turns = self._rest.forecast([(url, Priority.HEAL) for _, url in first])
+        over = {id(line): deque([0.0] * _ASKED_MAX, maxlen=_ASKED_MAX) for line in lines}
+        takes = 0.0
+        for (line, url), turn in zip(first, turns, strict=True):
+            ends, takes = over[id(line)], line.takes or self._rest.takes(url)
+            ends.append(max(turn, ends[0]) + takes)
+        eta = max(ends[-1] for ends in over.values())
+        left = sum(pages for *_, pages in asked) - len(first)
         if left:
-            eta += left / self._rest.lasting(first[-1][0], Priority.HEAL)
+            rate = _ASKED_MAX / takes if takes else math.inf
+            eta += left / min(rate, self._rest.lasting(first[-1][1], Priority.HEAL))
         return eta
 
 

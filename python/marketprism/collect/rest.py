@@ -44,6 +44,7 @@ _BODY_MAX = 64 * 1024**2
 _CONNECTIONS_MAX = 16  # by each proxy, and without one
 _BAN_MIN = 120.0  # seconds: the shortest ban of PROTOCOLS 6.1, where a 418 does not say how long
 _DELAY_MAX, _DELAY_FACTOR, _JITTER = 60.0, 2.0, 0.1  # FEATURES S0-03
+_TAKES_SHARE = 0.125  # of the newest answer in what a venue takes of late
 
 _TRANSPORT = (
     aiohttp.ClientError,
@@ -145,6 +146,7 @@ class Rest:
         self._hosts: dict[str, Host] = {}
         self._sessions: dict[str | None, aiohttp.ClientSession] = {}  # by proxy
         self._refused: Counter[tuple[str, ...]] = Counter()
+        self._takes: dict[str, float] = {}  # by venue
 
     async def __aenter__(self) -> Rest:
         self._bans = _read_bans(self._bans_file) if self._bans_file else {}
@@ -154,13 +156,20 @@ class Rest:
         for session in self._sessions.values():
             await session.close()
 
-    async def ask(self, url: str, priority: Priority, route: Route) -> bytes:
+    async def ask(
+        self,
+        url: str,
+        priority: Priority,
+        route: Route,
+        granted: Callable[[], None] = lambda: None,
+    ) -> bytes:
         """The body of the answer to a documented URL, by as many attempts as the cause of each
-        failure is worth, further and further apart. Raises the last ``RestError``."""
+        failure is worth, further and further apart; ``granted`` is called before each. Raises the
+        last ``RestError``."""
         failed: Counter[Cause] = Counter()
         while True:
             try:
-                return await self.get(url, priority, route)
+                return await self.get(url, priority, route, granted)
             except RestError as error:
                 failed[error.cause] += 1
                 attempts, base = _POLICIES[error.cause]
@@ -207,6 +216,10 @@ class Rest:
         """Questions like this one a second that the venue's limits bear for good."""
         rates = [lasting(c.limit, priority) / c.cost for c in _charges(url) if c.cost]
         return min(rates, default=math.inf)
+
+    def takes(self, url: str) -> float:
+        """Seconds that this venue took of late for an answer; 0 until it has given one."""
+        return self._takes.get(venue_of_rest(url), 0.0)
 
     def _budget(self, url: str) -> Budget:
         venue = venue_of_rest(url)
@@ -263,7 +276,11 @@ class Rest:
         finally:
             host.trials -= on_trial
         if error is None:
-            host.ended(True, self._clock.now())
+            now = self._clock.now()
+            host.ended(True, now)
+            if not self.recorded:
+                before = self._takes.setdefault(venue_of_rest(url), now - sent)
+                self._takes[venue_of_rest(url)] = before + (now - sent - before) * _TAKES_SHARE
             return answer.body
         self._refused[host.name, error.cause.value] += 1
         # What the venue says of us, or of the question, is no failure of the host.
