@@ -31,7 +31,7 @@ def recording(name: str) -> Path:
     return path
 
 
-def marketprism(*words: object, timeout: float = 100) -> subprocess.CompletedProcess[str]:
+def marketprism(*words: object, timeout: float = 200) -> subprocess.CompletedProcess[str]:
     """Runs the command to its end."""
     return subprocess.run(
         command(*words), capture_output=True, text=True, timeout=timeout, check=False

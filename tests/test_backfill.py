@@ -81,7 +81,7 @@ def between(data: Path) -> list[int]:
     return [h["to_id"] - h["from_id"] + 1 for h in lost]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_trades_that_no_run_missed_are_had_beside_a_collector_and_without(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with venue(data) as said:

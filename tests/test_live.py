@@ -271,7 +271,7 @@ def test_contracts_of_coinm_are_collected_beside_those_of_usdm(tmp_path: Path) -
     assert [checked[name] for name in (*wrong, "covered_wrong", "uncovered")] == [0] * 7
 
 
-@pytest.mark.timeout(300)  # a run of a minute that faults make longer, and five commands
+@pytest.mark.timeout(600)  # a run of a minute that faults make longer, and five commands
 def test_a_seeds_faults_cost_contracts_of_coinm_nothing_that_is_not_named(tmp_path: Path) -> None:
     path = of_coinm(tmp_path)
     words = ("collect", "--config", path, "--demo", "--faults", "21", "--duration", "60")
@@ -298,7 +298,7 @@ SPELLED = {
 }
 
 
-@pytest.mark.timeout(300)  # a run of half a minute, and five commands
+@pytest.mark.timeout(600)  # a run of half a minute, and five commands
 def test_what_is_listed_while_it_runs_is_collected_and_what_is_delisted_is_left(
     tmp_path: Path,
 ) -> None:
@@ -366,7 +366,7 @@ def test_what_is_listed_while_it_runs_is_collected_and_what_is_delisted_is_left(
     assert ends["ETH"] < min(ends["BTC"], ends["SOL"])
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_what_one_of_two_connections_misses_the_other_has(tmp_path: Path) -> None:
     config, faults = tmp_path / "marketprism.yaml", tmp_path / "faults.yaml"
     asked = {"symbols": ["BTC-USDT"], "data_types": ["orderbook", "trade"], "legs": 2}

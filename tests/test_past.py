@@ -293,7 +293,7 @@ def test_backfill_fills_what_no_value_told_of(rig: Rig, section: str) -> None:
 # --- the whole path ----------------------------------------------------------------------------
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_stop_leaves_no_hole_in_what_was_open(tmp_path: Path) -> None:
     data, path = tmp_path / "data", tmp_path / "marketprism.yaml"
     kinds = ["funding_rate", KIND]

@@ -328,7 +328,7 @@ def lives(config: Path, tmp_path: Path, runs: int) -> Iterator[list[dict[str, An
         started.communicate()
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_what_is_polled_is_stored_covered_and_made_up_after_a_kill(tmp_path: Path) -> None:
     begin = NOON + 4 * HOUR - MINUTE
     for found in lives(configured(tmp_path, begin), tmp_path, 3):
