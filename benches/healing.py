@@ -7,7 +7,7 @@ The built-in venue loses all connections and refuses them for so long, while its
 it serves again. It lists so many symbols, counts what it is asked as the real one does, and answers
 the question too many with 429 or 418. All seconds are of the venue's time, of which ``--speed``
 pass in one of the machine's: what the machine needs for an answer weighs so many times as much, so
-a slow machine wants a low one. Of OKX ids are counted, of which a trade takes one a fill.
+a slow machine wants a low one.
 
 When the outage ended is of the venue's ledger, what was missed and healed and when of the
 collector's, how long it would take of its health page. ``books`` tells when all were live again,
@@ -49,7 +49,8 @@ VENUES = {
 }
 INVERSE = ("BTC", "ETH")  # of Deribit's perpetuals; all others are linear
 # An instrument and its twin: the rate is a venue's, and Binance and OKX list each symbol twice.
-LISTED = {"binance": 2, "okx": 2, "deribit": 1}
+# OKX tells of each fill, of which an order of this market has two and a half.
+LISTED = {"binance": 2.0, "okx": 2 / 2.5, "deribit": 1.0}
 # What is measured here is REST, so books are quiet: changes a second, seconds between two images.
 DIFFS, IMAGES_EVERY = 1.0, 10.0
 LOOK = 0.1  # seconds of the machine between two looks at the health page

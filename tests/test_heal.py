@@ -175,12 +175,14 @@ class Venue:
         self.url = ""
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
+        if self.takes:
+            await self.clock.sleep(self.takes)
+        if "fromId" not in request.query:
+            return web.Response(text="{}")
         name, first = request.query["symbol"], int(request.query["fromId"])
         self.questions.append((name, first, self.clock.now()))
         if self.refuses:
             return web.Response(status=self.refuses, text='{"code":-1,"msg":"no"}')
-        if self.takes:
-            await self.clock.sleep(self.takes)
         began = max(first, self.kept.start)
         told = range(began, min(began + int(request.query["limit"]), self.kept.stop))
         rest = '"price":"1.5","qty":"2","quoteQty":"3.0","isBuyerMaker":true}'
@@ -241,7 +243,7 @@ class World:
     def __init__(self, clock: FakeClock, rest: Rest, venue: Venue, gaps: Gaps) -> None:
         self.clock, self.venue, self.rows = clock, venue, Rows()
         self.ledger = Ledger(cast(Publisher, self.rows), "test", 1)
-        self.healing = Healing(rest, self.ledger, gaps, clock=clock)
+        self.rest, self.healing = rest, Healing(rest, self.ledger, gaps, clock=clock)
 
     def feed(self, count: int = 3) -> Feed:
         feed = Feed(self, count)
@@ -492,6 +494,57 @@ def test_what_answers_take_is_foretold_where_the_limits_have_room() -> None:
             assert foretold is not None
             assert abs(took - foretold) <= 0.2 * took + 8
             assert took >= 40
+
+    run(body)
+
+
+def test_books_are_deepened_with_what_healing_leaves() -> None:
+    """100 pages of weight 25 and as many deep images of 250 in a minute of 6,000: the images are
+    less urgent and have their share by age, as long as there are more pages than are under way."""
+
+    async def body() -> None:
+        async with world() as it:
+            feed = it.feed(50)
+            it.venue.takes = 1.0
+            await it.clock.run(61 - it.clock.now() % 60)
+            url = "https://api.binance.com/api/v3/depth?symbol=C0USDT&limit=5000"
+            deepened: list[float] = []
+
+            async def deepen() -> None:
+                while True:
+                    await it.rest.get(url, Priority.DEEPEN, feed.route)
+                    deepened.append(it.clock.now())
+
+            began = it.clock.now()
+            for at in range(50):
+                await feed.miss(at, 1_000, 2_999)
+            deepening = [asyncio.create_task(deepen()) for _ in range(2)]
+            await it.over()
+            assert it.clock.now() - began < 40
+            # What is left of the minute is theirs: (0.8 * 5,400 - 2,500) / 250, and two by age.
+            await it.until(lambda: len(deepened) == 9)
+            assert it.clock.now() - began < 50
+            for task in deepening:
+                task.cancel()
+            await asyncio.wait(deepening)
+
+    run(body)
+
+
+def test_seeds_that_go_before_are_part_of_what_is_foretold() -> None:
+    async def body() -> None:
+        async with world() as it:
+            feed = it.feed(1)
+            it.venue.takes = 5.0
+            url = "https://api.binance.com/api/v3/depth?symbol=C0USDT&limit=5000"
+            await feed.miss(0, 1_000, 2_999)
+            alone = it.healing.progress().eta_seconds
+            behind = it.healing.progress([(url, Priority.FIRST)] * 25).eta_seconds
+            assert alone is not None
+            assert behind is not None
+            # 25 images of 250 are more than a minute gives.
+            assert alone < 15 < 35 < behind
+            await it.over()
 
     run(body)
 

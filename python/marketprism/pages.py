@@ -27,7 +27,7 @@ def checks(state: Run) -> dict[str, Check]:
     publisher, feeds = state.publisher, state.feeds
     up = sum(feed.connected for feed in feeds)
     (live, wanted), seeds = books(state), state.seeds.progress()
-    healing = state.healing.progress()
+    healing = state.healing.progress(state.seeds.urgent())
     frames = sum(feed.frames for feed in feeds)
     silent = sorted(f"{name} {kind}" for feed in feeds for name, kind in feed.silent)
     down = [child.name for child in state.children if not child.running]

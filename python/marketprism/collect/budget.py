@@ -5,8 +5,9 @@ fallen into is open any more. So no window holds more than the limit, however lo
 under way and whoever asks first.
 
 Nine tenths of a limit go by priority: a seed never waits behind a poll, and the lower priorities
-leave a share to the higher ones. The last tenth goes by age, so that everybody gets a turn. What
-that means for questions to come can be asked before they are put (``forecast``).
+leave a share to the higher ones. Who has more to ask than he puts at once says so (``expect``), and
+is waited for. The last tenth goes by age, so that everybody gets a turn. What that means for
+questions to come can be asked before they are put (``forecast``).
 
 Not here: what a question costs (``venues``), sockets, and whether it is asked again.
 """
@@ -205,6 +206,7 @@ class Budget:
     def __post_init__(self) -> None:
         self._pools: dict[tuple[str, str], _Pool] = {}
         self._waiters: list[_Waiter] = []  # in the order of asking
+        self._expected: dict[str, tuple[Priority, list[_Pool]]] = {}  # by who asks
         self._count = 0
         self._lag = _LAG_UNKNOWN
         self._alarm: asyncio.Task[None] | None = None
@@ -227,6 +229,15 @@ class Budget:
             yield
         finally:
             self._leave(waiter)
+
+    def expect(self, who: str, charges: Iterable[Charge], priority: Priority) -> None:
+        """More such questions come when earlier ones are answered: until he says that none does (no
+        charges), what is of lower priority takes no more of these limits than goes by age."""
+        pools = [self._pool(charge) for charge in charges]
+        if pools:
+            self._expected[who] = priority, pools
+        elif self._expected.pop(who, None):
+            self._serve()
 
     def tell(self, charge: Charge, used: int, date: float, sent: float) -> None:
         """What an answer says: units used in the window of ``date``, the venue's clock in whole
@@ -329,6 +340,7 @@ class Budget:
     def _forget(self, now: float) -> None:
         """Makes room for other instruments' limits."""
         wanted = {id(pool) for waiter in self._waiters for pool, _ in waiter.wants}
+        wanted |= {id(pool) for _, pools in self._expected.values() for pool in pools}
         for at, pool in [*self._pools.items()]:
             pool.settle(now)
             if pool.idle and id(pool) not in wanted:
@@ -367,9 +379,11 @@ class Budget:
     def _grant(self, waiters: Iterable[_Waiter], kind: int) -> None:
         """In this order; where one does not fit, none behind it overtakes it."""
         full: set[int] = set()
+        expected = [*self._expected.values()] if kind == _BY_RANK else []
         for waiter in [*waiters]:
             if waiter.granted.done():
                 continue
+            full.update(id(p) for rank, pools in expected if rank < waiter.rank[0] for p in pools)
             share = _SHARE[waiter.rank[0]]
             short = [p for p, cost in waiter.wants if not p.fits(cost, kind, share)]
             if short or any(id(pool) in full for pool, _ in waiter.wants):

@@ -30,7 +30,7 @@ from typing import NamedTuple, Protocol
 
 from .._core import Batch, Fault, Instrument, Request
 from ..clock import Clock, SteadyClock
-from ..venues import Connection, venue_of
+from ..venues import Connection, venue_of, venue_of_rest
 from .budget import Priority
 from .gaps import Gap, Gaps
 from .ledger import Ledger
@@ -160,8 +160,10 @@ class _Open:
 class _Line:
     """The holes of one exchange."""
 
+    exchange: str
     gaps: list[_Open] = field(default_factory=list)
     asked: int = 0
+    expected: str = ""  # a question that is to come, as the limits were told
     takes: float = 0.0  # seconds from a question's turn to its published trades, of late
     alarm: asyncio.Task[None] | None = None
 
@@ -219,13 +221,18 @@ class Healing:
             if request.instrument is not None:
                 await self._miss(request, faults.get((request.instrument, request.from_id)))
 
-    def progress(self) -> Progress:
-        """How much is missing, and for how long."""
+    def progress(self, before: Sequence[tuple[str, Priority]] = ()) -> Progress:
+        """How much is missing, and for how long. ``before``: questions that others put first."""
         gaps = [gap for line in self._lines.values() for gap in line.gaps]
         by_venue: dict[str, list[_Line]] = {}
         for exchange, line in self._lines.items():
-            by_venue.setdefault(exchange.partition("_")[0], []).append(line)
-        eta = max((self._eta(each) for each in by_venue.values()), default=0.0)
+            if line.gaps:
+                by_venue.setdefault(exchange.partition("_")[0], []).append(line)
+        urgent: dict[str, list[tuple[str, Priority]]] = {}
+        for url, priority in before if by_venue else ():
+            urgent.setdefault(venue_of_rest(url), []).append((url, priority))
+        etas = (self._eta(lines, urgent.get(venue, [])) for venue, lines in by_venue.items())
+        eta = max(etas, default=0.0)
         now = self._clock.now()
         pauses = [p.not_before - now for gap in gaps for p in gap.pieces]
         eta = max(eta, *pauses, 0.0) if pauses else eta
@@ -299,7 +306,7 @@ class Healing:
             )
 
     def _line(self, instrument: Instrument) -> _Line:
-        return self._lines.setdefault(instrument.exchange, _Line())
+        return self._lines.setdefault(instrument.exchange, _Line(instrument.exchange))
 
     def _add(self, gap: Gap, instrument: Instrument) -> None:
         line = self._line(instrument)
@@ -338,7 +345,18 @@ class Healing:
             task = asyncio.create_task(self._ask(line, gap, piece))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
+        self._expect(line, now)
         self._look_again(line, now)
+
+    def _expect(self, line: _Line, now: float) -> None:
+        """A few questions under way do not show how many come behind them."""
+        ready = None if self._stopping else next((g for g in line.gaps if g.ready(now)), None)
+        piece = ready.ready(now) if ready else None
+        url = self._url(ready, piece) if ready and piece else ""
+        if url or line.expected:
+            asked = url or line.expected
+            self._rest.expect(line.exchange, asked, Priority.HEAL, more=bool(url))
+        line.expected = url
 
     def _look_again(self, line: _Line, now: float) -> None:
         if line.alarm:
@@ -477,19 +495,20 @@ class Healing:
         rows: int = venue_of(gap.instrument.exchange).TRADE_ROWS
         return self._url(gap, piece), -(-piece.ids // rows)
 
-    def _eta(self, lines: Sequence[_Line]) -> float:
+    def _eta(self, lines: Sequence[_Line], before: list[tuple[str, Priority]]) -> float:
         """Seconds until a venue has answered all of it, and it is published."""
         asked = [(line, *self._cost(g, p)) for line in lines for g in line.gaps for p in g.pieces]
-        every = ((line, url) for line, url, pages in asked for _ in range(pages))
+        every = ((line, url) for line, url, count in asked for _ in range(count))
         first = [*islice(every, _FORECAST_MAX)]
-        turns = self._rest.forecast([(url, Priority.HEAL) for _, url in first])
+        pages = [(url, Priority.HEAL) for _, url in first]
+        turns = self._rest.forecast([*before, *pages])[len(before) :]
         over = {id(line): deque([0.0] * _ASKED_MAX, maxlen=_ASKED_MAX) for line in lines}
         takes = 0.0
         for (line, url), turn in zip(first, turns, strict=True):
             ends, takes = over[id(line)], line.takes or self._rest.takes(url)
             ends.append(max(turn, ends[0]) + takes)
         eta = max(ends[-1] for ends in over.values())
-        left = sum(pages for *_, pages in asked) - len(first)
+        left = sum(count for *_, count in asked) - len(first)
         if left:
             rate = _ASKED_MAX / takes if takes else math.inf
             eta += left / min(rate, self._rest.lasting(first[-1][1], Priority.HEAL))

@@ -217,6 +217,12 @@ class Rest:
         rates = [lasting(c.limit, priority) / c.cost for c in _charges(url) if c.cost]
         return min(rates, default=math.inf)
 
+    def expect(self, who: str, url: str, priority: Priority, more: bool) -> None:
+        """Whether more questions like this one come when earlier ones are answered: what is of
+        lower priority is put off for them."""
+        if not self.recorded:
+            self._budget(url).expect(who, _charges(url) if more else (), priority)
+
     def takes(self, url: str) -> float:
         """Seconds that this venue took of late for an answer; 0 until it has given one."""
         return self._takes.get(venue_of_rest(url), 0.0)

@@ -221,6 +221,11 @@ class Seeds:
             return None
         return max(0.0, (book.known - book.enough) / wear)
 
+    def urgent(self) -> list[tuple[str, Priority]]:
+        """The questions by which books begin that are still to be put, in their order."""
+        ahead = [each for line in self._lines.values() for each in self._ahead(line)]
+        return [(url, priority) for _, url, priority in ahead if priority < Priority.HEAL]
+
     def progress(self) -> Progress:
         """How far all books are, and how long it takes for those that wait."""
         etas: dict[str, float] = {}
