@@ -165,7 +165,7 @@ PYTHON: dict[str, Rule] = {
     "marketprism": rule("_core", "the package is the engine's face and must import in an instant"),
     "__main__": rule("cli", "it only starts the commands"),
     "cli": rule(
-        "marketprism app backfill clock collect config directory report run sim standing store "
+        "marketprism app backfill cli clock collect config directory report run sim standing store "
         "serve",
         "a command is settings and one call; what it calls has its own place",
     ),

@@ -1,0 +1,65 @@
+"""The commands: what is typed becomes settings and one call.
+
+``marketprism-collect`` is ``marketprism collect``. Every expected trouble ends with one sentence on
+stderr and the exit status of the contract: 1 for an error, 2 for usage or configuration. Each file
+beside this one holds a group of commands; its ``grammar`` adds them.
+
+Not here: what any command does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from .. import __version__
+from ..collect.journal import JournalError
+from ..collect.replay import ReplayError
+from ..config import ConfigError
+from ..directory import RunError
+from . import collecting, journals, looking, past, simulating, storing
+from .process import say
+
+__all__ = ["collect", "main"]
+
+_EXPECTED = (ConfigError, RunError, JournalError, ReplayError)
+_GROUPS = (collecting, journals, looking, past, storing, simulating)
+
+
+def collect(argv: Sequence[str] | None = None) -> int:
+    """``marketprism-collect``."""
+    return main(["collect", *(sys.argv[1:] if argv is None else argv)])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``marketprism``: runs the command, returns the exit status."""
+    arguments = _parser().parse_args(argv)
+    run: Callable[[argparse.Namespace], int] = arguments.run
+    try:
+        return run(arguments)
+    except _EXPECTED as error:
+        return _fail(arguments, error)
+    except KeyboardInterrupt:
+        return 1
+
+
+def _fail(arguments: argparse.Namespace, error: BaseException) -> int:
+    status = 2 if isinstance(error, ConfigError) else getattr(error, "status", 1)
+    print(f"{arguments.command}: {error}", file=sys.stderr)  # noqa: T201
+    if getattr(arguments, "until_pipe_closes", False):
+        # The parent says it to the operator.
+        say({"event": "error", "message": str(error)})
+    return int(status)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="marketprism",
+        description="Crypto market data that says whether it is right and whether it is all there.",
+    )
+    parser.add_argument("--version", action="version", version=f"marketprism {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for group in _GROUPS:
+        group.grammar(commands)
+    return parser

@@ -1,0 +1,108 @@
+"""``collect`` and ``record``: the main job."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..config import ConfigError
+from ..directory import PORTS, RunError
+from .options import common, market_speed, overrides, present, settings_of, speed_of
+from .process import say
+
+__all__ = ["grammar"]
+
+
+def grammar(commands: Any) -> None:
+    """Add these commands."""
+    for name, says in (
+        ("collect", "collect, publish and store (the main job)"),
+        ("record", "journals alone: all that is received, without NATS and ClickHouse"),
+    ):
+        _collect_options(commands.add_parser(name, help=says))
+
+
+def _collect_options(parser: argparse.ArgumentParser) -> None:
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--demo", action="store_true", help="the built-in venue is the source: no network"
+    )
+    source.add_argument(
+        "--replay", nargs="+", type=Path, metavar="JOURNAL", help="serve recorded sessions"
+    )
+    parser.add_argument(
+        "--speed",
+        default="1",
+        help="of a demo or replay: a factor; of a replay also max (default: 1)",
+    )
+    parser.add_argument(
+        "--duration", type=float, metavar="S", help="end after so many seconds, at any speed"
+    )
+    parser.add_argument(
+        "--ports",
+        metavar="auto|fixed|BASE",
+        help="auto: free ones, in DATA_DIR/run.json (default of --demo and --replay); fixed: "
+        + ", ".join(f"{name} {port}" for name, port in PORTS.items()),
+    )
+    parser.add_argument(
+        "--faults",
+        metavar="FILE|SEED",
+        help="of a demo: venue, NATS and store misbehave as the file says or the seed draws",
+    )
+    parser.add_argument("--json", action="store_true", help="one line of JSON at the end")
+    common(parser)
+    parser.set_defaults(run=_collect)
+
+
+def _collect(arguments: argparse.Namespace) -> int:
+    from ..app import collect as run_collector
+    from ..run import Options
+
+    record = arguments.command == "record"
+    if record:
+        arguments.overrides += ["store.run=false", "journal.enabled=true"]
+    settings = settings_of(arguments)
+    speed = market_speed(arguments.speed) if arguments.demo else speed_of(arguments.speed)
+    if speed != 1 and not (arguments.demo or arguments.replay):
+        raise ConfigError("--speed needs --demo or --replay: a live venue has its own")
+    present(arguments.replay or ())
+    if arguments.faults and not arguments.demo:
+        raise RunError("--faults needs --demo: it is the built-in venue that misbehaves", 2)
+    built_in = bool(arguments.demo or arguments.replay)
+    options = Options(
+        demo=arguments.demo,
+        replay=tuple(arguments.replay or ()),
+        speed=arguments.speed,
+        duration=arguments.duration,
+        faults=arguments.faults,
+        ports=arguments.ports or ("auto" if built_in else "fixed"),
+        overrides=overrides(arguments, settings),
+        config=arguments.config,
+        record=record,
+    )
+    status, summary = asyncio.run(run_collector(settings, options))
+    if arguments.json:
+        say(summary)
+    else:
+        sys.stdout.write(_told(summary, settings.data_dir))
+    return status
+
+
+def _told(summary: dict[str, Any], data_dir: Path) -> str:
+    """The summary for people."""
+    gaps = summary["gaps"]
+    stored = ", ".join(f"{n:,} {name}" for name, n in summary["stored"].items()) or "nothing new"
+    books = ", ".join(f"{n} {state}" for state, n in summary["books"].items()) or "none"
+    return (
+        f"stored       {stored}\n"
+        f"again        {summary['skipped_duplicates']:,} facts were there already\n"
+        f"books        {books}\n"
+        f"gaps         {gaps['open']} open, {gaps['healed']} healed, {gaps['lost']} lost\n"
+        f"unreadable   {summary['rejected']:,} (in dead_letters)\n"
+        f"pending      {summary['pending']:,}\n"
+        f"look         marketprism sql --data-dir {data_dir} "
+        "'SELECT * FROM marketprism_hot.trades LIMIT 3'\n"
+    )

@@ -1,0 +1,116 @@
+"""What is typed becomes settings: the options that commands have in common, and what they mean.
+
+Not here: any command, and what its own options do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..config import ConfigError, Settings, load
+from ..directory import RunError
+
+__all__ = [
+    "child",
+    "common",
+    "log",
+    "market_speed",
+    "overrides",
+    "present",
+    "settings_of",
+    "speed_of",
+]
+
+
+def common(parser: argparse.ArgumentParser) -> None:
+    """Add what every command takes that reads the configuration."""
+    parser.add_argument("--config", type=Path, help="YAML file; every key is in config/")
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override one setting, as in --set sim.trades_per_second=20000",
+    )
+    parser.add_argument("--data-dir", type=Path, help="where everything is kept (default: data)")
+    parser.add_argument("--nats", metavar="URL", help="a NATS server that runs already")
+    parser.add_argument("--clickhouse", metavar="URL", help="http(s)://user:password@host:8123/")
+    parser.add_argument("--log-level", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+
+
+def child(parser: argparse.ArgumentParser) -> None:
+    """Add how a parent starts us: it reads our stdout and holds our stdin."""
+    parser.add_argument("--until-pipe-closes", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--run", dest="run_ns", type=int, help=argparse.SUPPRESS)
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """The settings that were asked for, and logging as they say. Raises ``ConfigError``."""
+    overrides = list(arguments.overrides)
+    for key, value in (
+        ("data_dir", arguments.data_dir),
+        ("nats.url", arguments.nats),
+        ("clickhouse.url", arguments.clickhouse),
+        ("log.level", arguments.log_level),
+    ):
+        if value is not None:
+            overrides.append(f"{key}={json.dumps(str(value))}")
+    settings = load(arguments.config, overrides)
+    log(settings.log.level)
+    return settings
+
+
+def overrides(arguments: argparse.Namespace, settings: Settings) -> tuple[str, ...]:
+    """The children read the same settings from the same places."""
+    overrides = [*arguments.overrides, f"data_dir={json.dumps(str(settings.data_dir))}"]
+    overrides.append(f"collector={json.dumps(settings.collector)}")
+    if arguments.clickhouse:
+        overrides.append(f"clickhouse.url={json.dumps(arguments.clickhouse)}")
+    return tuple(overrides)
+
+
+def log(level: str) -> None:
+    """Lines of the log go to stderr from ``level`` on."""
+    logging.basicConfig(
+        level=level,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    # One line a state change is ours; these tell one a connection.
+    for library in ("websockets", "nats", "aiohttp", "clickhouse_connect"):
+        logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLevelName(level)))
+
+
+def speed_of(text: str) -> float | None:
+    """A factor above 0, or None for ``max``. Raises ``ConfigError``."""
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed <= 1e6:
+        raise ConfigError(f"--speed {text}: expected max or a number above 0")
+    return speed
+
+
+def market_speed(text: str) -> float:
+    """A factor for a market, which has no end to hurry to. Raises ``ConfigError``."""
+    speed = speed_of(text)
+    if speed is None:
+        raise ConfigError("--speed max needs recorded sessions; expected a number above 0")
+    return speed
+
+
+def present(journals: Sequence[Path]) -> None:
+    """Raises ``RunError`` (status 2) for the first journal that is not there."""
+    for path in journals:
+        if not path.is_file():
+            raise RunError(f"{path}: no such journal", 2)

@@ -1,0 +1,109 @@
+"""``sim`` and ``sim check``: the built-in venue on its own, and its judgement."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..clock import SteadyClock
+from ..directory import RunError
+from .options import child, common, market_speed, settings_of, speed_of
+from .process import say, stop_event
+from .stored import opened
+
+__all__ = ["grammar"]
+
+
+def grammar(commands: Any) -> None:
+    """Add these commands."""
+    parser = commands.add_parser(
+        "sim", help="the built-in venue on its own; `sim check` compares its ledger with the tables"
+    )
+    parser.add_argument("journals", nargs="*", type=Path, metavar="JOURNAL|check")
+    parser.add_argument("--faults", metavar="FILE|SEED", help="the venue misbehaves")
+    parser.add_argument(
+        "--duration", type=float, default=120.0, metavar="S", help="of a drawn schedule's run"
+    )
+    parser.add_argument("--faults-from", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--json", action="store_true", help="of check: one line of JSON")
+    parser.add_argument("--ws-port", type=int, default=0)
+    parser.add_argument("--rest-port", type=int, default=0)
+    parser.add_argument("--speed", default="1", help="a factor; of a journal also max (default: 1)")
+    parser.add_argument("--origin", type=int, help=argparse.SUPPRESS)
+    common(parser)
+    child(parser)
+    parser.set_defaults(run=_sim)
+
+
+def _sim(arguments: argparse.Namespace) -> int:
+    from ..sim.faults import load as load_faults
+    from ..sim.ledger import LedgerError
+    from ..sim.venue import PortError, run_sim
+
+    if [str(path) for path in arguments.journals] == ["check"]:
+        return _sim_check(arguments)
+    settings = settings_of(arguments)
+    journals, clock = arguments.journals or None, None
+    speed = speed_of(arguments.speed)
+    if journals is None:
+        clock = SteadyClock(
+            market_speed(arguments.speed), start=settings.sim.start, origin=arguments.origin
+        )
+    faults = None
+    if arguments.faults:
+        faster = clock.speed if clock else 1.0
+        faults = load_faults(arguments.faults, arguments.duration, faster, settings.exchanges)
+
+    async def run() -> int:
+        stop = stop_event(arguments)
+        return await run_sim(
+            settings,
+            journals=journals,
+            speed=speed,
+            clock=clock,
+            ws_port=arguments.ws_port,
+            rest_port=arguments.rest_port,
+            announce=say,
+            stop=stop,
+            ledger=True,
+            faults=faults,
+            faults_from=arguments.faults_from,
+        )
+
+    try:
+        return asyncio.run(run())
+    except (PortError, LedgerError) as error:
+        raise RunError(str(error)) from error
+
+
+def _sim_check(arguments: argparse.Namespace) -> int:
+    from ..sim.check import CheckError, check, status
+    from ..store.query import StoreError, run_sql
+
+    settings = settings_of(arguments)
+    try:
+        client = opened(settings)
+        try:
+            result = check(
+                settings.data_dir,
+                lambda sql: run_sql(client, sql),
+                database=settings.clickhouse.hot_database,
+                depth=settings.snapshot.depth,
+                every=settings.snapshot.every,
+                data_types=settings.data_types,
+            )
+        finally:
+            client.close()
+    except (CheckError, StoreError) as error:
+        raise RunError(str(error)) from error
+    if arguments.json:
+        say(result)
+    else:
+        words = ["sent", "stored", "missed", "lost", "duplicated", "differing", "gaps_empty"]
+        words += ["covered", "covered_wrong", "uncovered"]
+        sys.stdout.write("".join(f"{word:14} {result[word]:,}\n" for word in words))
+        sys.stdout.write("".join(f"problem        {text}\n" for text in result["problems"]))
+    return status(result)
