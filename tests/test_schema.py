@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -277,8 +276,3 @@ def test_durability_is_switched_in_every_table_and_back(client: Client) -> None:
     switch(client, DATABASE, power=False)
     assert in_force(client, DATABASE) == frozenset()
     assert client.query(statements).result_rows == before
-
-
-def test_a_database_is_made_of_nothing_but_the_tables(client: Client, tmp_path: Path) -> None:
-    names = client.query(f"SELECT name FROM system.tables WHERE database = '{DATABASE}'")
-    assert {row[0] for row in names.result_rows} == {table.name for table in TABLES.values()}

@@ -14,7 +14,7 @@ import re
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 import yaml
@@ -26,6 +26,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    model_validator,
 )
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
 ]
 
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*$")
+_DATABASE = r"^[A-Za-z_]\w*$"
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -284,10 +286,23 @@ class Journal(_Section):
 
 
 class ClickHouse(_Section):
-    """``url`` empty: an embedded ClickHouse (chDB) under the data directory."""
+    """``url`` empty: an embedded ClickHouse (chDB) under the data directory. ``cluster``: what
+    makes tables runs ON CLUSTER of this name; ``replicated``: tables have replicas, named by the
+    servers' macros."""
 
     url: str | None = None
-    hot_database: str = "marketprism_hot"
+    hot_database: str = Field("marketprism_hot", pattern=_DATABASE)
+    cold_database: str = Field("marketprism_cold", pattern=_DATABASE)
+    cluster: str = Field("", pattern=r"^[\w.{}-]*$")
+    replicated: bool = False
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if self.hot_database == self.cold_database:
+            raise ValueError("hot_database and cold_database are the same")
+        if self.url is None and (self.cluster or self.replicated):
+            raise ValueError("cluster and replicated need url: the embedded engine is one server")
+        return self
 
 
 class Store(_Section):

@@ -18,13 +18,13 @@ from ..collect.journal import JournalError
 from ..collect.replay import ReplayError
 from ..config import ConfigError
 from ..directory import RunError
-from . import collecting, journals, looking, past, simulating, storing
+from . import collecting, databases, journals, looking, past, simulating, storing
 from .process import say
 
 __all__ = ["collect", "main"]
 
 _EXPECTED = (ConfigError, RunError, JournalError, ReplayError)
-_GROUPS = (collecting, journals, looking, past, storing, simulating)
+_GROUPS = (collecting, journals, looking, past, storing, databases, simulating)
 
 
 def collect(argv: Sequence[str] | None = None) -> int:

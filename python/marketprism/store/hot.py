@@ -49,7 +49,7 @@ from marketprism.store.lease import LOOK_SECONDS, Lease
 from marketprism.store.letters import Letters
 from marketprism.store.query import StoreError, connect, shown
 from marketprism.store.retain import Retention, checked
-from marketprism.store.schema import DATA_TYPES, TABLES, Table, create
+from marketprism.store.schema import DATA_TYPES, TABLES, Deployment, Table, create
 
 __all__ = ["Store", "run_hot"]
 
@@ -676,7 +676,7 @@ async def run_hot(
         _own_scratch(Path(f"{unquote(parts.path)}.inserts"))
     # Kept open to the end: the engine of an embedded directory lives as long as its last client.
     power = settings.durability == "power"
-    client = await asyncio.to_thread(_make_tables, clickhouse_url, database, power)
+    client = await asyncio.to_thread(_make_tables, clickhouse_url, settings)
     lasting = Durability(client, database, power, settings.nats.monitor_url)
     watching = asyncio.create_task(lasting.watch())
     store = Store(settings, nats_url=nats_url, clickhouse_url=clickhouse_url)
@@ -731,11 +731,15 @@ def _own_scratch(path: Path) -> None:
     tempfile.tempdir = str(path)
 
 
-def _make_tables(url: str, database: str, power: bool) -> ClickHouse:
+def _make_tables(url: str, settings: Settings) -> ClickHouse:
+    chosen, database = settings.clickhouse, settings.clickhouse.hot_database
     client = connect(url)
     try:
-        create(client, database)
-        switch(client, database, power)
+        create(client, database, deployment=Deployment("hot", chosen.cluster, chosen.replicated))
+        switch(client, database, settings.durability == "power")
+    except StoreError:
+        client.close()
+        raise
     except ClickHouseError as error:
         client.close()
         reason = " ".join(str(error).split())

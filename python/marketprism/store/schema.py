@@ -4,7 +4,8 @@ Promises: a key of a payload is a column of the same name; a key that may be abs
 a missing value reads NULL and never 0 (arrays read empty); columns that name a fact are never
 Nullable and never empty, a row without them is refused; prices and sizes are exact decimals.
 
-Not here: inserting (``hot``), reading (``query``), and what the keys mean (CONTRACT sections 2, 3).
+Not here: inserting (``hot``), reading (``query``), how a database gets from one version to another
+(``migrate``), what views show (``views``), and what the keys mean (CONTRACT sections 2, 3).
 
 Types
 - Prices, sizes, rates and ratios: ``Decimal(38,18)``. 20 integer digits hold every single price or
@@ -25,21 +26,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal
+
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from marketprism.store.migrate import RECORD, Client, Plan, Step, Wanted, migrate, plan
+from marketprism.store.query import StoreError
+from marketprism.store.views import VIEWS
 
 __all__ = [
     "DATA_TYPES",
+    "HOT",
     "MARKET_DATA_TYPES",
     "RATE_DIGITS",
     "SCHEMA_VERSION",
     "TABLES",
     "Column",
+    "Deployment",
     "Table",
+    "Tier",
     "create",
     "ddl",
+    "planned",
+    "wanted",
 ]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+"""The newest step of ``_steps``."""
+
+Tier = Literal["hot", "cold"]
 
 MARKET_DATA_TYPES = (
     "orderbook",
@@ -57,11 +72,12 @@ DATA_TYPES = (*MARKET_DATA_TYPES, "ledger", "dead_letter", "instrument")
 # Remembered insert tokens a table: a retried insert of one of the last 10,000 is recognised.
 # Broken parts after a power cut must not keep the engine from opening: they are set aside and
 # counted, and the stream still has their rows.
-_ENGINE_SETTINGS = (
-    "non_replicated_deduplication_window = 10000, "
-    "max_suspicious_broken_parts = 1000000, "
-    "max_suspicious_broken_parts_bytes = 1000000000000"
+_BROKEN_PARTS = (
+    "max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000"
 )
+_ENGINE_SETTINGS = f"non_replicated_deduplication_window = 10000, {_BROKEN_PARTS}"
+# Tokens of replicated tables are kept in Keeper, for an hour by default.
+_REPLICATED_SETTINGS = f"replicated_deduplication_window = 10000, {_BROKEN_PARTS}"
 
 _HOT_DAYS = 3
 _DEAD_LETTER_DAYS = 30
@@ -83,10 +99,27 @@ _TIME_MAYBE = "Nullable(Int64)"
 _COUNT_MAYBE = "Nullable(UInt64)"
 
 
-class Commands(Protocol):
-    """The part of a clickhouse-connect client that ``create`` needs."""
+@dataclass(frozen=True)
+class Deployment:
+    """How tables are made.
 
-    def command(self, cmd: str) -> object: ...
+    ``tier``: ``hot`` has a partition a day and drops market data three days after it was stored,
+    ``cold`` has a partition a month and drops nothing. ``cluster``: statements run ON CLUSTER of
+    this name. ``replicated``: tables have replicas; the servers' ``{shard}`` and ``{replica}``
+    macros name them.
+    """
+
+    tier: Tier = "hot"
+    cluster: str = ""
+    replicated: bool = False
+
+    @property
+    def on_cluster(self) -> str:
+        """The clause, with a space before it; empty without a cluster."""
+        return f" ON CLUSTER `{self.cluster}`" if self.cluster else ""
+
+
+HOT = Deployment()
 
 
 @dataclass(frozen=True)
@@ -515,7 +548,7 @@ TABLES: Mapping[str, Table] = {
 """Every table by its data type, which is the first token of a subject."""
 
 
-def ddl(database: str, table: Table) -> str:
+def ddl(database: str, table: Table, deployment: Deployment = HOT) -> str:
     """The CREATE statement of one table; applying it again changes nothing."""
     columns = [
         f"`{column.name}` {column.type}"
@@ -527,35 +560,112 @@ def ddl(database: str, table: Table) -> str:
     present = " AND ".join([f"`{name}` != ''" for name in table.required] + ["ts_recv > 0"])
     lines = ",\n    ".join([*columns, *_STORED, f"CONSTRAINT named CHECK {present}"])
     order = ", ".join(("exchange", "market_type", "symbol", "timestamp", *table.identity))
+    hot = deployment.tier == "hot"
     ttl = ""
-    if table.ttl_days is not None:
+    if hot and table.ttl_days is not None:
         ttl = f"\nTTL toDateTime(created_at) + INTERVAL {table.ttl_days} DAY DELETE"
+    partition = "toDate(timestamp)" if hot else "toYYYYMM(timestamp)"
+    engine, settings = "ReplacingMergeTree", _ENGINE_SETTINGS
+    if deployment.replicated:
+        path = f"/clickhouse/tables/{{shard}}/{database}/{table.name}"
+        engine = f"ReplicatedReplacingMergeTree('{path}', '{{replica}}')"
+        settings = _REPLICATED_SETTINGS
     return (
-        f"CREATE TABLE IF NOT EXISTS `{database}`.`{table.name}`\n(\n    {lines}\n)\n"
-        f"ENGINE = ReplacingMergeTree\nPARTITION BY toDate(timestamp)\nORDER BY ({order}){ttl}\n"
-        f"SETTINGS {_ENGINE_SETTINGS}"
+        f"CREATE TABLE IF NOT EXISTS `{database}`.`{table.name}`{deployment.on_cluster}\n"
+        f"(\n    {lines}\n)\n"
+        f"ENGINE = {engine}\nPARTITION BY {partition}\nORDER BY ({order}){ttl}\n"
+        f"SETTINGS {settings}"
     )
 
 
-def create(client: Commands, database: str) -> None:
-    """Create the database and every table that is not there yet; a table of an earlier version
-    gets the columns and types that it lacks, and keeps its rows."""
-    client.command(f"CREATE DATABASE IF NOT EXISTS `{database}`")
-    for table in TABLES.values():
-        client.command(ddl(database, table))
-        for statement in _CHANGES.get(table.data_type, ()):
-            client.command(f"ALTER TABLE `{database}`.`{table.name}` {statement}")
+def _record(database: str, deployment: Deployment) -> str:
+    """The CREATE statement of the table of steps. Its replicas are all servers of all shards: a
+    step is done everywhere or not at all."""
+    engine, settings = "MergeTree", _BROKEN_PARTS
+    if deployment.replicated:
+        path = f"/clickhouse/tables/all/{database}/{RECORD}"
+        engine = f"ReplicatedMergeTree('{path}', '{{shard}}-{{replica}}')"
+    return (
+        f"CREATE TABLE IF NOT EXISTS `{database}`.`{RECORD}`{deployment.on_cluster}\n(\n"
+        "    `version` UInt32,\n    `name` String,\n    `program` String,\n"
+        "    `applied_at` DateTime64(3, 'UTC') DEFAULT now64(3)\n)\n"
+        f"ENGINE = {engine}\nORDER BY version\nSETTINGS {settings}"
+    )
 
 
-# Since version 1. Each may be applied again and again.
-_CHANGES = {
-    "trade": (
-        f"ADD COLUMN IF NOT EXISTS trade_seq {_COUNT_MAYBE} AFTER trade_count",
-        f"ADD COLUMN IF NOT EXISTS quantity_without_rpi {_PRICE_MAYBE} AFTER trade_seq",
-    ),
-    "liquidation": (f"ADD COLUMN IF NOT EXISTS position_side {_WORD_MAYBE} AFTER side",),
-    "funding_rate": (
-        f"MODIFY COLUMN funding_rate {_RATE}",
-        f"MODIFY COLUMN premium_index {_RATE_MAYBE}",
-    ),
-}
+def wanted(database: str, deployment: Deployment = HOT) -> Wanted:
+    """What this program means by a database of its own."""
+    return Wanted(
+        database,
+        {table.name: ddl(database, table, deployment) for table in TABLES.values()},
+        {
+            name: f"CREATE OR REPLACE VIEW `{database}`.`{name}`{deployment.on_cluster} AS\n"
+            + select.format(database=f"`{database}`")
+            for name, select in VIEWS.items()
+        },
+        _steps(database, deployment),
+        _record(database, deployment),
+        deployment.on_cluster,
+    )
+
+
+def create(
+    client: Client, database: str, *, tier: Tier = "hot", deployment: Deployment | None = None
+) -> Plan:
+    """Make the database, its tables and views where they are missing, and bring one of an earlier
+    version to this one; rows are kept. Returns what was done. ``tier`` is short for a deployment on
+    one server.
+
+    Raises ``StoreError`` where the database is newer than this program, another process holds its
+    lock for too long, or the engine refuses.
+    """
+    try:
+        return migrate(client, wanted(database, deployment or Deployment(tier)))
+    except ClickHouseError as error:
+        raise _refused(database, error) from error
+
+
+def planned(client: Client, database: str, deployment: Deployment = HOT) -> Plan:
+    """What ``create`` would do, with nothing done. Raises ``StoreError`` as it does."""
+    try:
+        return plan(client, wanted(database, deployment))
+    except ClickHouseError as error:
+        raise _refused(database, error) from error
+
+
+def _refused(database: str, error: ClickHouseError) -> StoreError:
+    return StoreError(
+        f"the tables of {database} cannot be made or looked at: {' '.join(str(error).split())}"
+    )
+
+
+def _steps(database: str, deployment: Deployment) -> tuple[Step, ...]:
+    """How a database came to be what it is; steps that were released do not change."""
+
+    def alter(data_type: str, change: str) -> str:
+        name = TABLES[data_type].name
+        return f"ALTER TABLE `{database}`.`{name}`{deployment.on_cluster} {change}"
+
+    return (
+        Step(1, "tables", ()),
+        Step(
+            2,
+            "trade_seq, position_side, rates of 30 digits",
+            (
+                alter(
+                    "trade", f"ADD COLUMN IF NOT EXISTS trade_seq {_COUNT_MAYBE} AFTER trade_count"
+                ),
+                alter(
+                    "trade",
+                    f"ADD COLUMN IF NOT EXISTS quantity_without_rpi {_PRICE_MAYBE} AFTER trade_seq",
+                ),
+                alter(
+                    "liquidation",
+                    f"ADD COLUMN IF NOT EXISTS position_side {_WORD_MAYBE} AFTER side",
+                ),
+                alter("funding_rate", f"MODIFY COLUMN funding_rate {_RATE}"),
+                alter("funding_rate", f"MODIFY COLUMN premium_index {_RATE_MAYBE}"),
+            ),
+        ),
+        Step(3, "views", ()),
+    )
