@@ -17,6 +17,13 @@ ASKED = {
 }
 
 
+def told_of(directory: Path, kind: str) -> list[tuple[str, bool, int]]:
+    """When faults of a kind began and ended, as the venue's own ledger has it."""
+    [path] = (directory / "sim").glob("*.jsonl")
+    lines = map(json.loads, path.read_text(encoding="utf-8")[21:].splitlines()[1:])
+    return [(line[1], line[2], line[3]) for line in lines if line[0] == "fault" and kind in line[1]]
+
+
 def test_each_live_book_is_compared_in_turn_with_what_its_venue_says_of_it(tmp_path: Path) -> None:
     path = tmp_path / "marketprism.yaml"
     exchanges = [{"exchange": name, "symbols": symbols} for name, symbols in ASKED.items()]
@@ -62,6 +69,21 @@ def test_a_level_that_is_wrong_is_found_out_and_costs_no_other_book(tmp_path: Pa
     wrong.append(("okx_derivatives", "BTC-USDT"))
     assert [(row[0], row[1]) for row in found if row[2] == "differs"] == wrong
     assert {row[3] for row in found if row[2] == "differs"} == {"1"}
+    # Whoever's image is of a later id than the first wrong level is found out, not a round later.
+    began = min(at for _, on, at in told_of(tmp_path, "wrong_level") if on)
+    first = rows(
+        tmp_path,
+        "SELECT exchange, symbol, argMin(cause, to_id) FROM marketprism_hot.ledger AS l JOIN ("
+        "SELECT exchange, symbol, min(last_update_id) AS id FROM marketprism_hot.orderbooks "
+        f"WHERE ts_event > {began + 1_000_000_000} GROUP BY 1, 2) AS books "
+        "USING (exchange, symbol) WHERE event = 'audit' AND to_id >= id GROUP BY 1, 2 ORDER BY ALL",
+    )
+    assert [(row[0], row[1]) for row in first if row[2] == "differs"] == wrong
+    # What it covered since it was last compared is no evidence.
+    done = marketprism("gaps", "--to", "2100-01-01", "--json", "--data-dir", tmp_path)
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    named = {(t["exchange"], t["symbol"]) for t in told if t["cause"] == "audit: differs"}
+    assert sorted(named) == wrong
     # In the end every book is the venue's again.
     last = rows(
         tmp_path,

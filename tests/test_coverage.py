@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -78,6 +79,20 @@ class Book:
         instrument = keys.pop("instrument", BTC)
         self.write("covered", end, instrument, start=start, end=end - 1e-9, **keys)
 
+    def image(self, at: int) -> None:
+        """A book as it was at so many seconds, which are its id too."""
+        row = {"exchange": "binance_spot", "market_type": "spot", "symbol": "BTC-USDT"}
+        row |= {"ts_event": START + at * SECOND, "last_update_id": at, "stream_seq": next(NUMBERS)}
+        row |= {"collector": "a", "ts_recv": START + at * SECOND}
+        name, body = f"{self.database}.orderbooks", json.dumps({**row, "stream": "S@1"}).encode()
+        self.client.raw_insert(name, insert_block=body, settings=dict(_INSERT), fmt="JSONEachRow")
+
+    def differs(self, at: float, *, right: int, wrong: int, collector: str = "a") -> None:
+        """A book was last the venue's at one id, and was not at another."""
+        ids = {"from_id": right, "to_id": wrong, "start": at, "end": at}
+        about = {"cause": "differs", "data_type": "orderbook", "collector": collector}
+        self.write("audit", at, **ids, **about)
+
     def found(self, **window: int) -> list[Coverage]:
         return coverage(self.ask, self.database, **window)
 
@@ -113,6 +128,37 @@ def test_a_stream_that_never_came_is_all_lost(book: Book) -> None:
     found = {each.stream.symbol: each for each in book.found()}
     assert seconds(found["ETH-USDT"].lost) == [(0, 120)]
     assert found["BTC-USDT"].lost == []
+
+
+def test_a_book_that_was_not_the_venues_is_no_evidence_since_it_last_was(book: Book) -> None:
+    for collector in ("a", "b"):
+        about: dict[str, Any] = {"data_type": "orderbook", "collector": collector}
+        book.covered(0, 50, **about)
+        book.covered(52, 120, cause="gap", **about)
+        book.covered(120, 180, **about)
+    book.write("asked", 0, data_type="orderbook_delta")
+    for at in (40, 60, 90, 119):
+        book.image(at)
+        book.write("audit", at, start=at, end=at, cause="matched", data_type="orderbook")
+    assert [seconds(each.lost) for each in book.found()] == [[(50, 52)], [(50, 52)]]
+    # At id 40, but the book began anew at 52 s.
+    book.differs(100, right=40, wrong=100, collector="a")
+    # What another one heard is evidence all the same.
+    assert [seconds(each.lost) for each in book.found()] == [[(50, 52)], [(50, 52)]]
+    book.differs(119, right=95, wrong=118, collector="b")
+    lost = [(50, 52), (pytest.approx(90), pytest.approx(100))]
+    assert [seconds(each.lost) for each in book.found()] == [lost, lost]
+    [_, told] = report.incidents(book.ask, book.database, start=None, end=None)
+    assert told["cause"] == "audit: differs"
+    assert told["streams"] == ["BTC-USDT orderbook", "BTC-USDT orderbook_delta"]
+
+
+def test_a_book_that_was_never_right_is_no_evidence_at_all(book: Book) -> None:
+    book.covered(2, 60, data_type="orderbook")
+    book.covered(60, 120, data_type="orderbook")
+    book.differs(70, right=70, wrong=70)
+    [each] = book.found()
+    assert seconds(each.lost) == [(2, pytest.approx(70))]
 
 
 def test_ids_that_follow_leave_nothing_between_them_but_only_of_trades(book: Book) -> None:

@@ -74,6 +74,12 @@ METRICS: dict[str, Metric] = {
         "What the engine found wrong, by fault; each is a row of the ledger or a dead letter.",
         ("fault",),
     ),
+    "marketprism_audit_levels_total": Metric(
+        "Levels of live books beside the venue's own images, by result: matched, missing, ghost, "
+        "differing. Any but matched: the book is had anew and `audit` calls its time lost; if it "
+        "goes on, report it with the ledger's audit rows.",
+        ("result",),
+    ),
     "marketprism_gaps_total": Metric(
         "Holes in trades and books by state: named, and of those healed and lost. They part for "
         "long: see healing in /health. lost: the ledger's lost rows say which ids and why.",

@@ -135,6 +135,7 @@ def values(state: Run) -> metrics.Values:
             (b.state if feed.connected else "down",) for feed in state.feeds for b in feed.books()
         ),
         "marketprism_faults_total": {(name,): n for name, n in state.ledger.faults.items()},
+        "marketprism_audit_levels_total": state.ledger.levels,
         "marketprism_gaps_total": state.ledger.gaps(),
         "marketprism_nats_publishes_total": {
             ("sent",): publisher.published,

@@ -47,6 +47,7 @@ class _Trouble(NamedTuple):
 # What may explain a loss: what happened before what was seen of it.
 _TROUBLES = (
     "crossed",
+    "audit",
     "checksum_mismatch",
     "precision",
     "renumbered",
@@ -122,8 +123,8 @@ def _troubles(ask: Ask, database: str) -> list[_Trouble]:
         "SELECT event, coalesce(cause, ''), coalesce(detail, ''), exchange, "
         "if(symbol = '-', '', symbol), "
         "coalesce(data_type, ''), coalesce(from_ts, ts_event, ts_recv), "
-        f"coalesce(to_ts, ts_event, ts_recv) FROM {database}.ledger "
-        f"WHERE event IN ({names}) AND coalesce(cause, '') != 'heard again' ORDER BY 7"
+        f"coalesce(to_ts, ts_event, ts_recv) FROM {database}.ledger WHERE event IN ({names}) "
+        "AND coalesce(cause, '') NOT IN ('heard again', 'matched') ORDER BY 7"
     )
     return [_Trouble(*row) for row in rows_of(ask, statement)]
 
@@ -146,7 +147,8 @@ def _explains(trouble: _Trouble, stream: Stream, hole: Hole) -> bool:
         return True
     if trouble.exchange != stream.exchange:
         return False
-    of_it = (stream.symbol, stream.data_type)
+    # What befell a book befell its deltas.
+    of_it = (stream.symbol, stream.data_type.removesuffix("_delta"))
     return not trouble.symbol or (trouble.symbol, trouble.data_type or of_it[1]) == of_it
 
 

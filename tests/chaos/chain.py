@@ -337,8 +337,9 @@ class Chain:
         return dict(json.loads(lines[-1])) if lines and name == "collector" else {}
 
     def check(self) -> dict[str, Any]:
-        """What ``sim check`` says of the data that the chain left. Raises ``ChainError``."""
-        words = _marketprism("sim", "check", "--data-dir", str(self.data), "--json")
+        """What ``sim check`` says of the data that the chain left, and of every second of
+        ``audit``. Raises ``ChainError``."""
+        words = _marketprism("sim", "check", "--audit", "--data-dir", str(self.data), "--json")
         try:
             done = subprocess.run(
                 words, capture_output=True, text=True, timeout=CHECK_SECONDS, check=False

@@ -9,6 +9,7 @@ Not here: what the rows are compared with (``sim``), and what they add up to.
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -31,6 +32,9 @@ _EVENTS = {
     "audit_failed": ("audit", "differs"),
     "reset": ("gap", "reset"),
 }
+# What the engine says of a book beside the venue's image, in the order of ``_LEVELS``.
+_COMPARED = re.compile(r"(\d+) levels match, (\d+) are missing, (\d+) are ghosts, (\d+) differ")
+_LEVELS = ("matched", "missing", "ghost", "differing")
 # Faults of REST bodies; all others that keep what they could not read are of frames.
 _BODIES = ("seed_refused", "body_malformed")
 # Faults that end a book's chain, or leave a hole among trades.
@@ -55,6 +59,7 @@ class Ledger:
         self.healed_gaps = 0
         self.lost_gaps = 0
         self.faults: Counter[str] = Counter()
+        self.levels: Counter[tuple[str, ...]] = Counter()  # compared with images, by what was found
         self._publisher = publisher
         self._now_ns = now_ns
         self._n = 0
@@ -119,6 +124,8 @@ class Ledger:
             await self.dead_letter(origin, fault.detail, where, fault.frame, exchange)
             return
         event, cause = _EVENTS.get(fault.label, (fault.label, None))
+        if event == "audit" and (said := _COMPARED.search(fault.detail)):
+            self.levels.update({(n,): int(v) for n, v in zip(_LEVELS, said.groups(), strict=True)})
         await self.write(
             event,
             instrument=fault.instrument,

@@ -41,6 +41,7 @@ from .intervals import EVER
 from .ledger import LedgerError, read
 from .reading import places_of
 from .rows import Ask, ledger_rows
+from .seconds import Audited, Stream, judge
 from .sent import Sent
 from .witness import Witness
 
@@ -56,7 +57,9 @@ class CheckError(Exception):
 def status(result: dict[str, Any]) -> int:
     """The exit status: 0 where all is stored or honestly missed, else 4."""
     bad = ("lost", "duplicated", "differing", "gaps_empty", "covered_wrong", "uncovered")
-    return 4 if any(result[key] for key in bad) or not result["sent"] else 0
+    said = result.get("seconds", {}).values()
+    wrong = any(each["unnamed_s"] or each["invented_s"] for each in said)
+    return 4 if wrong or any(result[key] for key in bad) or not result["sent"] else 0
 
 
 def check(
@@ -67,11 +70,13 @@ def check(
     depth: int = 400,
     every: float = 1.0,
     data_types: Mapping[str, Collection[str]] | None = None,
+    audited: Mapping[Stream, Audited] | None = None,
 ) -> dict[str, Any]:
     """Compare what every simulator of a data directory sent with what is stored.
 
     ``data_types`` are those that a collector was told to store, by exchange: one channel may tell
-    of several. Trades and books are judged wherever they were sent.
+    of several. Trades and books are judged wherever they were sent. ``audited`` is what `audit`
+    says: its seconds are judged too, and told as ``seconds`` (``sim.seconds``).
 
     ``depth`` and ``every`` are the published levels a side and the seconds of a cell. Returns the
     counts of CONTRACT 5 in all and by kind, the gap rows that name facts and that name none, the
@@ -108,4 +113,10 @@ def check(
                 Witness(court, book, sent, ids[1], clerk).judge()
     court.judge_gaps()
     court.judge_evidence()
-    return court.verdict(len(origins), sum(account.unreadable for account in accounts))
+    seconds = None
+    if audited is not None:
+        seconds, wrong = judge(court.fates, audited, ask, database, evidence.killed)
+        for sentence in wrong:
+            court.problem(sentence)
+    result = court.verdict(len(origins), sum(account.unreadable for account in accounts))
+    return result if seconds is None else result | {"seconds": seconds}

@@ -188,6 +188,9 @@ class Clerk:
                 counts["stored"] += 1
             elif last < min(fact.heard.values()) and self._in_flight(fact):
                 counts["missed"] += 1
+                self.court.fates.missed.setdefault((*place, name), []).append(
+                    min(fact.heard.values())
+                )
             else:
                 counts["lost"] += 1
                 self.court.problem(f"{where}: no row of {name} for {group}")

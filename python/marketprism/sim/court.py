@@ -13,6 +13,7 @@ from .evidence import Evidence
 from .intervals import EVER, Interval, overlap, union, without
 from .reading import COLUMNS
 from .rows import Ask, Row, place_name
+from .seconds import Fates
 
 __all__ = ["PROBLEMS_MAX", "Court", "Missing"]
 
@@ -56,6 +57,7 @@ class Court:
     seen: Counter[str] = field(default_factory=Counter)
     reordered: int = 0
     book_gaps: dict[int, bool] = field(default_factory=dict)  # index of the row, names something
+    fates: Fates = field(default_factory=Fates)
 
     def problem(self, sentence: str) -> None:
         if len(self.problems) < PROBLEMS_MAX:

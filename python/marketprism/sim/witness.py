@@ -69,6 +69,8 @@ class Witness:
         self.prices = {price: canonical(price) for price in book.prices}
         self.sizes: dict[int, str] = {}  # by lots; bounded by the grid of sizes
         self.account = court.trades.setdefault(self.place, Missing())
+        self.stream = (self.exchange, market_type, book.symbol)
+        self.course = court.fates.course((*self.stream, "trade"))
         self.missing_ids, self.missing_times = array("q"), array("q")
         self.reached = [-1] * len(self.trades.deliveries)  # time of the last stored trade
         self.ids: array[int] = array("q")  # of diffs, and their times, the venue's and the rows'
@@ -189,6 +191,8 @@ class Witness:
         stored = times
         if rows == expected:
             counts["stored"] += len(rows)
+            for fact in (expected[0], expected[-1]):
+                self.course.add("live", _matched(fact))
         else:
             stored = self._merge(expected, rows, times)
         for number, delivery in enumerate(self.trades.deliveries):
@@ -225,7 +229,9 @@ class Witness:
                     counts["sent"] += not self.trades.sent(array("q", (time,)))
                 else:
                     stored.append(time)
+                self.course.add("healed" if by_rest else "live", _matched(fact))
             else:
+                self.course.add("missing", _matched(fact))
                 self.missing_ids.append(int(key))
                 self.missing_times.append(time)
             if found > 1:
@@ -422,6 +428,7 @@ class Witness:
         counts["sent"] += len(cells & sent)
         counts["stored"] += len(cells & present)
         outages = union(self._outages())
+        self._remember_fates(absent)
         for cell in absent:
             if overlap(outages, cell, cell):
                 counts["missed"] += 1
@@ -436,6 +443,24 @@ class Witness:
             if row.event == "gap" and row.data_type == "orderbook":
                 good = self._names_something(row, holes, absent)
                 court.book_gaps[number] = court.book_gaps.get(number, False) or good
+
+    def _remember_fates(self, absent: list[int]) -> None:
+        """Cells without a row, but for those of which an image was left out on purpose."""
+        fates, every = self.court.fates, self.court.every
+        left_out = union(
+            (self._cell(row.from_ts), self._cell(row.to_ts or row.at))
+            for _, row in self.court.about(*self.place, "orderbook")
+            if row.event == "conflated" and row.from_ts is not None
+        )
+        stream = (*self.stream, "orderbook")
+        fates.absent.setdefault(stream, []).extend(
+            (cell * every, (cell + 1) * every - 1)
+            for cell in absent
+            if not overlap(left_out, cell, cell)
+        )
+        images = fates.images.setdefault(stream, [])
+        images += self.stored_times
+        images.sort()
 
     def _names_something(self, row: Row, holes: list[Interval], absent: list[int]) -> bool:
         """Whether a gap row of the book speaks of anything that was not read."""
@@ -503,6 +528,11 @@ class Witness:
     def _stored_after(self, at: int) -> int:
         found = bisect_right(self.stored_times, at)
         return self.stored_times[found] if found < len(self.stored_times) else EVER
+
+
+def _matched(fact: str) -> int:
+    """The time of a trade's row."""
+    return int(fact.split("\t", 3)[2])
 
 
 def _as_live(row: str, fact: str) -> tuple[str, bool]:

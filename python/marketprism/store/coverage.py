@@ -7,6 +7,9 @@ other leave nothing between them: what lies between was quiet. Where ids do not 
 collector took for quiet was not: a gap with its times takes that from its own evidence. What
 several collectors covered adds up.
 
+A book that turned out not to be the venue's may have been wrong since it was last compared with the
+venue's image, or since it began: its collector's evidence of that time is none.
+
 Evidence speaks of what was published. Whether it is stored is counted apart: fewer rows than the
 evidence counts are a loss too.
 
@@ -21,6 +24,8 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import orjson
+
+from .insert import quoted
 
 __all__ = ["CELL", "Ask", "Coverage", "Hole", "Span", "Stream", "coverage", "rows_of", "union"]
 
@@ -137,6 +142,15 @@ def coverage(
     gaps: dict[Stream, list[_Island]] = {}
     for row in rows_of(ask, _GAPS.format(database=database)):
         gaps.setdefault(Stream(*row[:4]), []).append(_Island(*row[4:]))
+    for row in rows_of(ask, _WRONG.format(database=database)):
+        stream, (witness, right, wrong, at) = Stream(*row[:4]), row[4:]
+        began = [i.start for i in covered.get(stream, []) if i.witness == witness and i.start <= at]
+        if began:
+            since = (
+                _shown(ask, database, stream, right, Span(began[-1], at)) if right < wrong else 0
+            )
+            void = _Island(witness, since or began[-1] - 1, at + 1, 0, 0)
+            gaps.setdefault(stream, []).append(void)
     healed: dict[Stream, list[Span]] = {}
     for row in rows_of(ask, _HEALED.format(database=database)):
         healed.setdefault(Stream(*row[:4]), []).append(Span(row[4], row[5] + 1))
@@ -144,6 +158,7 @@ def coverage(
     # Changes of a book are as complete as its images.
     for stream in [s for s in asked if s.data_type == "orderbook_delta"]:
         covered[stream] = covered.get(stream._replace(data_type="orderbook"), [])
+        gaps[stream] = gaps.get(stream._replace(data_type="orderbook"), [])
     found = []
     for stream in sorted(asked):
         # A stream that is not listed any more is not lost.
@@ -167,6 +182,18 @@ def coverage(
         found.append(each)
     _count(ask, database, found, newest)
     return found
+
+
+def _shown(ask: Ask, database: str, stream: Stream, last_id: int, within: Span) -> int:
+    """The time of the last image of a book up to this id; 0 where none is stored."""
+    ((time,),) = rows_of(
+        ask,
+        f"SELECT max(ts_event) FROM {database}.orderbooks WHERE exchange = "
+        f"{quoted(stream.exchange)} AND market_type = {quoted(stream.market_type)} "
+        f"AND symbol = {quoted(stream.symbol)} AND last_update_id <= {last_id} "
+        f"AND ts_event BETWEEN {within.start} AND {within.end}",
+    )
+    return time or 0
 
 
 def _count(ask: Ask, database: str, found: Iterable[Coverage], newest: int) -> None:
@@ -218,6 +245,13 @@ _GAPS = (
     "assumeNotNull(from_id), assumeNotNull(to_id) FROM {database}.ledger "
     "WHERE event = 'gap' AND data_type = 'trade' AND from_ts < to_ts "
     "AND from_id IS NOT NULL AND to_id IS NOT NULL"
+)
+# Books that were found not to be the venue's: the id at which they last were, and at which they
+# were not, with the time.
+_WRONG = (
+    "SELECT " + _KEY + ", " + _WITNESS + ", coalesce(from_id, 0), coalesce(to_id, 0), "
+    "assumeNotNull(to_ts) FROM {database}.ledger WHERE event = 'audit' AND cause = 'differs' "
+    "AND to_ts IS NOT NULL AND data_type IS NOT NULL ORDER BY to_ts"
 )
 _HEALED = (
     "SELECT " + _KEY + ", assumeNotNull(from_ts), assumeNotNull(to_ts) FROM {database}.ledger "

@@ -1,0 +1,99 @@
+"""The judge of `audit` finds a nanosecond that is called complete and is not, and one that is lost
+only by what is said of it.
+
+Not here: whole runs (``test_kills``, ``benches/days.py``), and the arithmetic that is judged
+(``test_coverage``, ``test_days``).
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from marketprism.sim.intervals import Interval
+from marketprism.sim.seconds import Audited, Course, Fates, Stream, judge
+
+TRADE: Stream = ("binance_spot", "spot", "BTC-USDT", "trade")
+BOOK: Stream = (*TRADE[:3], "orderbook")
+FORCED: Stream = ("binance_derivatives", "perpetual", "BTC-USDT", "liquidation")
+S = 10**9
+WRONG = ("unnamed_s", "invented_s", "unproven_s")
+
+
+def nothing(statement: str) -> bytes:
+    raise AssertionError(f"nobody was killed, yet asked is {statement}")
+
+
+def fates() -> Fates:
+    """Trades from 10 to 40 s; one at 20 s is missing, one at 30 s was had by REST."""
+    found = Fates()
+    course: Course = found.course(TRADE)
+    for fate, at in (
+        *(("live", 10), ("live", 15), ("missing", 20), ("live", 25)),
+        *(("healed", 30), ("live", 35), ("live", 40)),
+    ):
+        course.add(fate, at * S)  # type: ignore[arg-type]
+    found.absent[BOOK] = [(60 * S, 61 * S - 1)]
+    found.images[BOOK] = [50 * S, 59 * S, 65 * S, 70 * S]
+    found.missed[FORCED] = [45 * S]
+    return found
+
+
+TRUE = {
+    TRADE: Audited(
+        (5 * S, 60 * S),
+        [(10 * S, 15 * S), (25 * S, 25 * S), (35 * S, 59 * S)],
+        [(25 * S + 1, 35 * S - 1)],
+        [(5 * S, 10 * S - 1), (15 * S + 1, 25 * S - 1), (59 * S + 1, 60 * S)],
+    ),
+    BOOK: Audited((5 * S, 80 * S), [], [], [(59 * S, 65 * S)]),
+    FORCED: Audited((5 * S, 80 * S), [], [], [(44 * S, 46 * S)]),
+}
+
+
+def told(**changed: dict[str, list[Interval]]) -> dict[str, tuple[float, ...]]:
+    """What is wrong by data type, of what `audit` says once some of it is changed."""
+    said = {s: each._replace(**changed.get(s[3], {})) for s, each in TRUE.items()}
+    found, problems = judge(fates(), said, nothing, "hot", [])
+    wrong = {kind: tuple(sums[name] for name in WRONG) for kind, sums in found.items()}
+    assert bool(problems) == any(any(each) for each in wrong.values())
+    return {kind: each for kind, each in wrong.items() if any(each)}
+
+
+def test_what_is_so_is_not_wrong() -> None:
+    assert told() == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "changed", "wrong"),
+    [
+        ("trade", {"lost": [(5 * S, 10 * S - 1), (15 * S + 1, 25 * S - 2)]}, (1e-9, 0, 0)),
+        ("trade", {"lost": [(5 * S, 10 * S - 1)]}, (10 - 1e-9, 0, 0)),
+        ("trade", {"lost": [(5 * S, 10 * S), (15 * S + 1, 25 * S - 1)]}, (0, 1e-9, 0)),
+        ("trade", {"lost": [(5 * S, 25 * S - 1)]}, (0, 5 + 1e-9, 0)),
+        ("trade", {"healed": []}, (10 - 1e-9, 0, 0)),
+        ("trade", {"healed": [(25 * S, 35 * S - 1)]}, (0, 1e-9, 0)),
+        ("orderbook", {"lost": [(61 * S, 65 * S)]}, (1, 0, 0)),
+        ("orderbook", {"lost": [(58 * S, 66 * S)]}, (0, 8 + 1e-9, 0)),
+        ("liquidation", {"lost": []}, (1e-9, 0, 0)),
+    ],
+)
+def test_any_other_time_is_found(
+    kind: str, changed: dict[str, list[Interval]], wrong: tuple[float, ...]
+) -> None:
+    assert told(**{kind: changed}) == {kind: pytest.approx(wrong, abs=1e-12)}
+
+
+def test_a_killed_run_may_leave_unproven_what_was_there() -> None:
+    evidence = b"binance_spot\tspot\tBTC-USDT\ttrade\t1\t%d\t%d\n" % (5 * S, 35 * S)
+    evidence += b"binance_spot\tspot\tBTC-USDT\ttrade\t2\t%d\t%d\n" % (40 * S, 60 * S)
+    said = TRUE[TRADE]
+    lost = [(5 * S, 10 * S - 1), (15 * S + 1, 25 * S - 1), (35 * S + 1, 40 * S - 1)]
+    found, problems = judge(
+        fates(), {TRADE: said._replace(lost=lost)}, lambda _: evidence, "hot", [1]
+    )
+    assert [found["trade"][name] for name in WRONG] == [0, 0, 5 - 1e-9]
+    assert problems == []
+    # Without a kill it was there, and is called lost.
+    found, problems = judge(fates(), {TRADE: said._replace(lost=lost)}, nothing, "hot", [])
+    assert found["trade"]["invented_s"] == 5 - 1e-9
+    assert len(problems) == 1
