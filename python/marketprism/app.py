@@ -21,6 +21,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psutil
 
@@ -358,7 +359,9 @@ async def _start_store(state: Run, nats_url: str, stack: contextlib.AsyncExitSta
     words += ["--run", str(state.run), "--until-pipe-closes", "--nats", nats_url]
     if embedded:
         words += ["--gateway-port", str(state.ports["clickhouse"])]
-        state.clickhouse = f"http://{HOST}:{state.ports['clickhouse']}/"
+        token = settings.clickhouse.token()
+        who = f"reader:{quote(token, safe='')}@" if token else ""
+        state.clickhouse = f"http://{who}{HOST}:{state.ports['clickhouse']}/"
     else:
         state.clickhouse = url or ""
     words += _inherited(state)

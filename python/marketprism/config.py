@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -25,7 +26,9 @@ from pydantic import (
     ByteSize,
     ConfigDict,
     Field,
+    SecretStr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -285,16 +288,25 @@ class Journal(_Section):
     level: int = Field(3, ge=1, le=19)
 
 
+# A number is a token too, and none of it is ever shown.
+_Token = Annotated[SecretStr, BeforeValidator(lambda value: str(value) if value else value)]
+
+
 class ClickHouse(_Section):
     """``url`` empty: an embedded ClickHouse (chDB) under the data directory. ``cluster``: what
     makes tables runs ON CLUSTER of this name; ``replicated``: tables have replicas, named by the
-    servers' macros."""
+    servers' macros. Readers of the embedded one's gateway see the two databases and
+    ``gateway_databases``, and bring the token, if there is one."""
 
     url: str | None = None
     hot_database: str = Field("marketprism_hot", pattern=_DATABASE)
     cold_database: str = Field("marketprism_cold", pattern=_DATABASE)
     cluster: str = Field("", pattern=r"^[\w.{}-]*$")
     replicated: bool = False
+    gateway_databases: tuple[str, ...] = ()
+    gateway_token: _Token | None = Field(None, repr=False)
+    gateway_token_env: str | None = None
+    gateway_token_file: Path | None = None
 
     @model_validator(mode="after")
     def _apart(self) -> Self:
@@ -304,10 +316,42 @@ class ClickHouse(_Section):
             raise ValueError("cluster and replicated need url: the embedded engine is one server")
         return self
 
+    def token(self, environ: Mapping[str, str] | None = None) -> str | None:
+        """What readers of the gateway must bring, by whichever of the three keys; ``None`` where
+        none is said. Raises ``ConfigError``, which does not repeat the token."""
+        said = [
+            key
+            for key in ("gateway_token", "gateway_token_env", "gateway_token_file")
+            if getattr(self, key)
+        ]
+        if not said:
+            return None
+        if len(said) > 1:
+            raise ConfigError(f"clickhouse: {' and '.join(said)}: only one of them may be said")
+        key = f"clickhouse.{said[0]}"
+        if self.gateway_token:
+            token = self.gateway_token.get_secret_value()
+        elif self.gateway_token_env:
+            key += f": {self.gateway_token_env}"
+            token = (os.environ if environ is None else environ).get(self.gateway_token_env, "")
+        else:
+            assert self.gateway_token_file
+            key += f": {self.gateway_token_file}"
+            try:
+                token = self.gateway_token_file.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigError(f"{key}: cannot be read ({error.__class__.__name__})") from None
+        if not (token := token.strip()):
+            raise ConfigError(f"{key}: empty or not there; expected the token in it")
+        return token
+
 
 class Store(_Section):
     """``run``: the collector starts a store of its own. A batch is inserted at ``linger``,
-    ``rows_max`` or ``bytes_max``, whichever comes first."""
+    ``rows_max`` or ``bytes_max``, whichever comes first. A consumer begins where
+    ``deliver_policy`` says when it is made; with any other than ``all``, and with a
+    ``max_deliver`` other than -1 (no limit), messages may be passed over. Each one has to be
+    acknowledged by itself, so there is one ``ack_policy``."""
 
     run: bool = True
     linger: Seconds = 0.25
@@ -315,6 +359,16 @@ class Store(_Section):
     bytes_max: ByteSize = ByteSize(24 * 1024**2)
     ack_wait: Seconds = 60.0
     max_ack_pending: int = Field(20_000, ge=1)
+    deliver_policy: Literal["all", "new", "last", "last_per_subject"] = "all"
+    ack_policy: Literal["explicit"] = "explicit"
+    max_deliver: int = Field(-1, ge=-1)
+
+    @field_validator("max_deliver")
+    @classmethod
+    def _some(cls, value: int) -> int:
+        if value == 0:
+            raise ValueError("expected -1 (no limit) or 1 and more")
+        return value
 
 
 class Job(_Section):
@@ -477,6 +531,11 @@ def load(
         key, equals, value = item.partition("=")
         if not equals:
             raise ConfigError(f"--set {item!r}: expected KEY=VALUE, as in nats.publish_window=4000")
+        if key.strip() == "clickhouse.gateway_token":
+            raise ConfigError(
+                "--set clickhouse.gateway_token: others see what stands on a command line; name a "
+                "file (gateway_token_file) or a variable (gateway_token_env) instead"
+            )
         _put(tree, key.strip(), yaml.safe_load(value) if value else value, "--set")
     try:
         return Settings.model_validate(tree)
@@ -484,7 +543,9 @@ def load(
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         shown = without_secrets(repr(first["input"]))
-        found = "" if first["type"] == "extra_forbidden" else f", found {shown}"
+        # A whole section may hold a secret, and is too much to read.
+        silent = first["type"] == "extra_forbidden" or isinstance(first["input"], Mapping)
+        found = "" if silent else f", found {shown}"
         what = "no such key" if first["type"] == "extra_forbidden" else first["msg"]
         raise ConfigError(f"{key} (from {source}, environment or --set): {what}{found}") from None
 
@@ -516,6 +577,11 @@ def _from_environment(environ: dict[str, str]) -> list[tuple[str, Any]]:
         ("MARKETPRISM_COLLECTOR", "collector"),
         ("MARKETPRISM_DATA_DIR", "data_dir"),
         ("MARKETPRISM_LISTEN", "listen"),
+        ("LSR_DELIVER_POLICY", "store.deliver_policy"),
+        ("LSR_ACK_POLICY", "store.ack_policy"),
+        ("LSR_ACK_WAIT", "store.ack_wait"),
+        ("LSR_MAX_ACK_PENDING", "store.max_ack_pending"),
+        ("LSR_MAX_DELIVER", "store.max_deliver"),
     ):
         if environ.get(name):
             found.append((key, environ[name]))

@@ -8,15 +8,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from marketprism._core import times
+from marketprism.config import Store
 from marketprism.store.insert import Row
 from marketprism.store.lease import Lease
 from marketprism.store.requeue import original
 from marketprism.store.schema import Table
 
-__all__ = ["Consumer", "Delivered", "behind", "rows", "sequence"]
+__all__ = ["BACKOFF", "Consumer", "Delivered", "behind", "parameters", "rows", "sequence"]
+
+BACKOFF = (1, 2, 5)
+"""Times ``store.ack_wait`` until the first, the second and every later redelivery."""
 
 
 class Delivered(Protocol):
@@ -65,11 +69,11 @@ class Consumer:
 
     @property
     def durable(self) -> str:
-        return f"store_hot_{self.table.data_type}"
+        return _durable(self.table.data_type)
 
     @property
     def filter(self) -> str:
-        return f"{self.table.data_type}.>"
+        return _filter(self.table.data_type)
 
     def give_up(self) -> list[Delivered]:
         """Forget what is held, and return it: somebody else may store it, or has."""
@@ -79,6 +83,33 @@ class Consumer:
         self.ours = self.present = False
         self.enough.clear()
         return dropped
+
+
+def parameters(data_type: str, store: Store) -> dict[str, Any]:
+    """What the durable consumer of a data type is to be, by JetStream's own names; times in
+    seconds."""
+    # The first is the ack wait. Ever later: what cannot be stored at all ends in the dead letters,
+    # so this is for a store that hangs. The server wants no more of them than deliveries.
+    times = BACKOFF if store.max_deliver < 0 else BACKOFF[: store.max_deliver]
+    return {
+        "name": _durable(data_type),
+        "durable_name": _durable(data_type),
+        "filter_subject": _filter(data_type),
+        "deliver_policy": store.deliver_policy,
+        "ack_policy": store.ack_policy,
+        "ack_wait": store.ack_wait,
+        "backoff": [store.ack_wait * one for one in times],
+        "max_deliver": store.max_deliver,
+        "max_ack_pending": store.max_ack_pending,
+    }
+
+
+def _durable(data_type: str) -> str:
+    return f"store_hot_{data_type}"
+
+
+def _filter(data_type: str) -> str:
+    return f"{data_type}.>"
 
 
 def rows(held: Sequence[tuple[str, Delivered]]) -> list[tuple[str, Row]]:

@@ -41,7 +41,7 @@ from nats.js.errors import Error as JetStreamError
 from marketprism.config import Settings
 from marketprism.serve.health import Check, PortInUse, check, port_of, serve_health
 from marketprism.store import pages
-from marketprism.store.consumer import Consumer, Delivered, behind, rows
+from marketprism.store.consumer import Consumer, Delivered, behind, parameters, rows
 from marketprism.store.durability import Durability, switch
 from marketprism.store.insert import NotOurs, Writer
 from marketprism.store.jetstream import Refused, Unanswered
@@ -75,8 +75,8 @@ RELEASE_SECONDS = 0.5
 RETRY_FIRST, RETRY_MOST = 0.25, 10.0
 ACK_TRIES, ACK_SECONDS = 3, 2.0
 WORDS_AT_ONCE = 256
-BACKOFF = (1, 2, 5)
-"""Times ``store.ack_wait`` until the first, the second and every later redelivery."""
+# What the server says of an update that it does not allow, as of the deliver policy.
+_NOT_CHANGED = 10012
 # Long enough for the server's own look at what is pending, which follows 0.1 s after an update.
 RECLAIM_SECONDS, RECLAIM_PAUSE_SECONDS = 0.001, 0.3
 STOP_SECONDS = 6.0
@@ -387,22 +387,22 @@ class Store:
         server, would come again only after ``ack_wait``: that is made short for a moment, so they
         come now. What this store holds of them is left out when it comes the second time.
         """
-        store = self._settings.store
-        config = ConsumerConfig(
-            name=consumer.durable,
-            durable_name=consumer.durable,
-            filter_subject=consumer.filter,
-            deliver_policy=DeliverPolicy.ALL,
-            ack_policy=AckPolicy.EXPLICIT,
-            ack_wait=store.ack_wait,
-            # The first is the ack wait. Without limit, and ever later: what cannot be stored at
-            # all ends in the dead letters, so this is for a store that hangs.
-            backoff=[store.ack_wait * times for times in BACKOFF],
-            max_deliver=-1,
-            max_ack_pending=store.max_ack_pending,
-        )
+        wanted = parameters(consumer.table.data_type, self._settings.store)
+        policies = {
+            "deliver_policy": DeliverPolicy(wanted["deliver_policy"]),
+            "ack_policy": AckPolicy(wanted["ack_policy"]),
+        }
+        config = ConsumerConfig(**{**wanted, **policies})
         js = self._nats.jetstream(timeout=API_SECONDS)
-        info = await js.add_consumer(consumer.stream, config)
+        try:
+            info = await js.add_consumer(consumer.stream, config)
+        except JetStreamError as error:
+            if getattr(error, "err_code", None) != _NOT_CHANGED:
+                raise
+            # Where it began was decided when it was made.
+            there = (await js.consumer_info(consumer.stream, consumer.durable)).config
+            config = config.evolve(deliver_policy=there.deliver_policy)
+            info = await js.add_consumer(consumer.stream, config)
         consumer.behind = info.num_pending or 0
         if info.num_ack_pending:
             sooner = config.evolve(ack_wait=RECLAIM_SECONDS, backoff=None)
@@ -658,7 +658,6 @@ async def run_hot(
     http_port: int,
     gateway_port: int | None,
     host: str = "127.0.0.1",
-    gateway_password: str | None = None,
     on_ready: Callable[[Mapping[str, int]], None] | None = None,
     stop: asyncio.Event,
 ) -> None:
@@ -687,7 +686,12 @@ async def run_hot(
             # Where a server is used the embedded engine need not even be installed.
             from marketprism.embedded.clickhouse import Gateway
 
-            gateway = Gateway(unquote(parts.path), database=database, password=gateway_password)
+            gateway = Gateway(
+                unquote(parts.path),
+                database=database,
+                others=(settings.clickhouse.cold_database, *settings.clickhouse.gateway_databases),
+                token=settings.clickhouse.token(),
+            )
             try:
                 ports["gateway_port"] = await gateway.start(host, gateway_port)
             except OSError as error:
