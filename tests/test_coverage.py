@@ -153,6 +153,22 @@ def test_a_book_that_was_not_the_venues_is_no_evidence_since_it_last_was(book: B
     assert told["streams"] == ["BTC-USDT orderbook", "BTC-USDT orderbook_delta"]
 
 
+def test_a_silence_of_a_book_behind_which_something_was_missing_was_not_quiet(book: Book) -> None:
+    about: dict[str, Any] = {"data_type": "orderbook"}
+    book.covered(0, 60, **about)
+    # Of what lies in between nothing was heard, and what came next did not follow.
+    book.covered(60, 120, **about)
+    book.write("gap", 130, start=55, end=130, from_id=8, to_id=20, **about)
+    book.write("resync", 140, start=55, end=140, from_id=8, to_id=30, **about)
+    book.covered(140, 180, **about)
+    [each] = book.found()
+    assert seconds(each.lost) == [(pytest.approx(55), 140)]
+    # Another one heard it.
+    book.covered(50, 150, collector="b", **about)
+    [each] = book.found()
+    assert each.lost == []
+
+
 def test_a_book_that_was_never_right_is_no_evidence_at_all(book: Book) -> None:
     book.covered(2, 60, data_type="orderbook")
     book.covered(60, 120, data_type="orderbook")

@@ -4,8 +4,9 @@ A point of venue time is *complete* where evidence covers it, *healed* where wha
 brought later, and *lost* otherwise, from the moment a stream was first asked for (CONTRACT 3).
 Evidence is what a collector wrote while it listened. Two intervals of trades whose ids follow each
 other leave nothing between them: what lies between was quiet. Where ids do not follow, what a
-collector took for quiet was not: a gap with its times takes that from its own evidence. What
-several collectors covered adds up.
+collector took for quiet was not: a gap with its times takes that from its own evidence, of trades
+and, up to the seed from which they were live again, of books. What several collectors covered adds
+up.
 
 A book that turned out not to be the venue's may have been wrong since it was last compared with the
 venue's image, or since it began: its collector's evidence of that time is none.
@@ -239,12 +240,13 @@ _ISLANDS = (
     "GROUP BY exchange, market_type, symbol, data_type, witness, island "
     "ORDER BY 1, 2, 3, 4, 6, 7"
 )
-# Ids that did not come, and the times of the facts on both sides of them.
+# Ids that did not come, and the times of the facts on both sides of them; of a book up to the seed
+# from which it was live again.
 _GAPS = (
     "SELECT " + _KEY + ", " + _WITNESS + ", assumeNotNull(from_ts), assumeNotNull(to_ts), "
-    "assumeNotNull(from_id), assumeNotNull(to_id) FROM {database}.ledger "
-    "WHERE event = 'gap' AND data_type = 'trade' AND from_ts < to_ts "
-    "AND from_id IS NOT NULL AND to_id IS NOT NULL"
+    "coalesce(from_id, 0), coalesce(to_id, 0) FROM {database}.ledger WHERE from_ts < to_ts "
+    "AND (event = 'gap' AND data_type = 'trade' AND from_id IS NOT NULL AND to_id IS NOT NULL "
+    "OR event IN ('gap', 'resync') AND data_type = 'orderbook')"
 )
 # Books that were found not to be the venue's: the id at which they last were, and at which they
 # were not, with the time.
