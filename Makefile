@@ -7,7 +7,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test simulation chaos chaos-short wheel bench bench-short instructions \
+.PHONY: help run test published simulation chaos chaos-short wheel bench bench-short instructions \
 	constraints clean needs-rust needs-lints
 MAKEFLAGS += --no-print-directory
 
@@ -40,6 +40,9 @@ test: $(VENV)/.test $(VENV)/.package needs-lints ## lints, types, Rust and Pytho
 	cargo clippy --locked --quiet --all-targets --all-features -- -D warnings
 	cargo test --locked --quiet
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+published: $(VENV)/.test $(VENV)/.package ## write the JSON Schema and tables of docs/ anew
+	@PYTHONPATH=python:tests $(BIN)/python -m published
 
 # SIM_SEEDS and SIM_SEED choose among them; tests/simulation/main.rs says how.
 simulation: needs-rust ## 2,000 simulated markets and disasters against every book (minutes)

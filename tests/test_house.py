@@ -21,6 +21,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+import published
+
 ROOT = Path(__file__).resolve().parents[1]
 LINES_MAX = 800
 FUNCTION_LINES_MAX = 70
@@ -203,7 +205,8 @@ PYTHON: dict[str, Rule] = {
     ),
     "directory": rule("", "whoever is given a directory must be able to ask who holds it"),
     "clock": rule("", "time is there before anything that happens in it"),
-    "config": rule("", "settings are read before anything else is there"),
+    "config": rule("settings", "settings are read before anything else is there"),
+    "settings": rule("settings", "how settings are read knows no setting"),
     "metrics": rule("config", "anything may count, so counting may need nothing"),
     "log": rule("config", "anything may log, so logging may need nothing"),
     "venues": rule(
@@ -644,9 +647,16 @@ def test_every_service_is_pinned_watched_confined_and_local() -> None:
         assert not published, f"{name}: a port is published on loopback only"
 
 
+def test_every_key_is_explained_and_the_schema_is_current() -> None:
+    assert published.unexplained() == [], "each key stands in config/marketprism.yaml, with a word"
+    current = published.schema_text()
+    for file in published.SCHEMAS:
+        assert file.read_text(encoding="utf-8") == current, "`make published` writes it anew"
+
+
 def _shipped(package: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(package)): path.read_bytes()
         for path in package.rglob("*")
-        if path.suffix in {".py", ".pyi", ".typed", ".sql"}
+        if path.suffix in {".py", ".pyi", ".typed", ".sql", ".json"}
     }

@@ -84,7 +84,7 @@ async def collect(settings: Settings, options: Options) -> tuple[int, dict[str, 
         await asyncio.to_thread(psutil.wait_procs, left_behind(directory), _LEFT_BEHIND)
         if not settings.nats.url and not options.record:
             await _end_stale(directory / "nats")
-        ports = choose_ports(options.ports, _ports_needed(settings))
+        ports = choose_ports(options.ports, _ports_needed(settings), settings.ports.model_dump())
         stop = asyncio.Event()
         async with contextlib.AsyncExitStack() as stack:
             # Removed last: until then the ports in it are the way to the data.
@@ -356,7 +356,10 @@ async def _start_store(state: Run, nats_url: str, stack: contextlib.AsyncExitSta
     url = settings.clickhouse.url
     embedded = url is None or url.startswith("chdb:")
     words = ["store", "hot", "--data-dir", str(directory), "--http-port", str(state.ports["store"])]
-    words += ["--run", str(state.run), "--until-pipe-closes", "--nats", nats_url]
+    words += ["--run", str(state.run), "--until-pipe-closes"]
+    # Everybody on the machine may read the words of a process, only its user the environment.
+    secret = {"MARKETPRISM_NATS_URL": nats_url} if without_secrets(nats_url) != nats_url else {}
+    words += [] if secret else ["--nats", nats_url]
     if embedded:
         words += ["--gateway-port", str(state.ports["clickhouse"])]
         token = settings.clickhouse.token()
@@ -368,7 +371,9 @@ async def _start_store(state: Run, nats_url: str, stack: contextlib.AsyncExitSta
     if not settings.nats.url:
         monitor = f"http://{HOST}:{state.ports['nats_http']}"
         words += ["--set", f"nats.monitor_url={json.dumps(monitor)}"]
-    child = Child("store", _marketprism(*words), ended=lambda *a: _ended(state, *a))
+    child = Child(
+        "store", _marketprism(*words), ended=lambda *a: _ended(state, *a), environment=secret
+    )
     await _start_child(state, child, stack)
 
 

@@ -3,6 +3,7 @@
 Values come, strongest first, from ``--set KEY=VALUE``, the environment (``MARKETPRISM_NATS_URL``,
 ``MARKETPRISM_<SECTION>__<KEY>``), the YAML file, and the defaults below. A key nobody knows is an
 error that names it, because a mistyped key that is ignored is a setting that silently is not there.
+How that is read, and what is told of it, is in ``settings``.
 
 Not here: how a venue is asked (``venues``), and anything a process learns while it runs.
 """
@@ -15,10 +16,9 @@ import socket
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
-from urllib.parse import urlsplit
+from typing import Annotated, Literal, Self, get_args
+from urllib.parse import quote
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -27,45 +27,40 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from .settings import forms
+from .settings.amounts import Seconds, duration
+from .settings.forms import proxy_url
+from .settings.mistakes import ConfigError, without_secrets
+from .settings.reading import Loaded, read
+from .settings.sources import Variable
+
 __all__ = [
     "ConfigError",
     "Proxy",
+    "Seconds",
     "Settings",
     "Tls",
+    "chosen_file",
     "data_types",
     "load",
+    "loaded",
     "moment",
     "proxy_url",
     "without_secrets",
 ]
 
-_DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*$")
 _DATABASE = r"^[A-Za-z_]\w*$"
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-class ConfigError(Exception):
-    """A setting that cannot be used: names the key, what was found and what is allowed."""
-
-
-def _duration(value: object) -> object:
-    """``250ms``, ``1s``, ``2m``, ``48h``, ``3d`` or a plain number of seconds, as seconds."""
-    if isinstance(value, str):
-        match = _DURATION.match(value)
-        if match:
-            return float(match[1]) * _SECONDS[match[2]]
-    return value
 
 
 def moment(text: str, now: int) -> int:
     """``2026-11-22T10:00`` (UTC unless it says otherwise), or ``90m``: so long before ``now``, as
     nanoseconds since 1970. Raises ``ConfigError``."""
-    ago = _duration(text)
+    ago = duration(text)
     if isinstance(ago, float):
         return now - round(ago * 1e9)
     try:
@@ -78,38 +73,10 @@ def moment(text: str, now: int) -> int:
     return round(at.timestamp() * 1000) * 1_000_000
 
 
-Seconds = Annotated[float, BeforeValidator(_duration), Field(ge=0)]
-
-
-_SECRET = re.compile(r"((?:[\w.]+=)?(?:\w+://)?)\S*@")
-
-
-def without_secrets(text: str) -> str:
-    """The text with whatever stands before an ``@`` of a URL left out."""
-    return _SECRET.sub(r"\1***@", text)
-
-
-def proxy_url(value: str) -> str:
-    """The value, if it is a proxy's URL. Raises ``ValueError``, which does not repeat the value: it
-    may hold a password."""
-    try:
-        parts = urlsplit(value)
-        port = parts.port
-    except ValueError:
-        parts, port = urlsplit(""), None
-    known = parts.scheme in ("http", "socks5", "socks5h")
-    # A user without a password is understood by one library and refused by the other.
-    named = (parts.username is None) == (parts.password is None)
-    rest = parts.path.strip("/") or parts.query or parts.fragment
-    if not (known and parts.hostname and port and named) or rest:
-        raise ValueError(
-            "expected a proxy as http://, socks5:// (names are resolved here) or socks5h:// (by "
-            "the proxy), then [user:password@]host:port"
-        )
-    return value.rstrip("/")
-
-
-ProxyUrl = Annotated[str, AfterValidator(proxy_url)]
+ProxyUrl = Annotated[str, AfterValidator(forms.proxy_url)]
+HttpUrl = Annotated[str, AfterValidator(forms.http_url)]
+Symbol = Annotated[str, AfterValidator(forms.symbol)]
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class _Section(BaseModel):
@@ -120,8 +87,13 @@ class Hosts(_Section):
     """Where a venue listens when it is not where its documents say: a regional, test or simulated
     host. Of several for ``rest`` the one that answers best is asked."""
 
-    ws: str
-    rest: str | Annotated[tuple[str, ...], Field(min_length=1, max_length=10)]
+    ws: Annotated[str, AfterValidator(forms.ws_url)]
+    rest: HttpUrl | Annotated[tuple[HttpUrl, ...], Field(min_length=1, max_length=10)]
+
+
+# Of a section with a URL: where its password is kept apart, in a variable or in a file that only
+# its owner may read.
+PasswordVariable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None
 
 
 class Proxy(_Section):
@@ -134,6 +106,8 @@ class Proxy(_Section):
     https_proxy: ProxyUrl | None = Field(None, repr=False)
     socks_proxy: ProxyUrl | None = Field(None, repr=False)
     no_proxy: tuple[str, ...] = ()
+    password_env: PasswordVariable = None
+    password_file: Path | None = None
 
 
 class Tls(_Section):
@@ -187,6 +161,17 @@ _SYMBOLS = {
 }
 
 
+# Other places of a venue, by exchange; the URLs are the venues' own knowledge.
+SITES: dict[str, tuple[str, ...]] = {
+    "binance_spot": ("data-only", "test"),
+    "binance_derivatives": ("test",),
+    "okx_spot": ("eea", "us", "test"),
+    "okx_derivatives": ("eea", "us", "test"),
+    "deribit_derivatives": ("test",),
+    "deribit_spot": ("test",),
+}
+
+
 class Exchange(_Section):
     """One section of a venue and what to take from it. ``patterns`` are of symbols, as a shell has
     them: ``*-USDT``; every traded instrument that fits one is taken beside ``symbols``. ``top``
@@ -205,7 +190,7 @@ class Exchange(_Section):
         "deribit_derivatives",
         "deribit_spot",
     ]
-    symbols: tuple[str, ...] = Field((), description="empty: BTC and ETH")
+    symbols: tuple[Symbol, ...] = ()
     patterns: tuple[str, ...] = ()
     top: int | None = Field(None, ge=1, le=2000)
     data_types: tuple[DataType, ...] = Field(_MARKET_DATA, min_length=1)
@@ -216,6 +201,15 @@ class Exchange(_Section):
     hosts: Hosts | None = None
     proxy: Proxy | None = None
     tls: Tls | None = None
+
+    @field_validator("site")
+    @classmethod
+    def _is_there(cls, site: str | None, said: ValidationInfo) -> str | None:
+        """Whether the venue has such a place. Raises ``ValueError``."""
+        exchange = said.data.get("exchange")
+        if site and exchange and site not in SITES[exchange]:
+            raise ValueError(f"expected for {exchange} one of {', '.join(SITES[exchange])}")
+        return site
 
     @property
     def chosen(self) -> tuple[str, ...]:
@@ -231,10 +225,20 @@ class Exchange(_Section):
 class Snapshot(_Section):
     """The published book images. Cells of ``every`` are multiples of it, in venue time."""
 
-    every: Seconds = 1.0
+    every: Seconds = Field(1.0, gt=0)
     flush_after: Seconds = 1.0
     depth: int = Field(400, ge=1, le=5000)
     depth_max: int = Field(5000, ge=1, le=5000)
+
+    @model_validator(mode="after")
+    def _has_what_it_shows(self) -> Self:
+        """No more is published than kept. Raises ``ValueError``."""
+        if self.depth > self.depth_max:
+            raise ValueError(
+                f"depth is {self.depth} and depth_max {self.depth_max}: no more levels can be "
+                "published than are kept; lower depth or raise depth_max"
+            )
+        return self
 
 
 class MarketData(_Section):
@@ -262,8 +266,10 @@ class Nats(_Section):
     """``url`` empty: a nats-server of our own is started under the data directory. Whether a server
     at ``url`` syncs each write is asked at ``monitor_url``, its monitoring port."""
 
-    url: str | None = None
-    monitor_url: str | None = None
+    url: Annotated[str, AfterValidator(forms.nats_url)] | None = None
+    password_env: PasswordVariable = None
+    password_file: Path | None = None
+    monitor_url: HttpUrl | None = None
     streams: Streams = Streams()
     publish_window: int = Field(4000, ge=1)
     publish_window_bytes: ByteSize = ByteSize(16 * 1024**2)
@@ -298,7 +304,9 @@ class ClickHouse(_Section):
     servers' macros. Readers of the embedded one's gateway see the two databases and
     ``gateway_databases``, and bring the token, if there is one."""
 
-    url: str | None = None
+    url: Annotated[str, AfterValidator(forms.clickhouse_url)] | None = None
+    password_env: PasswordVariable = None
+    password_file: Path | None = None
     hot_database: str = Field("marketprism_hot", pattern=_DATABASE)
     cold_database: str = Field("marketprism_cold", pattern=_DATABASE)
     cluster: str = Field("", pattern=r"^[\w.{}-]*$")
@@ -454,8 +462,33 @@ class Sim(_Section):
     connections: int = Field(1, ge=1, le=100, description="sockets that a demo opens a route")
 
 
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
 class Log(_Section):
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = "INFO"
+
+
+class Ports(_Section):
+    """Where we listen: health pages of the collector and its metrics, the pages of the store, and
+    the embedded servers. ``--ports auto`` and ``--ports BASE`` choose others."""
+
+    health: Port = 8087
+    metrics: Port = 9093
+    store: Port = 8085
+    nats: Port = 4222
+    nats_http: Port = 8222
+    clickhouse: Port = 8123
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        """One listener a port. Raises ``ValueError``."""
+        taken: dict[int, str] = {}
+        for name, port in self.model_dump().items():
+            if (other := taken.setdefault(port, name)) != name:
+                raise ValueError(f"{other} and {name} are both {port}; choose another for one")
+        return self
 
 
 def _host() -> str:
@@ -467,9 +500,13 @@ class Settings(_Section):
     """Everything. ``collector`` names this collector in every row and in its ledger. What is
     acknowledged survives the kill of any ``process``, or a cut of the machine's ``power`` too."""
 
-    collector: str = Field(default_factory=_host, pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    collector: str = Field(
+        default_factory=_host,
+        pattern=r"^[A-Za-z0-9_-]{1,64}$",
+        json_schema_extra={"x-expected": "1 to 64 letters, digits, - and _"},
+    )
     data_dir: Path = Path("data")
-    listen: str = "127.0.0.1"
+    listen: Annotated[str, AfterValidator(forms.host)] = "127.0.0.1"
     durability: Literal["process", "power"] = "process"
     exchanges: tuple[Exchange, ...] = (
         Exchange(exchange="binance_spot"),
@@ -489,6 +526,7 @@ class Settings(_Section):
     scheduler: Scheduler = Scheduler()
     sim: Sim = Sim()
     log: Log = Log()
+    ports: Ports = Ports()
 
     @property
     def data_types(self) -> dict[str, set[str]]:
@@ -510,6 +548,31 @@ class Settings(_Section):
         return tuple(e.exchange for e in self.exchanges if not (e.tls or self.tls).verify)
 
 
+# Names of the environment beside MARKETPRISM_<SECTION>__<KEY>, the weakest first.
+_NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("NATS_URL", ("nats", "url")),
+    ("MARKETPRISM_NATS_SERVERS", ("nats", "url")),
+    ("MARKETPRISM_NATS_URL", ("nats", "url")),
+    ("CLICKHOUSE_HOST", ("clickhouse", "url")),
+    ("MARKETPRISM_CLICKHOUSE_URL", ("clickhouse", "url")),
+    ("LOG_LEVEL", ("log", "level")),
+    ("MARKETPRISM_LOG_LEVEL", ("log", "level")),
+    ("HEALTH_CHECK_PORT", ("ports", "health")),
+    ("METRICS_PORT", ("ports", "metrics")),
+    ("HOT_STORAGE_HTTP_PORT", ("ports", "store")),
+    ("LSR_DELIVER_POLICY", ("store", "deliver_policy")),
+    ("LSR_ACK_POLICY", ("store", "ack_policy")),
+    ("LSR_ACK_WAIT", ("store", "ack_wait")),
+    ("LSR_MAX_ACK_PENDING", ("store", "max_ack_pending")),
+    ("LSR_MAX_DELIVER", ("store", "max_deliver")),
+)
+_PATH_NAME = "MARKETPRISM_CONFIG_PATH"
+# How much is logged where nobody says it.
+_ENVIRONMENTS = {"development": "DEBUG", "dev": "DEBUG", "production": "WARNING", "prod": "WARNING"}
+# Keys of URLs, which may hold a password.
+_URLS = ("url", "https_proxy", "socks_proxy", "http_proxy")
+
+
 def load(
     path: Path | None = None,
     overrides: list[str] | None = None,
@@ -518,87 +581,51 @@ def load(
     """Read the settings. ``overrides`` are ``KEY=VALUE`` with dots in KEY.
 
     Raises ``ConfigError`` for a file that cannot be read, a key nobody knows or a value that is not
-    allowed.
+    allowed: all of them at once.
     """
+    return loaded(path, overrides, environ).settings
+
+
+def loaded(
+    path: Path | None = None,
+    overrides: list[str] | None = None,
+    environ: dict[str, str] | None = None,
+) -> Loaded[Settings]:
+    """The settings, where each came from, and what to warn of. Raises ``ConfigError``."""
     environ = dict(os.environ) if environ is None else environ
-    if path is None and environ.get("MARKETPRISM_CONFIG_PATH"):
-        path = Path(environ["MARKETPRISM_CONFIG_PATH"])
-    tree = _read(path) if path else {}
-    source = str(path) if path else "the defaults"
-    for key, value in _from_environment(environ):
-        _put(tree, key, value, "the environment")
-    for item in overrides or []:
-        key, equals, value = item.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {item!r}: expected KEY=VALUE, as in nats.publish_window=4000")
-        if key.strip() == "clickhouse.gateway_token":
-            raise ConfigError(
-                "--set clickhouse.gateway_token: others see what stands on a command line; name a "
-                "file (gateway_token_file) or a variable (gateway_token_env) instead"
-            )
-        _put(tree, key.strip(), yaml.safe_load(value) if value else value, "--set")
-    try:
-        return Settings.model_validate(tree)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        shown = without_secrets(repr(first["input"]))
-        # A whole section may hold a secret, and is too much to read.
-        silent = first["type"] == "extra_forbidden" or isinstance(first["input"], Mapping)
-        found = "" if silent else f", found {shown}"
-        what = "no such key" if first["type"] == "extra_forbidden" else first["msg"]
-        raise ConfigError(f"{key} (from {source}, environment or --set): {what}{found}") from None
+    return read(
+        Settings,
+        chosen_file(path, environ),
+        overrides or [],
+        environ,
+        further=_further(environ),
+        others=(_PATH_NAME,),
+        urls=_URLS,
+    )
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be read ({error.strerror}); name it with --config"
-        ) from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {error}") from None
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: expected sections with keys, found {type(tree).__name__}")
-    return tree
+def chosen_file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """The file that is read: the one that is named, else that of the environment, else none."""
+    return path or (Path(environ[_PATH_NAME]) if environ.get(_PATH_NAME) else None)
 
 
-def _from_environment(environ: dict[str, str]) -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for name, key in (
-        ("NATS_URL", "nats.url"),
-        ("MARKETPRISM_NATS_URL", "nats.url"),
-        ("MARKETPRISM_CLICKHOUSE_URL", "clickhouse.url"),
-        ("LOG_LEVEL", "log.level"),
-        ("MARKETPRISM_LOG_LEVEL", "log.level"),
-        ("MARKETPRISM_COLLECTOR", "collector"),
-        ("MARKETPRISM_DATA_DIR", "data_dir"),
-        ("MARKETPRISM_LISTEN", "listen"),
-        ("LSR_DELIVER_POLICY", "store.deliver_policy"),
-        ("LSR_ACK_POLICY", "store.ack_policy"),
-        ("LSR_ACK_WAIT", "store.ack_wait"),
-        ("LSR_MAX_ACK_PENDING", "store.max_ack_pending"),
-        ("LSR_MAX_DELIVER", "store.max_deliver"),
-    ):
-        if environ.get(name):
-            found.append((key, environ[name]))
-    for name in sorted(environ):
-        if name.startswith("MARKETPRISM_") and "__" in name:
-            section, _, key = name.removeprefix("MARKETPRISM_").partition("__")
-            dotted = f"{section.lower()}.{key.replace('__', '.')}"
-            # Stream names are upper case by contract; every other key is lower case.
-            parts = [p if p in Streams.model_fields else p.lower() for p in dotted.split(".")]
-            found.append((".".join(parts), yaml.safe_load(environ[name])))
+def _further(environ: Mapping[str, str]) -> list[Variable]:
+    found = []
+    if level := _ENVIRONMENTS.get(environ.get("ENVIRONMENT", "").lower()):
+        found = [Variable("ENVIRONMENT", ("log", "level"), True, level)]
+    for name, path in _NAMES:
+        text = _clickhouse_at(environ) if name == "CLICKHOUSE_HOST" else None
+        found.append(Variable(name, path, value=text))
     return found
 
 
-def _put(tree: dict[str, Any], key: str, value: Any, source: str) -> None:
-    *parents, last = key.split(".")
-    for part in parents:
-        tree = tree.setdefault(part, {})
-        if not isinstance(tree, dict):
-            raise ConfigError(f"{key} (from {source}): {part} is a value, not a section")
-    tree[last] = value
+def _clickhouse_at(environ: Mapping[str, str]) -> str:
+    """The URL of ``CLICKHOUSE_HOST`` (a host, or host:port), with the user and the password of the
+    variables of ClickHouse's own image."""
+    host = environ.get("CLICKHOUSE_HOST", "")
+    user, password = environ.get("CLICKHOUSE_USER"), environ.get("CLICKHOUSE_PASSWORD")
+    who = quote(user, safe="") if user else ""
+    if user and password:
+        who = f"{who}:{quote(password, safe='')}"
+    where = host if re.search(r":\d+$", host) else f"{host}:8123"
+    return f"http://{who}{'@' if who else ''}{where}/"

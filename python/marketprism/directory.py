@@ -15,7 +15,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -123,15 +123,18 @@ def left_behind(directory: Path) -> list[psutil.Process]:
     return found
 
 
-def choose_ports(option: str, wanted: Sequence[str]) -> dict[str, int]:
-    """A port for each of ``wanted``. Raises ``RunError`` for one that is in use."""
+def choose_ports(
+    option: str, wanted: Sequence[str], fixed: Mapping[str, int] = PORTS
+) -> dict[str, int]:
+    """A port for each of ``wanted``, those of ``fixed`` where the option says so. Raises
+    ``RunError`` for one that is in use."""
     if option == "auto":
         chosen: dict[str, int] = {}
         for name in wanted:
             chosen[name] = free_port(chosen.values())
         return chosen
     if option == "fixed":
-        chosen = {name: PORTS[name] for name in wanted}
+        chosen = {name: fixed.get(name, PORTS[name]) for name in wanted}
     else:
         try:
             base = int(option)
@@ -144,7 +147,7 @@ def choose_ports(option: str, wanted: Sequence[str]) -> dict[str, int]:
         if (reason := _taken(port)) is not None:
             raise RunError(
                 f"port {port} ({name}) on {HOST} cannot be used ({reason}); "
-                "move all ports with --ports auto or --ports BASE"
+                f"move it with --set ports.{name}=PORT, or all with --ports auto or --ports BASE"
             )
     return chosen
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..config import ConfigError, Settings, load
+from ..config import ConfigError, Settings, loaded
 from ..directory import RunError
 
 __all__ = [
@@ -61,9 +61,13 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     ):
         if value is not None:
             overrides.append(f"{key}={json.dumps(str(value))}")
-    settings = load(arguments.config, overrides)
-    log(settings.log.level)
-    return settings
+    read = loaded(arguments.config, overrides)
+    log(read.settings.log.level)
+    if not getattr(arguments, "until_pipe_closes", False):
+        # The parent of a child has said it.
+        for warning in read.warnings:
+            logging.getLogger(__name__).warning("%s", warning)
+    return read.settings
 
 
 def overrides(arguments: argparse.Namespace, settings: Settings) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import asyncio
 import sys
 from typing import Any
 
-from ..directory import PORTS, RunError, held_by
+from ..directory import RunError, held_by
 from .options import child, common, settings_of
 from .process import say, stop_event
 from .stored import opened
@@ -24,8 +24,8 @@ def grammar(commands: Any) -> None:
 def _store_grammar(commands: Any) -> None:
     parser = commands.add_parser("store", help="JetStream to ClickHouse")
     parser.add_argument("tier", choices=("hot",))
-    parser.add_argument("--http-port", type=int, default=PORTS["store"])
-    parser.add_argument("--gateway-port", type=int, default=PORTS["clickhouse"])
+    parser.add_argument("--http-port", type=int, help="default: ports.store")
+    parser.add_argument("--gateway-port", type=int, help="default: ports.clickhouse")
     common(parser)
     child(parser)
     parser.set_defaults(run=_store)
@@ -56,10 +56,10 @@ def _store(arguments: argparse.Namespace) -> int:
         stop = stop_event(arguments)
         await run_hot(
             settings,
-            nats_url=settings.nats.url or f"nats://127.0.0.1:{PORTS['nats']}",
+            nats_url=settings.nats.url or f"nats://127.0.0.1:{settings.ports.nats}",
             clickhouse_url=url,
-            http_port=arguments.http_port,
-            gateway_port=arguments.gateway_port,
+            http_port=_or(arguments.http_port, settings.ports.store),
+            gateway_port=_or(arguments.gateway_port, settings.ports.clickhouse),
             host=settings.listen,
             on_ready=lambda ports: say({"event": "ready", **ports}),
             stop=stop,
@@ -74,6 +74,11 @@ def _store(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise RunError(f"{directory}: cannot be written ({error.strerror})") from error
     return 0
+
+
+def _or(typed: int | None, configured: int) -> int:
+    """0 is typed where any free port will do."""
+    return configured if typed is None else typed
 
 
 def _requeue(arguments: argparse.Namespace) -> int:

@@ -12,8 +12,9 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ class Child:
     """Runs ``argv`` until stopped. ``restarts`` counts how often it had to be started again.
 
     ``before`` runs before each start; ``ready`` tells when one is up that does not say it itself;
-    ``ended`` is told the exit status each time the child dies unasked. ``errors`` takes its stderr.
+    ``ended`` is told the exit status each time the child dies unasked. ``errors`` takes its stderr;
+    ``environment`` is what it has beside ours.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Child:
         ready: Callable[[int], Awaitable[None]] | None = None,
         ended: Callable[[str, int], Awaitable[None]] | None = None,
         errors: Path | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.argv = argv
@@ -63,6 +66,7 @@ class Child:
         self._ready = ready
         self.ended = ended
         self._errors = errors
+        self._environment = {**os.environ, **environment} if environment else None
         self._up = asyncio.get_running_loop().create_future()
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
@@ -138,6 +142,7 @@ class Child:
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
             start_new_session=True,
+            env=self._environment,
             limit=_LINE_MAX,
         )
         if errors:
