@@ -163,7 +163,18 @@ def test_a_silence_of_a_book_behind_which_something_was_missing_was_not_quiet(bo
     book.covered(140, 180, **about)
     [each] = book.found()
     assert seconds(each.lost) == [(pytest.approx(55), 140)]
+    book.covered(180, 300, **about)
+    # That it had stopped is known by a row of the ledger; else it was quiet until it began anew.
+    book.write("resync", 301, start=200, end=300.5, from_id=31, to_id=40, **about)
+    book.covered(300.5, 360, **about)
+    [each] = book.found()
+    assert [end for _, end in seconds(each.lost)] == [140, 300.5]
+    assert seconds(each.lost)[1][0] == 300
+    book.write("stale", 250, cause="silent", start=200, **about)
+    [each] = book.found()
+    assert seconds(each.lost)[1] == (pytest.approx(200), 300.5)
     # Another one heard it.
+    book.covered(190, 310, collector="b", **about)
     book.covered(50, 150, collector="b", **about)
     [each] = book.found()
     assert each.lost == []

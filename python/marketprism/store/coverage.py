@@ -4,9 +4,8 @@ A point of venue time is *complete* where evidence covers it, *healed* where wha
 brought later, and *lost* otherwise, from the moment a stream was first asked for (CONTRACT 3).
 Evidence is what a collector wrote while it listened. Two intervals of trades whose ids follow each
 other leave nothing between them: what lies between was quiet. Where ids do not follow, what a
-collector took for quiet was not: a gap with its times takes that from its own evidence, of trades
-and, up to the seed from which they were live again, of books. What several collectors covered adds
-up.
+collector took for quiet was not: a gap with its times takes that from its own evidence. So does the
+silence of a book that had stopped and was begun anew. What several collectors covered adds up.
 
 A book that turned out not to be the venue's may have been wrong since it was last compared with the
 venue's image, or since it began: its collector's evidence of that time is none.
@@ -141,8 +140,9 @@ def coverage(
     for row in islands:
         covered.setdefault(Stream(*row[:4]), []).append(_Island(*row[4:9]))
     gaps: dict[Stream, list[_Island]] = {}
-    for row in rows_of(ask, _GAPS.format(database=database)):
-        gaps.setdefault(Stream(*row[:4]), []).append(_Island(*row[4:]))
+    for statement in (_GAPS, _STOPPED):
+        for row in rows_of(ask, statement.format(database=database)):
+            gaps.setdefault(Stream(*row[:4]), []).append(_Island(*row[4:]))
     for row in rows_of(ask, _WRONG.format(database=database)):
         stream, (witness, right, wrong, at) = Stream(*row[:4]), row[4:]
         began = [i.start for i in covered.get(stream, []) if i.witness == witness and i.start <= at]
@@ -240,13 +240,22 @@ _ISLANDS = (
     "GROUP BY exchange, market_type, symbol, data_type, witness, island "
     "ORDER BY 1, 2, 3, 4, 6, 7"
 )
-# Ids that did not come, and the times of the facts on both sides of them; of a book up to the seed
-# from which it was live again.
+# Ids that did not come, and the times of the facts on both sides of them.
 _GAPS = (
     "SELECT " + _KEY + ", " + _WITNESS + ", assumeNotNull(from_ts), assumeNotNull(to_ts), "
     "coalesce(from_id, 0), coalesce(to_id, 0) FROM {database}.ledger WHERE from_ts < to_ts "
-    "AND (event = 'gap' AND data_type = 'trade' AND from_id IS NOT NULL AND to_id IS NOT NULL "
-    "OR event IN ('gap', 'resync') AND data_type = 'orderbook')"
+    "AND event = 'gap' AND (data_type = 'orderbook' OR data_type = 'trade' "
+    "AND from_id IS NOT NULL AND to_id IS NOT NULL)"
+)
+# A book that had stopped and began anew, from its last change to the seed. Where no row says that
+# it had stopped, it was quiet until then.
+_STOPPED = (
+    "SELECT " + _KEY + ", " + _WITNESS + ", assumeNotNull(from_ts), assumeNotNull(to_ts), 0, 0 "
+    "FROM {database}.ledger JOIN (SELECT exchange, market_type, symbol, "
+    "coalesce(ts_event, ts_recv) AS at FROM {database}.ledger WHERE event = 'stale' "
+    "AND cause = 'silent' AND data_type = 'orderbook') AS stale "
+    "USING (exchange, market_type, symbol) WHERE event = 'resync' AND data_type = 'orderbook' "
+    "AND from_ts < at AND at < to_ts"
 )
 # Books that were found not to be the venue's: the id at which they last were, and at which they
 # were not, with the time.
