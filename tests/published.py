@@ -28,6 +28,7 @@ SCHEMAS = (
     ROOT / "config" / SCHEMA_FILE,
     ROOT / "python" / "marketprism" / "settings" / SCHEMA_FILE,
 )
+PAGE = ROOT / "docs" / "configuration.md"
 _KEY = re.compile(r"^(\s*)(- )?([A-Za-z_]+):(\s.*)?$")
 
 
@@ -125,6 +126,31 @@ def wrong() -> list[dict[str, Any]]:
     return cases
 
 
+def page() -> str:
+    """``docs/configuration.md`` with the table of mistakes as it is now."""
+    rows = ["| what is wrong | where | what is said |", "| --- | --- | --- |"]
+    for case in wrong():
+        places = [case.get("file", "").strip()]
+        places += [f"{name}={value}" for name, value in case.get("environ", {}).items()]
+        places += [f"--set {item}" for item in case.get("set", [])]
+        where = "<br>".join(_code(line) for each in places if each for line in each.split("\n"))
+        said = "<br>".join(_code(each) for each in case["says"])
+        rows.append(f"| {case['wrong']} | {where} | {said} |")
+    before, begins, rest = PAGE.read_text(encoding="utf-8").partition("<!-- mistakes -->\n")
+    _, ends, after = rest.partition("<!-- /mistakes -->")
+    table = "\n".join(rows)
+    return f"{before}{begins}{table}\n{ends}{after}"
+
+
+def _code(text: str) -> str:
+    """One line of code in a table."""
+    text = text.replace("\t", "→").replace("|", "\\|")
+    blanks = len(text) - len(text.lstrip())
+    mark = "``" if "`" in text else "`"
+    edge = " " if mark == "``" else ""
+    return "&nbsp;" * blanks + f"{mark}{edge}{text.lstrip()}{edge}{mark}"
+
+
 def schema_text() -> str:
     """The file as it is published."""
     return json.dumps(described(), indent=2, ensure_ascii=False) + "\n"
@@ -147,6 +173,7 @@ def main() -> None:
     """Write it all."""
     for file in SCHEMAS:
         file.write_text(schema_text(), encoding="utf-8")
+    PAGE.write_text(page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

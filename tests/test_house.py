@@ -10,6 +10,7 @@ import ast
 import importlib
 import importlib.util
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -22,6 +23,8 @@ import yaml
 from packaging.requirements import Requirement
 
 import published
+from marketprism import cli
+from marketprism.cli.examples import EXAMPLES, parsers
 
 ROOT = Path(__file__).resolve().parents[1]
 LINES_MAX = 800
@@ -167,8 +170,8 @@ PYTHON: dict[str, Rule] = {
     "marketprism": rule("_core", "the package is the engine's face and must import in an instant"),
     "__main__": rule("cli", "it only starts the commands"),
     "cli": rule(
-        "marketprism app backfill cli clock collect config directory report run sim standing store "
-        "serve",
+        "marketprism app backfill cli clock collect config directory report run settings sim "
+        "standing store serve",
         "a command is settings and one call; what it calls has its own place",
     ),
     "app": rule(
@@ -652,6 +655,21 @@ def test_every_key_is_explained_and_the_schema_is_current() -> None:
     current = published.schema_text()
     for file in published.SCHEMAS:
         assert file.read_text(encoding="utf-8") == current, "`make published` writes it anew"
+
+
+def test_every_command_has_an_example_that_parses() -> None:
+    """Each command has a line or more in ``cli/examples.py``."""
+    parser = cli.parser_of("marketprism")
+    named = {name: each for name, each, _ in parsers(parser)}
+    assert EXAMPLES.keys() == named.keys(), "a command without an example, or one of no command"
+    for name, each in named.items():
+        told = each.format_help()
+        for line in EXAMPLES[name]:
+            assert f"  {line}\n" in told, name
+            program, *words = shlex.split(line.partition(" > ")[0])
+            words = ["collect", *words] if program == "marketprism-collect" else words
+            assert " ".join(words).startswith(name), f"{line}: is an example of something else"
+            assert callable(parser.parse_args(words).run)
 
 
 def _shipped(package: Path) -> dict[str, bytes]:

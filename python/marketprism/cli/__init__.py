@@ -18,13 +18,17 @@ from ..collect.journal import JournalError
 from ..collect.replay import ReplayError
 from ..config import ConfigError
 from ..directory import RunError
-from . import collecting, databases, journals, looking, past, simulating, storing
+from . import collecting, configuring, databases, journals, looking, past, simulating, storing
+from .examples import show
 from .process import say
 
-__all__ = ["collect", "main"]
+__all__ = ["collect", "main", "parser_of"]
 
 _EXPECTED = (ConfigError, RunError, JournalError, ReplayError)
-_GROUPS = (collecting, journals, looking, past, storing, databases, simulating)
+_GROUPS = (
+    *(collecting, journals, looking, past, storing, databases, simulating),
+    configuring,
+)
 
 
 def collect(argv: Sequence[str] | None = None) -> int:
@@ -34,7 +38,7 @@ def collect(argv: Sequence[str] | None = None) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """``marketprism``: runs the command, returns the exit status."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser_of("marketprism").parse_args(argv)
     run: Callable[[argparse.Namespace], int] = arguments.run
     try:
         return run(arguments)
@@ -53,7 +57,8 @@ def _fail(arguments: argparse.Namespace, error: BaseException) -> int:
     return int(status)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser_of(program: str) -> argparse.ArgumentParser:
+    """What the program understands, ``marketprism`` or ``marketprism-collect``."""
     parser = argparse.ArgumentParser(
         prog="marketprism",
         description="Crypto market data that says whether it is right and whether it is all there.",
@@ -62,4 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for group in _GROUPS:
         group.grammar(commands)
+    show(parser)
+    if program == "marketprism-collect":
+        found: argparse.ArgumentParser = commands.choices["collect"]
+        found.prog = program
+        return found
     return parser

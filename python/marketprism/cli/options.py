@@ -24,6 +24,7 @@ __all__ = [
     "present",
     "settings_of",
     "speed_of",
+    "typed",
 ]
 
 
@@ -52,6 +53,17 @@ def child(parser: argparse.ArgumentParser) -> None:
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
     """The settings that were asked for, and logging as they say. Raises ``ConfigError``."""
+    read = loaded(arguments.config, typed(arguments))
+    log(read.settings.log.level)
+    if not getattr(arguments, "until_pipe_closes", False):
+        # The parent of a child has said it.
+        for warning in read.warnings:
+            logging.getLogger(__name__).warning("%s", warning)
+    return read.settings
+
+
+def typed(arguments: argparse.Namespace) -> list[str]:
+    """What was typed of settings, as ``KEY=VALUE``."""
     overrides = list(arguments.overrides)
     for key, value in (
         ("data_dir", arguments.data_dir),
@@ -61,13 +73,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     ):
         if value is not None:
             overrides.append(f"{key}={json.dumps(str(value))}")
-    read = loaded(arguments.config, overrides)
-    log(read.settings.log.level)
-    if not getattr(arguments, "until_pipe_closes", False):
-        # The parent of a child has said it.
-        for warning in read.warnings:
-            logging.getLogger(__name__).warning("%s", warning)
-    return read.settings
+    return overrides
 
 
 def overrides(arguments: argparse.Namespace, settings: Settings) -> tuple[str, ...]:

@@ -1,0 +1,84 @@
+"""An example of each command, shown at the end of its ``--help``.
+
+Each is parsed by a test, so none is out of date.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+
+__all__ = ["EXAMPLES", "parsers", "show"]
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "": ("marketprism collect --demo", "marketprism audit --from 6h --data-dir data"),
+    "collect": (
+        "marketprism-collect --demo --duration 30 --json",
+        "marketprism-collect --config marketprism.yaml --data-dir data",
+        "marketprism-collect --set exchanges.0.top=20 --config marketprism.yaml",
+    ),
+    "record": ("marketprism record --config marketprism.yaml --duration 3600",),
+    "replay": ("marketprism replay data/journal/okx_spot/2026-11-29/*.zst --json --verify",),
+    "rederive": ("marketprism rederive data/journal/okx_spot/2026-11-29/*.zst --data-dir data",),
+    "sql": (
+        "marketprism sql 'SELECT * FROM marketprism_hot.trades LIMIT 3' --data-dir data",
+        "marketprism sql 'SELECT count() FROM marketprism_hot.trades FORMAT TSV'",
+    ),
+    "audit": (
+        "marketprism audit --from 6h --level 99.9",
+        "marketprism audit --quality --json",
+    ),
+    "gaps": ("marketprism gaps --from 2026-11-22T10:00 --to 2026-11-22T11:00",),
+    "incidents": ("marketprism incidents --from 24h",),
+    "status": ("marketprism status --data-dir data --json",),
+    "backfill": ("marketprism backfill --from 6h --exchanges binance_spot --data-types trade",),
+    "store": (
+        "marketprism store hot --nats nats://127.0.0.1:4222 --clickhouse http://127.0.0.1:8123/",
+    ),
+    "requeue": ("marketprism requeue --where \"reason LIKE '%price%'\"",),
+    "init-db": ("marketprism init-db --clickhouse http://127.0.0.1:8123/ --dry-run",),
+    "sim": (
+        "marketprism sim --faults 17 --duration 60",
+        "marketprism sim check --data-dir data --json",
+    ),
+    "config": ("marketprism config check marketprism.yaml",),
+    "config check": ("marketprism config check marketprism.yaml --json",),
+    "config show": (
+        "marketprism config show --config marketprism.yaml",
+        "marketprism config show --set nats.publish_window=2000 --json",
+    ),
+    "config schema": ("marketprism config schema > marketprism.schema.json",),
+    "init": (
+        "marketprism init --exchanges binance,okx --symbols BTC-USDT,ETH-USDT --data-dir data",
+        "marketprism init --symbols '*-USDT' --output all.yaml --force",
+    ),
+    "completion": (
+        "marketprism completion bash > ~/.local/share/bash-completion/completions/marketprism",
+        "marketprism completion zsh > ~/.zfunc/_marketprism",
+        "marketprism completion fish > ~/.config/fish/completions/marketprism.fish",
+    ),
+}
+
+
+def show(parser: argparse.ArgumentParser) -> None:
+    """Put the examples at the end of each help, and above its options what the command does."""
+    for name, each, says in parsers(parser):
+        if examples := EXAMPLES.get(name):
+            word = "example" if len(examples) == 1 else "examples"
+            lines = "".join(f"\n  {line}" for line in examples)
+            each.epilog = f"{word}:{lines}"
+            each.formatter_class = argparse.RawDescriptionHelpFormatter
+        if says and not each.description:
+            each.description = f"{says[0].upper()}{says[1:]}."
+
+
+def parsers(
+    parser: argparse.ArgumentParser, name: str = "", says: str = ""
+) -> Iterator[tuple[str, argparse.ArgumentParser, str]]:
+    """Each command, by the words that call it, with what the list of commands says of it."""
+    yield name, parser, says
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            helps = {each.dest: each.help or "" for each in action._choices_actions}
+            for word, below in action.choices.items():
+                yield from parsers(below, f"{name} {word}".strip(), helps.get(word, ""))
