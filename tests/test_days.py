@@ -2,7 +2,10 @@
 nanosecond that was lost, and none besides.
 
 What is true is computed here from what was sent and what was kept back, and never from what the
-collector says of itself; but for a kill, where what had been evidenced by then is all there is.
+collector says of itself; but for a kill, where what had been evidenced by then is all there is. Of
+a book there is a time that must be lost (from the first change that was missed to the first one of
+a new life) and one that may be (from the last change before): whether it was quiet in between
+nobody can know, and its collector may or may not have written it down.
 
 ``DAYS=50`` draws more. Not here: sockets and processes (``test_live``, ``test_chaos``).
 """
@@ -14,7 +17,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import pytest
 
@@ -39,6 +42,14 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 BTC, ETH, SOL = INSTRUMENTS = [guess_instrument("binance_spot", name) for name in SYMBOLS]
 # Mean time between two trades, in ms: the last is silent for minutes.
 PACES = {BTC: 3_000, ETH: 9_000, SOL: 240_000}
+# And between two changes of the books, of which the second is silent for minutes, too.
+BOOKS = {BTC: 15_000, ETH: 180_000}
+
+
+Lane = tuple[str, Instrument]
+"""A data type of an instrument: what comes on one channel."""
+
+LANES: list[Lane] = [("trade", i) for i in INSTRUMENTS] + [("orderbook", i) for i in BOOKS]
 
 
 @dataclass
@@ -84,6 +95,78 @@ class Truth:
         return _joined(kept[0]), _joined(kept[1])
 
 
+class Change(NamedTuple):
+    """Of a book, from one id to another."""
+
+    ms: int
+    first: int
+    last: int
+    came: bool
+
+
+@dataclass
+class Shown:
+    """A book as anybody would follow it, by the venue's rule: which changes were applied to it."""
+
+    changes: list[Change]
+    last: int | None = None  # id of the live book
+    waiting: list[Change] = field(default_factory=list)
+    began: bool = False  # the next change that is applied is a new life's first
+    applied: dict[int, bool] = field(default_factory=dict)  # last id, whether it began a life
+    unproven: list[Span] = field(default_factory=list)
+
+    def hear(self, change: Change) -> None:
+        if self.last is None:
+            self.waiting.append(change)
+        elif change.first > self.last + 1:
+            self.last, self.waiting = None, [change]
+        elif change.last > self.last:
+            self.last = change.last
+            self.applied[change.last] = self.began
+            self.began = False
+
+    def seed(self, last: int) -> None:
+        if self.last is None:
+            waiting, self.waiting = self.waiting, []
+            self.last, self.began = last, True
+            for change in waiting:
+                self.hear(change)
+
+    def end(self) -> None:
+        self.last, self.waiting = None, []
+
+    def spans(self, end: int) -> tuple[list[Span], list[Span]]:
+        """What must be lost, and what may be, until ``end``."""
+        must, may = list(self.unproven), list(self.unproven)
+        before, missed = START - 1, START
+        for change in self.changes:
+            here = START + change.ms * MS
+            if change.last not in self.applied:
+                missed = missed or here
+                continue
+            if missed or self.applied[change.last]:
+                may.append(Span(before + 1, here))
+                must.append(Span(missed or here, here))
+            before, missed = here, 0
+        cut = ([Span(s.start, min(s.end, end)) for s in spans] for spans in (must, may))
+        first, second = (_joined(sorted(s for s in spans if s.start < s.end)) for spans in cut)
+        return first, second
+
+
+def _outside(spans: list[Span], others: list[Span]) -> list[Span]:
+    """What of the first is in none of the second; both in order and apart."""
+    left = []
+    for start, end in spans:
+        for other in others:
+            if other.end > start and other.start < end:
+                if other.start > start:
+                    left.append(Span(start, other.start))
+                start = max(start, other.end)
+        if start < end:
+            left.append(Span(start, end))
+    return left
+
+
 def _joined(spans: list[Span]) -> list[Span]:
     joined: list[Span] = []
     for span in spans:
@@ -94,7 +177,7 @@ def _joined(spans: list[Span]) -> list[Span]:
     return joined
 
 
-def disasters(random: Random) -> list[tuple[int, int, str, Instrument]]:
+def disasters(random: Random) -> list[tuple[int, int, str, Lane]]:
     """From, to (ms), kind and whom it strikes if not all; apart from each other."""
     found, at = [], 0
     while True:
@@ -103,7 +186,7 @@ def disasters(random: Random) -> list[tuple[int, int, str, Instrument]]:
         if at + lasts > DAY_MS - 600_000:
             return found
         kind = random.choice(("dropped", "dropped", "away", "killed"))
-        found.append((at, at + lasts, kind, random.choice(INSTRUMENTS)))
+        found.append((at, at + lasts, kind, random.choice(LANES)))
         at += lasts
 
 
@@ -116,6 +199,32 @@ def market(random: Random, pace: int) -> list[tuple[int, int]]:
             number += 1
             made.append((at, number))
     return made
+
+
+def changes(random: Random, pace: int) -> list[Change]:
+    """A day's changes of a book."""
+    number, at, made = random.randrange(1, 10**9), 0, []
+    while (at := at + 1 + int(random.expovariate(1 / pace))) < DAY_MS:
+        first, number = number + 1, number + random.randrange(1, 4)
+        made.append(Change(at, first, number, True))
+    return made
+
+
+def sides(last: int) -> str:
+    """The only level a side of the book at this id."""
+    size = last % 7 + 1
+    return f'[["99.00","{size}.0"]],"{{}}":[["101.00","{size}.5"]]'
+
+
+def delta(instrument: Instrument, change: Change) -> bytes:
+    return (
+        f'{{"e":"depthUpdate","E":{START // MS + change.ms},"s":"{instrument.instrument_id}",'
+        f'"U":{change.first},"u":{change.last},"b":{sides(change.last).format("a")}}}'
+    ).encode()
+
+
+def image(last: int) -> bytes:
+    return f'{{"lastUpdateId":{last},"bids":{sides(last).format("asks")}}}'.encode()
 
 
 def frame(instrument: Instrument, ms: int, number: int) -> bytes:
@@ -138,27 +247,31 @@ class Day:
             each: Truth([(ms, n, True) for ms, n in market(self.random, PACES[each])])
             for each in INSTRUMENTS
         }
-        self.evidence = dict.fromkeys(INSTRUMENTS, START)  # end of what is written down
+        self.books = {each: Shown(changes(self.random, pace)) for each, pace in BOOKS.items()}
+        self.evidence = dict.fromkeys(LANES, START)  # end of what is written down
         self.last: dict[Instrument, tuple[int, int]] = {}  # id and time of the last that came
+        self.owed: list[Instrument] = []  # who waits for a seed that is late
         self.session = self.begin()
 
     def begin(self) -> Session:
         """A process starts: it knows what was published last."""
-        session = Session("binance_spot", INSTRUMENTS, data_types=["trade"])
+        session = Session(
+            "binance_spot", INSTRUMENTS, books=list(BOOKS), data_types=["trade", "orderbook"]
+        )
         for instrument, last in self.last.items():
             session.resume(instrument, trade=last)
         return session
 
     async def live(self) -> None:
-        for instrument in INSTRUMENTS:
-            await self.ledger.write("asked", instrument=instrument, data_type="trade")
+        for data_type, instrument in LANES:
+            await self.ledger.write("asked", instrument=instrument, data_type=data_type)
         await self.take(self.session.open(self.now))
         at = 0
         for begin, end, kind, struck in disasters(self.random):
             await self.hear(at, begin)
             if kind == "dropped":
-                await self.hear(begin, end, [i for i in INSTRUMENTS if i != struck])
                 self.keep_back(begin, end, [struck])
+                await self.hear(begin, end)
             else:
                 await self.leave(begin, end, killed=kind == "killed")
             at = end
@@ -167,55 +280,103 @@ class Day:
 
     async def leave(self, begin: int, end: int, *, killed: bool) -> None:
         """Nobody listens; who was killed cannot say goodbye."""
-        self.keep_back(begin, end, INSTRUMENTS)
+        self.keep_back(begin, end, LANES)
         if killed:
-            for instrument, (_, time) in self.last.items():
-                if self.evidence[instrument] <= time:
-                    self.truth[instrument].unproven.append(Span(self.evidence[instrument], time))
+            self.forget()
         else:
             await self.take(self.session.close())
+        self.owed = []
+        for shown in self.books.values():
+            shown.end()
         self.now = START + end * MS
         if killed:
             self.session = self.begin()
         await self.take(self.session.open(self.now))
 
-    def keep_back(self, begin: int, end: int, struck: Sequence[Instrument]) -> None:
-        for instrument in struck:
+    def forget(self) -> None:
+        """What was not written down yet is not evidenced any more."""
+        for instrument, (_, time) in self.last.items():
+            if (since := self.evidence["trade", instrument]) <= time:
+                self.truth[instrument].unproven.append(Span(since, time))
+        for instrument, shown in self.books.items():
+            since = self.evidence["orderbook", instrument]
+            times = (START + c.ms * MS for c in shown.changes if c.last in shown.applied)
+            if (time := max(times, default=0)) >= since:
+                shown.unproven.append(Span(since, time + 1))
+
+    def keep_back(self, begin: int, end: int, struck: Sequence[Lane]) -> None:
+        for data_type, instrument in struck:
+            if data_type == "orderbook":
+                shown = self.books[instrument]
+                shown.changes = [
+                    c._replace(came=c.came and not begin <= c.ms < end) for c in shown.changes
+                ]
+                continue
             truth = self.truth[instrument]
             truth.trades = [(ms, n, came and not begin <= ms < end) for ms, n, came in truth.trades]
 
-    def between(
-        self, begin: int, end: int, heard: Sequence[Instrument]
-    ) -> Iterator[tuple[int, int, Instrument]]:
-        found = [
-            (ms, number, instrument)
-            for instrument in heard
-            for ms, number, _ in self.truth[instrument].trades
-            if begin <= ms < end
+    def between(self, begin: int, end: int) -> Iterator[tuple[int, int, Instrument, Change | None]]:
+        """What comes: time, id, and the change of a book if it is one."""
+        found: list[tuple[int, int, Instrument, Change | None]] = [
+            (ms, number, instrument, None)
+            for instrument, truth in self.truth.items()
+            for ms, number, came in truth.trades
+            if came and begin <= ms < end
         ]
-        return iter(sorted(found, key=lambda each: each[:1]))
+        found += [
+            (change.ms, change.last, instrument, change)
+            for instrument, shown in self.books.items()
+            for change in shown.changes
+            if change.came and begin <= change.ms < end
+        ]
+        return iter(sorted(found, key=lambda each: each[:2]))
 
-    async def hear(self, begin: int, end: int, heard: Sequence[Instrument] = INSTRUMENTS) -> None:
+    async def hear(self, begin: int, end: int) -> None:
         """Frames reach the engine, some of them together."""
         frames: list[bytes] = []
-        for ms, number, instrument in self.between(begin, end, heard):
-            frames.append(frame(instrument, ms, number))
+        for ms, number, instrument, change in self.between(begin, end):
             self.now = START + ms * MS
-            self.last[instrument] = number, self.now
+            if change is None:
+                frames.append(frame(instrument, ms, number))
+                self.last[instrument] = number, self.now
+            else:
+                frames.append(delta(instrument, change))
+                self.books[instrument].hear(change)
             if len(frames) == 64:
-                await self.take(self.session.receive(frames, [self.now] * len(frames)))
+                await self.give(frames)
                 frames = []
         if frames:
-            await self.take(self.session.receive(frames, [self.now] * len(frames)))
+            await self.give(frames)
+
+    async def give(self, frames: list[bytes]) -> None:
+        owed, self.owed = self.owed, []
+        await self.take(self.session.receive(frames, [self.now] * len(frames)))
+        for instrument in owed:
+            await self.seed(instrument)
+        await self.take(self.session.tick(self.now))
 
     async def take(self, batch: Batch) -> None:
         for fault in batch.faults:
             await self.ledger.fault(fault, "binance_spot", "")
-            if fault.label == "gap" and self.random.random() < 0.5:
+            if (fault.label, fault.data_type) == ("gap", "trade") and self.random.random() < 0.5:
                 await self.heal(fault)
         for covered in batch.covered:
             await self.ledger.covered(covered)
-            self.evidence[covered.instrument] = covered.to_ts + 1
+            self.evidence[covered.data_type, covered.instrument] = covered.to_ts + 1
+        for request in batch.requests:
+            if request.kind == "seed" and request.instrument:
+                if self.random.random() < 0.3:
+                    self.owed.append(request.instrument)
+                else:
+                    await self.seed(request.instrument)
+
+    async def seed(self, instrument: Instrument) -> None:
+        """The venue's image of now."""
+        shown = self.books[instrument]
+        sent = [c for c in shown.changes if START + c.ms * MS <= self.now]
+        last = sent[-1].last if sent else shown.changes[0].first - 1
+        shown.seed(last)
+        await self.take(self.session.seed(instrument, image(last), self.now))
 
     async def heal(self, fault: Any) -> None:
         """The venue still had what was missed."""
@@ -251,12 +412,19 @@ def test_a_day_loses_what_was_kept_back_and_nothing_else(client: Client, seed: i
     name = f"{database}.ledger"
     client.raw_insert(name, insert_block=body, settings=dict(_INSERT), fmt="JSONEachRow")
     heard = [max(ms for ms, _, came in t.trades if came) for t in day.truth.values()]
+    heard += [max(c.ms for c in b.changes if c.last in b.applied) for b in day.books.values()]
     end = START + min(heard) * MS
-    found = {c.stream.symbol: c for c in coverage(lambda s: run_sql(client, s), database, end=end)}
+    told = coverage(lambda s: run_sql(client, s), database, end=end)
+    found = {(c.stream.data_type, c.stream.symbol): c for c in told}
     for instrument, truth in day.truth.items():
-        each = found[instrument.symbol]
+        each = found["trade", instrument.symbol]
         lost, healed = truth.spans(end)
         assert lost, "a day without a disaster proves nothing"
         assert _joined(each.lost) == lost, instrument
         assert each.healed == healed, instrument
+    for instrument, shown in day.books.items():
+        each = found["orderbook", instrument.symbol]
+        must, may = shown.spans(end)
+        assert _outside(must, each.lost) == [], instrument
+        assert _outside(each.lost, may) == [], instrument
     client.command(f"DROP DATABASE {database}")
