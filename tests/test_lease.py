@@ -18,9 +18,10 @@ import orjson
 import pytest
 from nats.aio.client import Client as Nats
 
+from marketprism._core import ledger_message
 from marketprism.store.jetstream import Refused
 from marketprism.store.lease import BUCKET, LEASE_SECONDS, Lease
-from test_store import COUNTS, TRADES, Rig, _connected, rig, trades, until
+from test_store import COUNTS, T0, TRADES, Rig, _connected, rig, trades, until
 
 __all__ = ["rig"]
 
@@ -123,6 +124,34 @@ def test_a_store_that_is_stopped_after_it_hung_inserts_nothing(rig: Rig, second:
     rig.stop_store()
     rig.start_store()
     assert_each_is_in_one(rig, second, 500 + HELD)
+    second.stop_store()
+    rig.stop_store()
+
+
+def test_a_store_whose_turn_comes_again_while_it_lingers_lives_on(rig: Rig, second: Rig) -> None:
+    rig.start_store("store.linger=15s", "store.rows_max=500")
+    assert rig.store
+    second.start_store()
+    rig.publish(trades(range(HELD)))
+    until(lambda: rig.page("/stats")["buffered"] == HELD, "the first one holds them, and lingers")
+    rig.store.send_signal(signal.SIGSTOP)
+    try:
+        until(second.has_rows(HELD), "the second one stores what the first one holds")
+    finally:
+        rig.store.send_signal(signal.SIGCONT)
+    until(lambda: rig.page("/stats")["given_up"] == HELD, "the first one gives up what it held")
+    second.stop_store()
+    until(lambda: lease(rig)["count"] == 11, "the first one has its turn again")
+    # It lingers for this one from now on: once it is stored, the first time is over.
+    started = ledger_message("started", collector="test", run=1, n=1, ts=T0)
+    rig.publish([(started.subject, started.message_id, started.payload)])
+    ledger = "SELECT count() FROM marketprism_hot.ledger"
+    until(lambda: rig.store.poll() is not None or rig.number(ledger) == 1, "a row of the ledger")
+    assert rig.store.poll() is None
+    rig.publish(trades(range(HELD, HELD + 500)))
+    until(rig.has_rows(500), "it stores what comes")
+    second.start_store()
+    assert_each_is_in_one(rig, second, HELD + 500)
     second.stop_store()
     rig.stop_store()
 

@@ -516,6 +516,9 @@ class Store:
                     await consumer.enough.wait()
             except TimeoutError:
                 pass
+            if not consumer.held:
+                # The lease was lost meanwhile, and what was held is given up.
+                continue
             self._take(consumer)
             try:
                 if await self._insert(consumer):
