@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 
-from conftest import marketprism, rows, summary
+from conftest import command, marketprism, rows, summary
+from test_proxy import _join, _port
+from test_sim import running
 
 EXCHANGES = {
     "binance_spot": ["BTC-USDT"],
@@ -408,3 +416,87 @@ def test_what_one_of_two_connections_misses_the_other_has(tmp_path: Path) -> Non
     holes = map(json.loads, marketprism("gaps", *window).stdout.splitlines())
     causes = {gap["cause"] for gap in holes if gap["from"] < stopped - 2_000_000_000}
     assert causes <= {"not heard yet"}
+
+
+@asynccontextmanager
+async def gated(port: int, gate: asyncio.Event) -> AsyncIterator[int]:
+    """What listens at the port, at another one that answers nothing until the gate is open."""
+
+    async def front(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await gate.wait()
+        await _join(reader, writer, *await asyncio.open_connection("127.0.0.1", port))
+
+    server = await asyncio.start_server(front, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+async def live_of(data: Path, run: asyncio.subprocess.Process) -> set[str]:
+    """The exchanges of which a running collector has a live book, by its status page."""
+    assert run.returncode is None
+    with suppress(OSError, ValueError, KeyError, aiohttp.ClientError):
+        port = json.loads((data / "run.json").read_text())["ports"]["health"]
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{port}/status") as page,
+        ):
+            streams = (await page.json())["streams"]
+        books = [each for each in streams if each["data_type"] == "orderbook"]
+        return {each["exchange"] for each in books if each["state"] == "live"}
+    return set()
+
+
+def test_a_venue_that_does_not_answer_at_the_start_holds_up_no_other(tmp_path: Path) -> None:
+    async def body() -> dict[str, Any]:
+        gate = asyncio.Event()
+        async with (
+            running(trades_per_second=200) as sim,
+            gated(_port(sim.ready["rest"]), gate) as late,
+        ):
+            asked = {
+                "binance_spot": (late, "stream.binance.com:9443", "api.binance.com"),
+                "okx_spot": (_port(sim.ready["rest"]), "ws.okx.com:8443", "www.okx.com"),
+            }
+            exchanges = [
+                {
+                    "exchange": exchange,
+                    "symbols": ["BTC-USDT"],
+                    # Bars are asked for by REST too.
+                    "data_types": ["orderbook", "trade", "kline"],
+                    "hosts": {
+                        "ws": f"{sim.ready['ws']}/{ws}",
+                        "rest": f"http://127.0.0.1:{port}/{rest}",
+                    },
+                }
+                for exchange, (port, ws, rest) in asked.items()
+            ]
+            path = tmp_path / "c.yaml"
+            path.write_text(json.dumps({"exchanges": exchanges}), encoding="utf-8")
+            words = ("collect", "--config", path, "--data-dir", tmp_path / "data", "--json")
+            run = await asyncio.create_subprocess_exec(
+                *command(*words, "--ports", "auto"),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            try:
+                # Until it was given up, a venue was waited for more than a minute.
+                for opens, expected in ((False, {"okx_spot"}), (True, {*asked})):
+                    if opens:
+                        gate.set()
+                    async with asyncio.timeout(50):
+                        while await live_of(tmp_path / "data", run) != expected:
+                            await asyncio.sleep(0.1)
+            finally:
+                run.terminate()
+                out, err = await run.communicate()
+            done = subprocess.CompletedProcess([], run.returncode or 0, out.decode(), err.decode())
+            return summary(done)
+
+    result = asyncio.run(asyncio.wait_for(body(), 150))
+    assert (result["pending"], result["rejected"]) == (0, 0)
+    told = "SELECT DISTINCT exchange FROM marketprism_hot.ledger WHERE event = 'asked' ORDER BY ALL"
+    assert rows(tmp_path / "data", told) == [["binance_spot"], ["okx_spot"]]
+    refused = "SELECT count() FROM marketprism_hot.ledger WHERE event = 'refused'"
+    assert rows(tmp_path / "data", refused) == [["0"]]

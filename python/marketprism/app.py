@@ -17,7 +17,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -186,6 +186,7 @@ async def _go(
     )
     if state.options.backfill:
         return await _backfill(state, state.options.backfill, wanted)
+    stack.push_async_callback(wanted.end)
     state.feeds = await _feeds(state, wanted)
     try:
         page = await serve_health(
@@ -451,13 +452,14 @@ async def _run_feeds(state: Run, wanted: Sources, frames_in_all: int) -> None:
         feeds = [
             group.create_task(_hold(state, wanted, feed), name=feed.url) for feed in state.feeds
         ]
+        work = duties(state, wanted)
+        work["instruments"] = partial(_follow_lists, state, wanted, group, feeds)
         if polls is not None:
-            work = duties(state, wanted)
-            work["instruments"] = partial(_follow_lists, state, wanted, group, feeds)
             fill(state.timetable, state.settings.scheduler.jobs, polls, work)
             state.timetable.start()
+        joining = group.create_task(_join(state, wanted, group, feeds, polls, work))
         stopped = asyncio.create_task(state.stop.wait())
-        over = asyncio.create_task(_over(state, feeds))
+        over = asyncio.create_task(_over(state, feeds, joining))
         progress = asyncio.create_task(_progress(state, frames_in_all))
         writing = asyncio.create_task(state.journals.run()) if state.journals else None
         trouble = [
@@ -470,6 +472,8 @@ async def _run_feeds(state: Run, wanted: Sources, frames_in_all: int) -> None:
             return_when=asyncio.FIRST_COMPLETED,
         )
         state.deadline = min(state.deadline, time.monotonic() + _STORE_WAIT)
+        joining.cancel()
+        await wanted.end()
         await state.timetable.stop()
         await state.healing.stop(_HEALING_STOP)
         stopping = [group.create_task(feed.stop()) for feed in state.feeds]
@@ -482,9 +486,42 @@ async def _run_feeds(state: Run, wanted: Sources, frames_in_all: int) -> None:
             await state.journals.close()
 
 
-async def _over(state: Run, feeds: list[asyncio.Task[None]]) -> None:
+async def _over(state: Run, feeds: list[asyncio.Task[None]], joining: asyncio.Task[None]) -> None:
     """Returns once no feed runs any more; where REST alone is asked there is none to end."""
-    await (asyncio.wait(feeds) if feeds else state.stop.wait())
+    if not feeds:
+        await state.stop.wait()
+    left = [*feeds, joining]
+    while left:
+        await asyncio.wait(left)
+        left = [feed for feed in feeds if not feed.done()]
+
+
+async def _join(
+    state: Run,
+    wanted: Sources,
+    group: asyncio.TaskGroup,
+    feeds: list[asyncio.Task[None]],
+    polls: Polls | None,
+    work: Mapping[str, Callable[[], Awaitable[Outcome]]],
+) -> None:
+    """Begins with the exchanges whose venues took their time to say what they list."""
+    async for made in wanted.late():
+        if polls is not None:
+            await polls.resume()
+            fill(state.timetable, state.settings.scheduler.jobs, polls, work)
+        _begin(state, wanted, group, feeds, made)
+
+
+def _begin(
+    state: Run,
+    wanted: Sources,
+    group: asyncio.TaskGroup,
+    feeds: list[asyncio.Task[None]],
+    made: Sequence[Feed],
+) -> None:
+    for feed in made:
+        state.feeds.append(feed)
+        feeds.append(group.create_task(_hold(state, wanted, feed), name=feed.url))
 
 
 async def _polls(state: Run, wanted: Sources) -> Polls | None:
@@ -510,9 +547,7 @@ async def _follow_lists(
 ) -> Outcome:
     """What is listed while it runs is collected, and what is delisted is left."""
     made, outcome = await wanted.refresh(state.feeds)
-    for feed in made:
-        state.feeds.append(feed)
-        feeds.append(group.create_task(_hold(state, wanted, feed), name=feed.url))
+    _begin(state, wanted, group, feeds, made)
     state.feeds = [f for f in state.feeds if f.connection.channels]
     return outcome
 

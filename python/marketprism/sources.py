@@ -8,10 +8,11 @@ Not here: how a venue is asked (``venues``) and what a feed does (``collect.feed
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fnmatch import fnmatchcase
@@ -41,6 +42,8 @@ __all__ = ["Sources"]
 log = logging.getLogger(__name__)
 
 _LEGS = ("1", "2")
+# Seconds of the machine that exchanges whose venues have said what they list wait for the others.
+_TOGETHER = 5.0
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,12 @@ class _Taken:
     seen: dict[tuple[str, str], int] = field(default_factory=dict)  # when a list had it last
 
 
-@dataclass(frozen=True)
+@dataclass
 class Sources:
-    """Makes feeds. ``venue`` is what the built-in venue said of itself, if it is the source."""
+    """Makes feeds. ``venue`` is what the built-in venue said of itself, if it is the source.
+
+    Every exchange is asked for itself: one whose venue does not answer holds up no other.
+    """
 
     settings: Settings
     demo: bool
@@ -87,30 +93,62 @@ class Sources:
     journals: Journals | None = None
     _taken: list[_Taken] = field(default_factory=list)
     _unlisted: set[tuple[str, str]] = field(default_factory=set)  # told already
+    _asking: dict[asyncio.Task[list[Feed]], str] = field(default_factory=dict)  # to exchanges
 
     async def recorded(self) -> list[Feed]:
         """A feed for each recorded connection, with what it was subscribed to."""
         return [await self._recorded(recorded) for recorded in self.venue["connections"]]
 
     async def live(self) -> list[Feed]:
-        """Feeds for the exchanges of the settings: none where REST alone gives what is wanted.
-        Raises ``RunError`` when there is nothing."""
+        """Feeds for the exchanges of the settings whose venues soon say what they list; ``late``
+        has the others. None where REST alone gives what is wanted. Raises ``RunError`` when there
+        is nothing."""
         for name in self.settings.unverified:
             log.warning("%s: tls.verify is false: whoever is in between can change the data", name)
-        feeds: list[Feed] = []
-        for exchange in self._exchanges():
-            feeds += await self._opened(exchange, *await self._take(exchange))
-        if not feeds and not any(_polled(wanted) for wanted in self.polled()):
+        self._asking = {
+            asyncio.create_task(self._begun(each)): each.exchange for each in self._exchanges()
+        }
+        feeds = await self._come(asyncio.FIRST_EXCEPTION, _TOGETHER)
+        while self._asking and not feeds and not any(map(_polled, self.polled())):
+            feeds = await self._come(asyncio.FIRST_COMPLETED)
+        if self._asking:
+            names = ", ".join(sorted(set(self._asking.values())))
+            log.warning("%s: not known yet what is listed; the others begin", names)
+        elif not feeds and not any(map(_polled, self.polled())):
             raise RunError("nothing to collect: no exchange lists any of the symbols asked for", 2)
-        if not feeds and not self.settings.scheduler.enabled:
+        elif not feeds and not self.settings.scheduler.enabled:
             raise RunError("nothing to collect: no stream gives it; set scheduler.enabled: true", 2)
         return feeds
+
+    async def late(self) -> AsyncIterator[list[Feed]]:
+        """Feeds for the exchanges that ``live`` did not wait for, as their venues answer."""
+        while self._asking:
+            yield await self._come(asyncio.FIRST_COMPLETED)
+
+    async def end(self) -> None:
+        """Asks no venue any more what it lists."""
+        for task in self._asking:
+            task.cancel()
+        await asyncio.gather(*self._asking, return_exceptions=True)
+        self._asking.clear()
+
+    async def _begun(self, wanted: Exchange) -> list[Feed]:
+        return await self._opened(wanted, *await self._take(wanted))
+
+    async def _come(self, when: str, timeout: float | None = None) -> list[Feed]:
+        """What has come of the questions that are under way, in their order. Raises ``RunError``
+        for a place that a venue does not have."""
+        if self._asking:
+            await asyncio.wait(self._asking, timeout=timeout, return_when=when)
+        done = [task for task in self._asking if task.done()]
+        for task in done:
+            del self._asking[task]
+        return [feed for task in done for feed in task.result()]
 
     async def listed(self) -> list[Wanted]:
         """What is to be taken of each exchange by the venues' lists of now; nothing is listened
         to."""
-        for exchange in self._exchanges():
-            await self._take(exchange)
+        await asyncio.gather(*map(self._take, self._exchanges()))
         return self.polled()
 
     def polled(self) -> list[Wanted]:
@@ -130,22 +168,26 @@ class Sources:
         """Asks for the lists again: feeds for what is listed since, and an end to what is not any
         more. An instrument is gone when two lists in a row are without it, or the venue says so.
         ``top`` is of the start: what is traded most changes by the hour."""
-        made: list[Feed] = []
-        asked = refused = 0
-        for taken in self._taken:
-            route = self._route(taken.wanted)
-            lists, found = await self._picked(taken.wanted, route, Priority.POLL)
-            old = taken.instruments
-            new = [i for i in found if _key(i) not in old] if taken.wanted.top is None else []
-            for section, listed in lists.items():
-                asked, refused = asked + 1, refused + (not listed.whole)
-                await self._relisted(taken, section, listed, feeds)
-            taken.instruments |= {_key(i): i for i in new}
-            for instrument in new:
-                log.info("%s lists %s", instrument.exchange, instrument.symbol)
-                await self.ledger.write("listed", instrument=instrument)
-            made += await self._opened(taken.wanted, route, lists, new)
-        return made, Outcome(0, asked, refused)
+        each = await asyncio.gather(*(self._relist(taken, feeds) for taken in self._taken))
+        asked = sum(outcome.asked for _, outcome in each)
+        refused = sum(outcome.refused for _, outcome in each)
+        return [feed for made, _ in each for feed in made], Outcome(0, asked, refused)
+
+    async def _relist(self, taken: _Taken, feeds: Sequence[Feed]) -> tuple[list[Feed], Outcome]:
+        """The same for one exchange."""
+        route = self._route(taken.wanted)
+        lists, found = await self._picked(taken.wanted, route, Priority.POLL)
+        old = taken.instruments
+        new = [i for i in found if _key(i) not in old] if taken.wanted.top is None else []
+        for section, listed in lists.items():
+            await self._relisted(taken, section, listed, feeds)
+        taken.instruments |= {_key(i): i for i in new}
+        for instrument in new:
+            log.info("%s lists %s", instrument.exchange, instrument.symbol)
+            await self.ledger.write("listed", instrument=instrument)
+        made = await self._opened(taken.wanted, route, lists, new)
+        refused = sum(not listed.whole for listed in lists.values())
+        return made, Outcome(0, len(lists), refused)
 
     async def _relisted(
         self, taken: _Taken, section: str, listed: _Listed, feeds: Sequence[Feed]
@@ -207,11 +249,13 @@ class Sources:
         if wanted.chosen:
             for section in venue.sections(wanted.exchange):
                 named.setdefault(section, [])
-        lists: dict[str, _Listed] = {}
+        urls = {section: venue.list_urls(section, wanted.exchange) for section in named}
+        had = await asyncio.gather(
+            *(self._lists(wanted.exchange, *each, route, priority) for each in urls.items())
+        )
+        lists = dict(zip(named, had, strict=True))
         found: list[Instrument] = []
         for section, symbols in named.items():
-            urls = venue.list_urls(section, wanted.exchange)
-            lists[section] = await self._lists(wanted.exchange, section, urls, route, priority)
             found += await self._named(wanted.exchange, section, symbols, lists[section])
         listed = [i for section in lists.values() for i in section.instruments]
         found += await self._chosen(wanted, route, [i for i in listed if i not in found])
@@ -374,22 +418,29 @@ class Sources:
         priority: Priority = Priority.SEED,
     ) -> _Listed:
         """The section's instruments; a list that cannot be had is one ledger row."""
-        listed = _Listed()
-        for url in urls:
+
+        async def ask(url: str) -> tuple[_Body, list[Instrument]] | None:
             try:
                 body = await self.rest.ask(url, priority, route)
-                listed.instruments += instruments(section, body)
+                return _Body(url, body, self.clock.now_ns()), instruments(section, body)
             except (RestError, ValueError) as error:
                 log.warning(
                     "%s: no instrument list (%s); the built-in quote list is used", section, error
                 )
-                listed.whole = False
                 await self.ledger.write(
                     "refused", exchange=exchange, cause="instrument list", detail=str(error)
                 )
-            else:
-                listed.bodies.append(_Body(url, body, self.clock.now_ns()))
-        return listed
+                return None
+
+        # A recording gives its answers in their order.
+        at_once = [[url] for url in urls] if self.rest.recorded else [[*urls]]
+        answers = [each for some in at_once for each in await asyncio.gather(*map(ask, some))]
+        had = [each for each in answers if each is not None]
+        return _Listed(
+            [instrument for _, listed in had for instrument in listed],
+            [body for body, _ in had],
+            len(had) == len(answers),
+        )
 
     def _route(self, wanted: Exchange) -> Route:
         """The built-in venue is on loopback and never behind a proxy."""

@@ -122,7 +122,9 @@ class Timetable:
         at_once: bool = True,
     ) -> None:
         """Has ``work`` done in each period that begins, and ``at_once`` in the one that goes on.
-        Times are the venue's, in seconds."""
+        Times are the venue's, in seconds. A job of this name that is there already stays."""
+        if any(job.name == name for job in self._jobs):
+            return
         every, speed = self.every(interval), self._clock.speed
         trigger = PeriodTrigger(every, offset)
         if speed != 1:
@@ -131,22 +133,27 @@ class Timetable:
                 every, offset, speed=speed, venue=self._clock.now(), machine=now
             )
         self._jobs.append(_Job(name, trigger, work, at_once))
+        if self._scheduler.running:
+            self._schedule(self._jobs[-1])
 
     def start(self) -> None:
         """From now on jobs are run."""
         for job in self._jobs:
-            first = {"next_run_time": datetime.now(UTC)} if job.at_once else {}
-            self._scheduler.add_job(
-                self._run,
-                job.trigger,
-                args=(job,),
-                id=job.name,
-                max_instances=1,
-                coalesce=True,
-                misfire_grace_time=None,
-                **first,
-            )
+            self._schedule(job)
         self._scheduler.start()
+
+    def _schedule(self, job: _Job) -> None:
+        first = {"next_run_time": datetime.now(UTC)} if job.at_once else {}
+        self._scheduler.add_job(
+            self._run,
+            job.trigger,
+            args=(job,),
+            id=job.name,
+            max_instances=1,
+            coalesce=True,
+            misfire_grace_time=None,
+            **first,
+        )
 
     async def stop(self) -> None:
         """Begins nothing more and ends what is going on."""
