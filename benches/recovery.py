@@ -69,14 +69,18 @@ class Kind(NamedTuple):
 
 # No connection is struck again within 30 s: the pauses between tries grow where none lives longer.
 KINDS = {
+    "drop": Kind(1, 1, 35),
+    "duplicate": Kind(3, 3, 35),
+    "reorder": Kind(4, 1, 35),
+    "checksum": Kind(5, 1, 35, OKX),
+    "crossed": Kind(6, 1, 35),
+    "malformed": Kind(7, 1, 35),
+    "wrong_type": Kind(7, 1, 35),
     "truncated": Kind(8, 2, 35),
     "reset": Kind(8, 0, 35),
     "huge": Kind(9, 1, 40),
     "unknown_symbol": Kind(10, 2, 25),
-    "malformed": Kind(10, 1, 35),
     "stall": Kind(12, 15, 50),
-    "drop": Kind(12, 1, 35),
-    "delay": Kind(12, 3, 35),
     "ping_loss": Kind(13, 90, 130),
     "store_pause": Kind(14, 5, 30, ()),
     "store_stop": Kind(14, 2, 30, ()),
@@ -90,6 +94,7 @@ KINDS = {
     "shutdown": Kind(33, 3, 40),
     "renumber": Kind(33, 0, 30, OKX),
     "refuse": Kind(34, 45, 90),
+    "delay": Kind(39, 3, 35),
 }
 
 
