@@ -180,6 +180,26 @@ def test_a_silence_of_a_book_behind_which_something_was_missing_was_not_quiet(bo
     assert each.lost == []
 
 
+def test_every_loss_has_a_cause(book: Book) -> None:
+    about: dict[str, Any] = {"data_type": "orderbook"}
+    book.write("asked", 0, **about)
+    book.covered(2, 60, **about)
+    # Its collector lagged: what it wrote of the cut is of a later time than what it heard next.
+    book.covered(64, 120, cause="gap", **about)
+    book.write("disconnected", 67, None, cause="no close frame")
+    book.write("resync", 69, start=60, end=64, from_id=8, to_id=30, **about)
+    # An image that nobody had asked for.
+    book.write("resync", 125, start=120, end=124, from_id=40, to_id=50, **about)
+    book.covered(124, 180, **about)
+    book.write("asked", 0, ETH, **about)
+    book.covered(0, 150, instrument=ETH, **about)
+    found = report.gaps(book.ask, book.database, start=None, end=None)
+    assert [(gap["symbol"], gap["cause"]) for gap in found] == [
+        *(("BTC-USDT", "not heard yet"), ("BTC-USDT", "disconnected: no close frame")),
+        *(("BTC-USDT", "resync"), ("ETH-USDT", "not heard since")),
+    ]
+
+
 def test_a_book_that_was_never_right_is_no_evidence_at_all(book: Book) -> None:
     book.covered(2, 60, data_type="orderbook")
     book.covered(60, 120, data_type="orderbook")

@@ -28,6 +28,8 @@ __all__ = [
 _SECOND = 1_000_000_000
 # A loss belongs to what went wrong so shortly before it began, or while it lasted.
 _BEFORE = 5 * _SECOND
+# Rows of ours have the time at which they were written: a collector may lag so far behind.
+_LAG = 10 * _SECOND
 _SHOWN_MAX = 200  # lines of a text; --json has all
 
 
@@ -59,6 +61,7 @@ _TROUBLES = (
     "gap",
     "restarted",
     "started",
+    "resync",  # an image that nobody had asked for
 )
 # Rows of the whole collector: of no exchange.
 _OURS = ("restarted", "started", "lost", "spooled")
@@ -130,18 +133,21 @@ def _troubles(ask: Ask, database: str) -> list[_Trouble]:
 
 
 def _why(each: Coverage, hole: Hole, troubles: Sequence[_Trouble]) -> str:
-    """The first in kind of the rows that fall into the span."""
+    """The first in kind of the rows that fall into the span, or were written soon after it."""
     if hole.span.start == each.asked:
         return "not heard yet"
-    near = [t for t in troubles if _explains(t, each.stream, hole)]
+    near = [t for t in troubles if _explains(t, each.stream, hole, _LAG)]
+    # That a book began anew explains what nothing else does.
+    in_it = [t for t in near if t.start < hole.span.end and t.event != "resync"]
+    near = in_it or [t for t in near if t.event != "resync"] or near
     if not near:
-        return "no evidence"
+        return "not heard since" if hole.span.end == each.window.end else "no evidence"
     best = min(near, key=lambda t: _TROUBLES.index(t.event))
     return f"{best.event}: {best.cause}" if best.cause else best.event
 
 
-def _explains(trouble: _Trouble, stream: Stream, hole: Hole) -> bool:
-    if trouble.start >= hole.span.end or trouble.end < hole.span.start - _BEFORE:
+def _explains(trouble: _Trouble, stream: Stream, hole: Hole, late: int) -> bool:
+    if trouble.start >= hole.span.end + late or trouble.end < hole.span.start - _BEFORE:
         return False
     if trouble.event in _OURS:
         return True
