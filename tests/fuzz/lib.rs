@@ -2,6 +2,8 @@
 
 #[path = "../hostile/book.rs"]
 pub mod book;
+#[path = "../hostile/columns.rs"]
+pub mod columns;
 #[path = "../hostile/decode.rs"]
 pub mod decode;
 #[path = "../simulation/digits.rs"]

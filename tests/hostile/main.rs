@@ -5,7 +5,7 @@
 //!     HOSTILE_SEED=17 HOSTILE_ROUNDS=1 cargo test --release --test hostile book
 //!     HOSTILE_INPUT=file cargo test --release --test hostile encode
 //!
-//! The targets are `decode`, `book`, `encode` and `state`; each says what it holds an input to. Here an
+//! The targets are `decode`, `book`, `encode`, `columns` and `state`; each says what it holds an input to. Here an
 //! in-process mutator feeds them on the stable compiler, from one seed; `tests/fuzz` has the same
 //! targets for cargo-fuzz, which finds its way by coverage (`HOSTILE_CORPUS=directory` writes
 //! what it may begin with). `recorded` is the same over the recorded sessions.
@@ -13,6 +13,7 @@
 //! A failure prints the seed of its round, and its input.
 
 mod book;
+mod columns;
 mod decode;
 #[allow(dead_code)]
 #[path = "../simulation/digits.rs"]
@@ -127,6 +128,24 @@ fn encode_holds() {
     let seeds = seeds();
     seeds.iter().for_each(|seed| encode::run(seed));
     hold("encode", ROUNDS, encode::run, |draw| broken(&seeds, draw));
+}
+
+#[test]
+fn columns_hold() {
+    let seeds = columns::seeds();
+    let mut looks = columns::Looks::default();
+    let mut run = |input: &[u8]| {
+        let seen = columns::run(input);
+        looks.kept += seen.kept;
+        looks.rejected += seen.rejected;
+    };
+    seeds.iter().for_each(|seed| run(seed));
+    hold("columns", ROUNDS, &mut run, |draw| broken(&seeds, draw));
+    println!("{looks:?}");
+    if std::env::var_os("HOSTILE_INPUT").is_none() && number("HOSTILE_ROUNDS").is_none() {
+        // Whoever looks at nothing finds nothing.
+        assert!(looks.kept > 1_000 && looks.rejected > 1_000, "{looks:?}");
+    }
 }
 
 #[test]

@@ -19,7 +19,8 @@ Types
   cut further fractional digits in silence, so the store looks for those itself.
 - ``ts_*``: ``Int64`` nanoseconds. JSONEachRow reads an integer for a DateTime64 column as
   *seconds*, therefore ``timestamp`` is computed from them and is not a key.
-- Books: ZSTD(3), measured at 905 against 1,368 bytes a 400-level image with LZ4.
+- Codecs are chosen by ``benches/disk.py`` on the recorded sessions; its tables: docs/storage.md.
+  Decimals and times are multiples of a tick or a millisecond, and ``GCD`` takes that out of them.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ __all__ = [
     "wanted",
 ]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """The newest step of ``_steps``."""
 
 Tier = Literal["hot", "cold"]
@@ -124,12 +125,28 @@ HOT = Deployment()
 
 @dataclass(frozen=True)
 class Column:
-    """One column: ``codec`` empty means the engine's default (LZ4); ``default`` is SQL."""
+    """One column: ``codec`` empty means the choice for its kind; ``default`` is SQL."""
 
     name: str
     type: str
     codec: str = ""
     default: str = ""
+
+    @property
+    def compression(self) -> str:
+        """The codec in force, as it stands between the brackets of CODEC."""
+        if self.codec:
+            return self.codec
+        if self.type == _LEVELS:
+            return "GCD, ZSTD(3)"
+        if "Decimal(" in self.type:
+            return "GCD, ZSTD(1)"
+        if self.name == "ts_recv":
+            # Ours, to the nanosecond: nothing divides them.
+            return "Delta, ZSTD(1)"
+        if "Int64" in self.type:
+            return "GCD, ZSTD(1)" if self.type in (_TIME, _TIME_MAYBE) else "Delta, ZSTD(1)"
+        return "ZSTD(3)" if self.type.endswith("String") else "ZSTD(1)"
 
     @property
     def optional(self) -> bool:
@@ -200,13 +217,17 @@ _ABOUT = (
 
 # Ours, added by the store: when, and from which message of which life of which stream.
 _STORED = (
-    "timestamp DateTime64(3, 'UTC')"
-    " DEFAULT fromUnixTimestamp64Milli(intDiv(ifNull(ts_event, ts_recv), 1000000), 'UTC')",
-    "created_at DateTime64(3, 'UTC') DEFAULT now64(3)",
-    "stream LowCardinality(String)",
-    "stream_seq UInt64",
-    "INDEX stream_seq_range stream_seq TYPE minmax GRANULARITY 1",
+    Column(
+        "timestamp",
+        "DateTime64(3, 'UTC')",
+        "Delta, ZSTD(1)",
+        "fromUnixTimestamp64Milli(intDiv(ifNull(ts_event, ts_recv), 1000000), 'UTC')",
+    ),
+    Column("created_at", "DateTime64(3, 'UTC')", "Delta, ZSTD(1)", "now64(3)"),
+    Column("stream", _WORD),
+    Column("stream_seq", "UInt64"),
 )
+_INDEX = "INDEX stream_seq_range stream_seq TYPE minmax GRANULARITY 1"
 
 # An empty frame is a dead letter too, and not every row is about one instrument.
 _MAY_BE_EMPTY = frozenset({"instrument_id", "payload", "raw", "stream"})
@@ -218,8 +239,8 @@ def _columns(**types: str) -> tuple[Column, ...]:
 
 def _levels() -> tuple[Column, ...]:
     return (
-        Column("bids", _LEVELS, "ZSTD(3)"),
-        Column("asks", _LEVELS, "ZSTD(3)"),
+        Column("bids", _LEVELS),
+        Column("asks", _LEVELS),
         *_columns(
             quantity_unit=_WORD_MAYBE,
             contract_multiplier=_PRICE_MAYBE,
@@ -553,12 +574,12 @@ def ddl(database: str, table: Table, deployment: Deployment = HOT) -> str:
     columns = [
         f"`{column.name}` {column.type}"
         + (f" DEFAULT {column.default}" if column.default else "")
-        + (f" CODEC({column.codec})" if column.codec else "")
-        for column in table.columns
+        + f" CODEC({column.compression})"
+        for column in (*table.columns, *_STORED)
     ]
     # A row without its names would be merged with others like it; refused, it is a dead letter.
     present = " AND ".join([f"`{name}` != ''" for name in table.required] + ["ts_recv > 0"])
-    lines = ",\n    ".join([*columns, *_STORED, f"CONSTRAINT named CHECK {present}"])
+    lines = ",\n    ".join([*columns, _INDEX, f"CONSTRAINT named CHECK {present}"])
     order = ", ".join(("exchange", "market_type", "symbol", "timestamp", *table.identity))
     hot = deployment.tier == "hot"
     ttl = ""
@@ -668,4 +689,13 @@ def _steps(database: str, deployment: Deployment) -> tuple[Step, ...]:
             ),
         ),
         Step(3, "views", ()),
+        # Parts that are there get them when they are merged.
+        Step(4, "codecs", tuple(alter(kind, _codecs(table)) for kind, table in TABLES.items())),
+    )
+
+
+def _codecs(table: Table) -> str:
+    return ", ".join(
+        f"MODIFY COLUMN `{column.name}` CODEC({column.compression})"
+        for column in (*table.columns, *_STORED)
     )
