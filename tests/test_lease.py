@@ -26,7 +26,7 @@ from test_store import COUNTS, T0, TRADES, Rig, _connected, rig, trades, until
 __all__ = ["rig"]
 
 # Held and not stored: an hour passes, or so many rows come.
-HOLD = ("store.linger=1h", "store.rows_max=500")
+HOLD = ("store.linger_min=1h", "store.rows_max=500")
 HELD = 300
 
 

@@ -194,7 +194,7 @@ async def _other(url: str, *, add: bool) -> None:
 def test_what_is_not_stored_outlives_the_age_limit(rig: Rig, guarded: bool) -> None:
     limited(rig, max_age=AGE)
     # A store that receives and does not store; without one the limit is nobody's concern.
-    rig.start_store(AGED, "store.linger=1h")
+    rig.start_store(AGED, "store.linger_min=1h")
     if not guarded:
         rig.stop_store()
     facts = [trade(number) for number in range(300)]

@@ -569,7 +569,7 @@ def test_dead_letters_are_queued_again_and_stored_once(rig: Rig) -> None:
 
 
 def test_what_is_held_when_the_store_is_stopped_is_stored(rig: Rig) -> None:
-    rig.start_store("store.linger=1h")
+    rig.start_store("store.linger_min=1h")
     rig.publish(trades(range(700)))
     until(lambda: rig.page("/stats")["buffered"] == 700, "all held")
     assert rig.number(COUNTS) == 0

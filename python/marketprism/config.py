@@ -355,14 +355,15 @@ class ClickHouse(_Section):
 
 
 class Store(_Section):
-    """``run``: the collector starts a store of its own. A batch is inserted at ``linger``,
-    ``rows_max`` or ``bytes_max``, whichever comes first. A consumer begins where
-    ``deliver_policy`` says when it is made; with any other than ``all``, and with a
+    """``run``: the collector starts a store of its own. A batch is inserted ``linger`` after the
+    one before it (``linger_min`` after a pause), or at ``rows_max`` or ``bytes_max``. A consumer
+    begins where ``deliver_policy`` says when it is made; with any other than ``all``, and with a
     ``max_deliver`` other than -1 (no limit), messages may be passed over. Each one has to be
     acknowledged by itself, so there is one ``ack_policy``."""
 
     run: bool = True
     linger: Seconds = 0.25
+    linger_min: Seconds = 0.02
     rows_max: int = Field(50_000, ge=1, le=1_000_000)
     bytes_max: ByteSize = ByteSize(24 * 1024**2)
     ack_wait: Seconds = 60.0

@@ -27,7 +27,13 @@ INSERTING = (0.5, 1.5)  # seconds between a stored fact and the kill
 
 # Small batches, one after the other without a pause: a kill nearly always meets one.
 SETTINGS = {
-    "store": {"run": False, "linger": 0, "rows_max": 500, "ack_wait": ACK_WAIT_SECONDS},
+    "store": {
+        "run": False,
+        "linger": 0,
+        "linger_min": 0,
+        "rows_max": 500,
+        "ack_wait": ACK_WAIT_SECONDS,
+    },
 }
 
 

@@ -54,6 +54,7 @@ class Consumer:
     held_bytes: int = 0
     storing: list[tuple[str, Delivered]] = field(default_factory=list)
     storing_bytes: int = 0
+    taken: float = 0.0
     some: asyncio.Event = field(default_factory=asyncio.Event)
     enough: asyncio.Event = field(default_factory=asyncio.Event)
     requests: int = 0
@@ -74,6 +75,15 @@ class Consumer:
     @property
     def filter(self) -> str:
         return _filter(self.table.data_type)
+
+    def patience(self, now: float, linger: float, linger_min: float) -> float:
+        """How many seconds a batch that is not full goes on waiting for more rows.
+
+        ``linger`` after the last batch was taken, so that a table gets at most so many inserts a
+        second however many rows come; and ``linger_min`` after a pause, so that a row that comes
+        alone is soon there. All in seconds, ``now`` on the clock of ``taken``.
+        """
+        return max(linger_min, self.taken + linger - now)
 
     def give_up(self) -> list[Delivered]:
         """Forget what is held, and return it: somebody else may store it, or has."""

@@ -81,7 +81,6 @@ _NOT_CHANGED = 10012
 RECLAIM_SECONDS, RECLAIM_PAUSE_SECONDS = 0.001, 0.3
 STOP_SECONDS = 6.0
 """How long the last inserts may take after ``stop``; what is left is delivered again."""
-WRITERS = 4
 
 
 def _store(writer: Writer, table: Table, held: Sequence[tuple[str, Delivered]]) -> Counter[str]:
@@ -122,7 +121,8 @@ class Store:
             stream: self._retention(stream)
             for stream in sorted({one.stream for one in self.consumers.values()})
         }
-        self._threads = ThreadPoolExecutor(WRITERS, thread_name_prefix="store")
+        # One each: a table whose insert hangs keeps no other from its thread.
+        self._threads = ThreadPoolExecutor(len(self.consumers), thread_name_prefix="store")
         self._nats = Nats()
         self._opened = False
         self._inbox = ""
@@ -512,7 +512,9 @@ class Store:
                     consumer.some.clear()
                 continue
             try:
-                async with asyncio.timeout(self._settings.store.linger):
+                store = self._settings.store
+                wait = consumer.patience(time.monotonic(), store.linger, store.linger_min)
+                async with asyncio.timeout(wait):
                     await consumer.enough.wait()
             except TimeoutError:
                 pass
@@ -538,6 +540,7 @@ class Store:
         consumer.storing, consumer.held = consumer.held[:rows], consumer.held[rows:]
         consumer.storing_bytes = size
         consumer.held_bytes -= size
+        consumer.taken = time.monotonic()
         if not self._drained:
             if not consumer.held:
                 consumer.some.clear()
