@@ -170,8 +170,8 @@ PYTHON: dict[str, Rule] = {
     "marketprism": rule("_core", "the package is the engine's face and must import in an instant"),
     "__main__": rule("cli", "it only starts the commands"),
     "cli": rule(
-        "marketprism app backfill cli clock collect config directory report run settings sim "
-        "standing store serve",
+        "marketprism app backfill cli clock collect config directory latency report run settings "
+        "sim standing store serve verify",
         "a command is settings and one call; what it calls has its own place",
     ),
     "app": rule(
@@ -199,6 +199,10 @@ PYTHON: dict[str, Rule] = {
     ),
     "duties": rule("collect pages run sources", "it says of whom, and does none of it"),
     "outlet": rule("collect config directory", "it opens what every process publishes by"),
+    "verify": rule(
+        "collect.publish config standing store", "it looks at every part, and changes none"
+    ),
+    "latency": rule("collect config store", "it listens to what a collector says"),
     "standing": rule("", "it reads pages, as anybody may"),
     "progress": rule("", "it shows what it is told"),
     "schedule": rule("collect config", "it says when, and what a job does is collect's"),
@@ -241,7 +245,10 @@ PYTHON_TARGETS = {
 THIRD_PARTY: dict[str, Rule] = {
     "websockets": rule("collect.feed sim", "there is one way in from a venue, and one venue"),
     "apscheduler": rule("collect.timetable", "what is done at set times has one list"),
-    "nats": rule("collect.publish store.hot embedded.nats", "the narrow ends are two files"),
+    "nats": rule(
+        "collect.publish store.hot store.jetstream embedded.nats",
+        "the narrow ends are two files; who only asks does it by a third",
+    ),
     "clickhouse_connect": rule("store embedded.clickhouse", "the tables have one owner"),
     "chdb": rule("store embedded.clickhouse", "one process owns an embedded engine's directory"),
     "aiohttp_socks": rule("collect.rest", "by which proxy HTTP goes is known where HTTP is spoken"),

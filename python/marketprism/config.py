@@ -262,6 +262,30 @@ class Streams(_Section):
     ORDERBOOK_SNAP: OrderbookSnap = OrderbookSnap()
 
 
+class MirrorToCore(_Section):
+    """Facts whose subjects fit one of ``filters`` are told a second time by core NATS, on
+    ``prefix``.subject, so that ``marketprism latency`` can compare the ways."""
+
+    enabled: bool = False
+    filters: tuple[str, ...] = Field(("trade.>", "orderbook.>"), min_length=1, max_length=32)
+    prefix: str = Field("core", pattern=r"^[a-z][a-z0-9_-]{0,63}$")
+
+    @field_validator("prefix")
+    @classmethod
+    def _outside(cls, value: str) -> str:
+        if value in (*data_types(), "ledger", "dead_letter", "instrument"):
+            raise ValueError("expected a name that begins no subject of a stream")
+        return value
+
+    @field_validator("filters")
+    @classmethod
+    def _subjects(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for one in value:
+            if not re.fullmatch(r"(?:[^\s.>]+\.)*(?:[^\s.>]+|>)", one):
+                raise ValueError(f"{one!r}: expected a subject, as in trade.> or *.okx_spot.>")
+        return value
+
+
 class Nats(_Section):
     """``url`` empty: a nats-server of our own is started under the data directory. Whether a server
     at ``url`` syncs each write is asked at ``monitor_url``, its monitoring port."""
@@ -275,6 +299,7 @@ class Nats(_Section):
     publish_window_bytes: ByteSize = ByteSize(16 * 1024**2)
     ack_timeout: Seconds = 2.0
     connect_timeout: Seconds = 5.0
+    mirror_to_core: MirrorToCore = MirrorToCore()
 
 
 class Spool(_Section):

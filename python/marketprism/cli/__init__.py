@@ -18,7 +18,17 @@ from ..collect.journal import JournalError
 from ..collect.replay import ReplayError
 from ..config import ConfigError
 from ..directory import RunError
-from . import collecting, configuring, databases, journals, looking, past, simulating, storing
+from . import (
+    checking,
+    collecting,
+    configuring,
+    databases,
+    journals,
+    looking,
+    past,
+    simulating,
+    storing,
+)
 from .examples import show
 from .process import say
 
@@ -26,7 +36,7 @@ __all__ = ["collect", "main", "parser_of"]
 
 _EXPECTED = (ConfigError, RunError, JournalError, ReplayError)
 _GROUPS = (
-    *(collecting, journals, looking, past, storing, databases, simulating),
+    *(collecting, journals, looking, checking, past, storing, databases, simulating),
     configuring,
 )
 

@@ -30,6 +30,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "gaps": ("marketprism gaps --from 2026-11-22T10:00 --to 2026-11-22T11:00",),
     "incidents": ("marketprism incidents --from 24h",),
+    "verify": (
+        "marketprism verify --data-dir data",
+        "marketprism verify --json --report logs/verify.txt --samples 1000",
+    ),
+    "latency": ("marketprism latency --window-sec 60 --jsonl logs/ab_latency.jsonl",),
     "status": ("marketprism status --data-dir data --json",),
     "backfill": ("marketprism backfill --from 6h --exchanges binance_spot --data-types trade",),
     "store": (

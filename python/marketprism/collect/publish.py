@@ -39,6 +39,7 @@ from nats.js.errors import NotFoundError
 from .._core import Message
 from ..config import Nats
 from .batch import Batches
+from .mirror import Mirror
 from .spool import Spool
 
 __all__ = ["STREAM_SUBJECTS", "Last", "PublishError", "Publisher", "one_by_one", "stream_config"]
@@ -165,6 +166,9 @@ class Publisher:
         self.url = url
         self.spool = spool
         self.tell: Tell | None = None
+        self._mirror: Mirror | None = None
+        if settings.mirror_to_core.enabled:
+            self._mirror = Mirror(settings.mirror_to_core, (NatsError, OSError))
         self.tap: Callable[[Sequence[Message]], None] | None = None
         """Sees every row once, as it is given to be published."""
         self.now_ns: Callable[[], int] = time.time_ns
@@ -287,6 +291,8 @@ class Publisher:
                     return
                 now = time.monotonic()
             await self._first(subject, message_id, payload, 0, now)
+            if self._mirror:
+                await self._mirror.send(self._client, subject, message_id, payload)
         await self._send_batches()
 
     def _fits(self, _: str, message_id: str, payload: bytes) -> bool:
@@ -436,6 +442,8 @@ class Publisher:
             await asyncio.sleep(2 * _COPY_EVERY)
             gone, self._acked = self._acked, []
             await self.spool.forget(gone)
+            if self._mirror and self.connected:
+                await self._mirror.tell(self._client)
 
     # --- sending and hearing --------------------------------------------------------------------
 
@@ -532,6 +540,8 @@ class Publisher:
             return
         self._bytes -= len(sent.payload)
         self.acknowledged += 1
+        if self._mirror:
+            self._mirror.acknowledged(sent.subject, sent.message_id)
         if sent.spooled:
             self._acked.append(sent.spooled)
 

@@ -4,14 +4,22 @@ Both speak the server's documented JSON API (ADR-1, ADR-8) and know no client: `
 An answer is a JSON object; what the server refuses and what it never answers are two errors,
 because after the second nobody knows whether the thing was done.
 
-Not here: the connection (``hot``), and what is asked.
+Not here: the store's own connection (``hot``), and what is asked.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
-__all__ = ["Ask", "Refused", "Unanswered"]
+import nats
+import nats.errors
+import orjson
+from nats.aio.client import Client as Nats
+
+__all__ = ["Ask", "Refused", "Unanswered", "asking", "connected"]
 
 
 class Unanswered(Exception):
@@ -32,3 +40,44 @@ class Ask(Protocol):
     async def __call__(
         self, subject: str, body: bytes = b"", headers: dict[str, str] | None = None
     ) -> dict[str, Any]: ...
+
+
+@contextlib.asynccontextmanager
+async def connected(url: str, name: str, seconds: float) -> AsyncIterator[Nats]:
+    """A plain connection, for whoever looks and goes. Raises ``Unanswered``."""
+    client = Nats()
+
+    async def trouble(_: Exception) -> None:
+        """What it cannot do it says to whoever asks."""
+
+    try:
+        async with asyncio.timeout(seconds):
+            await client.connect(url.split(","), name=name, allow_reconnect=False, error_cb=trouble)
+    except (OSError, TimeoutError, nats.errors.Error) as error:
+        raise Unanswered(f"NATS does not answer ({type(error).__name__})") from error
+    try:
+        yield client
+    finally:
+        if not client.is_closed:
+            await client.close()
+
+
+@contextlib.asynccontextmanager
+async def asking(url: str, name: str, seconds: float) -> AsyncIterator[Ask]:
+    """Questions over a connection of their own. Raises ``Unanswered``, also each question."""
+
+    async def ask(
+        subject: str, body: bytes = b"", headers: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        try:
+            answer = await client.request(subject, body, timeout=seconds, headers=headers)
+        except (OSError, nats.errors.Error) as error:
+            raise Unanswered(f"{subject}: {type(error).__name__} {error}".strip()) from error
+        found: dict[str, Any] = orjson.loads(answer.data)
+        if "error" in found:
+            problem = found["error"]
+            raise Refused(int(problem.get("err_code", 0)), str(problem.get("description", "")))
+        return found
+
+    async with connected(url, name, seconds) as client:
+        yield ask
