@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
 import json
 import os
 import pty
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
+import psutil
 import pytest
 import yaml
 
 import published
-from conftest import marketprism
+from conftest import command, marketprism
 from marketprism import cli
 from marketprism.config import load
+from marketprism.directory import free_port
+from marketprism.embedded import nats as embedded_nats
 
 UNITS = sorted((published.ROOT / "config" / "systemd").glob("*.service"))
 
@@ -253,3 +261,94 @@ def test_a_unit_starts_a_command_of_ours_confined(unit: Path, tmp_path: Path) ->
         ["systemd-analyze", "verify", copy], capture_output=True, text=True, check=False, timeout=60
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+# --- a password on its way ----------------------------------------------------------------------
+
+
+def test_a_password_reaches_every_process_and_is_read_by_nobody_else(tmp_path: Path) -> None:
+    """Real nats-server with a user, password with reserved characters; demo for a second."""
+    port = free_port(())
+    secret = "ses@me/0:%41"
+    (tmp_path / "nats.conf").write_text(
+        f'port: {port}\nhost: 127.0.0.1\njetstream {{ store_dir: "{tmp_path}/js" }}\n'
+        f"authorization {{ user: ann, password: {json.dumps(secret)} }}\n"
+    )
+    (tmp_path / "password").write_text(secret + "\n")
+    (tmp_path / "password").chmod(0o600)
+    config = tmp_path / "c.yaml"
+    url = f"nats://ann@127.0.0.1:{port}"
+    config.write_text(f"nats: {{url: '{url}', password_file: {tmp_path / 'password'}}}\n")
+    server = subprocess.Popen(
+        [*embedded_nats.argv(tmp_path)[:1], "-c", tmp_path / "nats.conf"],
+        stderr=subprocess.DEVNULL,
+    )
+    words = ["collect", "--demo", "--json", "--config", config, "--data-dir", tmp_path / "d"]
+    words += ["--duration", "5"]
+    running = subprocess.Popen(
+        command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    seen: list[str] = []
+    try:
+        said = waited(tmp_path / "d" / "run.json", running)
+        for pid in said["children"].values():
+            seen += psutil.Process(pid).cmdline()
+        out, err = running.communicate(timeout=120)
+    finally:
+        for process in (running, server):
+            process.kill()
+            process.wait()
+    assert running.returncode == 0, err
+    assert json.loads(out)["stored"]["trades"] > 0
+    assert "store" in seen
+    for text in (" ".join(seen), out, err):
+        assert "ses@me" not in text
+        assert quote("ses@me") not in text
+
+
+def test_a_wrong_password_of_nats_is_one_sentence_without_it(tmp_path: Path) -> None:
+    port = free_port(())
+    (tmp_path / "nats.conf").write_text(
+        f"port: {port}\nhost: 127.0.0.1\nauthorization {{ user: ann, password: right }}\n"
+    )
+    server = subprocess.Popen(
+        [*embedded_nats.argv(tmp_path)[:1], "-c", tmp_path / "nats.conf"],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        listening(port)
+        environ = os.environ | {"NATS_URL": f"nats://ann:sesame@127.0.0.1:{port}"}
+        environ["MARKETPRISM_NATS__CONNECT_TIMEOUT"] = "1s"
+        done = subprocess.run(
+            command("collect", "--demo", "--data-dir", tmp_path / "d"),
+            env=environ, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+    finally:
+        server.kill()
+        server.wait()
+    assert done.returncode == 1
+    assert "Authorization" in done.stderr
+    assert "user and password must be right" in done.stderr
+    assert "sesame" not in done.stderr
+
+
+def waited(file: Path, running: subprocess.Popen[str]) -> dict[str, Any]:
+    """What the run says of itself once it has a venue and a store."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end and running.poll() is None:
+        with contextlib.suppress(OSError, ValueError):
+            said: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            if said["venue"] and len(said["children"]) == 2:
+                return said
+        time.sleep(0.1)
+    raise AssertionError(f"{file}: the run does not get ready")
+
+
+def listening(port: int) -> None:
+    """Returns once something listens."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"nothing listens on {port}")

@@ -34,7 +34,7 @@ from pydantic import (
 
 from .settings import forms
 from .settings.amounts import Seconds, duration
-from .settings.forms import proxy_url
+from .settings.forms import nats_login, proxy_url
 from .settings.mistakes import ConfigError, without_secrets
 from .settings.reading import Loaded, read
 from .settings.sources import Variable
@@ -50,6 +50,7 @@ __all__ = [
     "load",
     "loaded",
     "moment",
+    "nats_login",
     "proxy_url",
     "without_secrets",
 ]

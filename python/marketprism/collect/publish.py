@@ -37,7 +37,7 @@ from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfi
 from nats.js.errors import NotFoundError
 
 from .._core import Message
-from ..config import Nats
+from ..config import Nats, nats_login, without_secrets
 from .batch import Batches
 from .mirror import Mirror
 from .spool import Spool
@@ -67,6 +67,7 @@ STREAM_SUBJECTS = {
 # Payload and headers of one message; nats-py loses its connection for good beyond the server's own
 # limit of 1 MiB, so the line is drawn well before (FAULTS 2b).
 MESSAGE_BYTES_MAX = 900_000
+_PATIENCE = 2.0  # times connect_timeout that a first connection, with what it is asked, may take
 _PENDING_BYTES = 32 * 1024**2
 _RESENDS_A_SCAN = 256
 _SCAN_EVERY = 0.25
@@ -221,7 +222,9 @@ class Publisher:
         await _reachable(self.url, self.settings.connect_timeout)
         batched: set[str] = set()
         try:
-            await self._dial()
+            # nats-py tries for ever, also with a password that is refused.
+            async with asyncio.timeout(_PATIENCE * self.settings.connect_timeout):
+                await self._dial()
             jetstream = self._client.jetstream(timeout=self.settings.connect_timeout)
             for name in STREAM_SUBJECTS:
                 config = stream_config(self.settings, name, power=self.power)
@@ -236,10 +239,11 @@ class Publisher:
                 if self.power and info.config.allow_atomic:
                     batched.add(name)
         except (NatsError, OSError, TimeoutError) as error:
+            why = self.last_error or _reason(error)
             raise PublishError(
-                f"{_plain(self.url)}: {_reason(error)}; JetStream must be on, the user allowed to "
-                "create streams, and its disk (and max_file_store) have room for "
-                "nats.streams.*.max_bytes of both"
+                f"{without_secrets(self.url)}: {why}; the user and password must be right, "
+                "JetStream on, the user allowed to create streams, and its disk (and "
+                "max_file_store) have room for nats.streams.*.max_bytes of both"
             ) from error
         self._batches = Batches(frozenset(batched))
         self._waiting = self.spool.queued
@@ -251,7 +255,7 @@ class Publisher:
     async def _dial(self) -> None:
         client = Client()
         await client.connect(
-            servers=[part.strip() for part in self.url.split(",")],
+            **nats_login(self.url),
             name="marketprism-collect",
             allow_reconnect=True,
             max_reconnect_attempts=-1,
@@ -622,7 +626,7 @@ class Publisher:
         except NotFoundError:
             return None
         except (NatsError, OSError, TimeoutError) as error:
-            raise PublishError(f"{_plain(self.url)}: {_reason(error)}") from error
+            raise PublishError(f"{without_secrets(self.url)}: {_reason(error)}") from error
         return _told((found.headers or {}).get("Nats-Msg-Id", ""), found.data or b"")
 
     async def unstored(self, data_types: Sequence[str]) -> int:
@@ -645,7 +649,7 @@ class Publisher:
                 else:
                     total += info["num_pending"] + info["num_ack_pending"]
             except (NatsError, OSError, TimeoutError, ValueError) as error:
-                raise PublishError(f"{_plain(self.url)}: {_reason(error)}") from error
+                raise PublishError(f"{without_secrets(self.url)}: {_reason(error)}") from error
         return total
 
     async def close(self) -> None:
@@ -672,18 +676,18 @@ async def one_by_one(
     await _reachable(url, settings.connect_timeout)
     client = Client()
     try:
-        await client.connect(url.split(","), name="marketprism", allow_reconnect=False)
+        await client.connect(**nats_login(url), name="marketprism", allow_reconnect=False)
         jetstream = client.jetstream(timeout=settings.connect_timeout)
 
         async def publish(subject: str, message_id: str, payload: bytes) -> None:
             try:
                 await jetstream.publish(subject, payload, headers={"Nats-Msg-Id": message_id})
             except (NatsError, OSError, TimeoutError) as error:
-                raise PublishError(f"{_plain(url)}: {_reason(error)}") from error
+                raise PublishError(f"{without_secrets(url)}: {_reason(error)}") from error
 
         yield publish
     except (NatsError, OSError, TimeoutError) as error:
-        raise PublishError(f"{_plain(url)}: {_reason(error)}") from error
+        raise PublishError(f"{without_secrets(url)}: {_reason(error)}") from error
     finally:
         if not client.is_closed:
             await client.close()
@@ -711,7 +715,7 @@ async def _reachable(url: str, timeout: float) -> None:
                 asyncio.open_connection(parts.hostname, parts.port or 4222), timeout
             )
         except (OSError, TimeoutError) as error:
-            reasons.append(f"{_plain(server)} ({_reason(error)})")
+            reasons.append(f"{without_secrets(server)} ({_reason(error)})")
         else:
             writer.close()
             return
@@ -719,12 +723,6 @@ async def _reachable(url: str, timeout: float) -> None:
         f"no NATS server answers at {', '.join(reasons)}; start one, or leave nats.url empty to "
         "run the embedded server"
     )
-
-
-def _plain(url: str) -> str:
-    """The URL without a password."""
-    parts = urlsplit(url)
-    return url.replace(f":{parts.password}@", ":***@") if parts.password else url
 
 
 def _reason(error: BaseException) -> str:

@@ -7,9 +7,19 @@ value, which may hold a password: whoever tells of it hides that.
 from __future__ import annotations
 
 import re
-from urllib.parse import SplitResult, urlsplit
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
 
-__all__ = ["clickhouse_url", "host", "http_url", "nats_url", "proxy_url", "symbol", "ws_url"]
+__all__ = [
+    "clickhouse_url",
+    "host",
+    "http_url",
+    "nats_login",
+    "nats_url",
+    "proxy_url",
+    "symbol",
+    "ws_url",
+]
 
 _QUOTES = ("USDT", "USDC", "BUSD", "USD", "EUR", "BTC", "ETH")
 
@@ -34,6 +44,19 @@ def nats_url(value: str) -> str:
                 "with commas"
             )
     return value
+
+
+def nats_login(url: str) -> dict[str, Any]:
+    """What nats-py is told of the servers of ``url``. It sends a password as it stands in a URL, so
+    one with reserved characters, which a URL has percent-encoded, goes beside them."""
+    servers = [each.strip() for each in url.split(",")]
+    parts = [_parts(each) for each in servers]
+    known = next((each for each in parts if each.password and "%" in each.netloc), None)
+    if known is None or known.username is None or known.password is None:
+        return {"servers": servers}
+    bare = [each._replace(netloc=each.netloc.rpartition("@")[2]).geturl() for each in parts]
+    user, password = unquote(known.username), unquote(known.password)
+    return {"servers": bare, "user": user, "password": password}
 
 
 def clickhouse_url(value: str) -> str:

@@ -38,7 +38,7 @@ from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import Error as JetStreamError
 
-from marketprism.config import Settings
+from marketprism.config import Settings, nats_login
 from marketprism.serve.health import Check, PortInUse, check, port_of, serve_health
 from marketprism.store import pages
 from marketprism.store.consumer import Consumer, Delivered, behind, parameters, rows
@@ -219,7 +219,7 @@ class Store:
         patience = self._settings.nats.connect_timeout
         async with asyncio.timeout(patience):
             await connection.connect(
-                self._nats_url.split(","),
+                **nats_login(self._nats_url),
                 name="marketprism-store-hot",
                 error_cb=trouble,
                 disconnected_cb=lost,
