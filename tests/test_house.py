@@ -167,11 +167,15 @@ def rust_secrets(root: Path) -> list[str]:
 # --- who may import whom: Python ---------------------------------------------------------------
 
 PYTHON: dict[str, Rule] = {
-    "marketprism": rule("_core", "the package is the engine's face and must import in an instant"),
+    "marketprism": rule(
+        "_core reading",
+        "the package is the engine's face and must import in an instant; what reads is imported "
+        "when it is asked for",
+    ),
     "__main__": rule("cli", "it only starts the commands"),
     "cli": rule(
-        "marketprism app backfill cli clock collect config directory latency report run settings "
-        "sim standing store serve verify",
+        "marketprism app backfill cli clock collect config directory latency reading report run "
+        "settings sim standing store serve verify",
         "a command is settings and one call; what it calls has its own place",
     ),
     "app": rule(
@@ -207,6 +211,10 @@ PYTHON: dict[str, Rule] = {
     "progress": rule("", "it shows what it is told"),
     "schedule": rule("collect config", "it says when, and what a job does is collect's"),
     "report": rule("store.coverage store.quality", "it tells what is stored, and asks nobody else"),
+    "reading": rule(
+        "config directory reading report store.coverage store.fingerprint store.query store.schema",
+        "it asks whoever has the tables, as anybody may, and writes to none",
+    ),
     "quality": rule(
         "_core clock collect store", "it writes down what the store's own checks have found"
     ),

@@ -2,8 +2,9 @@
 
 The parts, for programs of your own: :func:`parse` (a venue's message as typed objects),
 :class:`OrderBook` (one exact book by the venue's own rules), :class:`Session` (a connection's
-messages in, books and finished rows out) and :func:`instruments`. Everything else is reached by the
-commands ``marketprism-collect`` and ``marketprism``.
+messages in, books and finished rows out) and :func:`instruments`. What is stored is read with
+:func:`connect`. Everything else is reached by the commands ``marketprism-collect`` and
+``marketprism``.
 
 A trade, whatever the venue calls its members:
 
@@ -36,6 +37,11 @@ A book that hides its levels when its chain breaks:
 ([], [])
 """
 
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
 from marketprism._core import (
     BookDelta,
     BookImage,
@@ -57,6 +63,9 @@ from marketprism._core import (
     parse,
 )
 
+if TYPE_CHECKING:
+    from marketprism.reading import Reader
+
 __all__ = [
     "BookDelta",
     "BookImage",
@@ -73,7 +82,23 @@ __all__ = [
     "Trade",
     "VolatilityIndex",
     "__version__",
+    "connect",
     "guess_instrument",
     "instruments",
     "parse",
 ]
+
+
+def connect(where: str | os.PathLike[str] | None = None, *, database: str | None = None) -> Reader:
+    """Opens what is stored, to be asked for trades, books, books of any moment, coverage and all
+    else, as Arrow, pandas, polars or plain Python (docs/reading.md).
+
+    ``where``: a data directory, whether a collector runs on it or not, or a ClickHouse server,
+    ``http(s)://user:password@host:8123/``; without it the configuration's. A directory on which no
+    collector runs is held until the reader is closed. ``database``: by default the hot tables.
+    Raises ``marketprism.reading.StoreError``.
+    """
+    # Only here: whoever wants the engine alone waits for nothing else.
+    from marketprism.reading import connect as opened
+
+    return opened(where, database=database)

@@ -23,6 +23,7 @@ from . import (
     collecting,
     configuring,
     databases,
+    exporting,
     journals,
     looking,
     past,
@@ -36,7 +37,7 @@ __all__ = ["collect", "main", "parser_of"]
 
 _EXPECTED = (ConfigError, RunError, JournalError, ReplayError)
 _GROUPS = (
-    *(collecting, journals, looking, checking, past, storing, databases, simulating),
+    *(collecting, journals, looking, checking, exporting, past, storing, databases, simulating),
     configuring,
 )
 

@@ -37,6 +37,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "latency": ("marketprism latency --window-sec 60 --jsonl logs/ab_latency.jsonl",),
     "status": ("marketprism status --data-dir data --json",),
     "backfill": ("marketprism backfill --from 6h --exchanges binance_spot --data-types trade",),
+    "export": (
+        "marketprism export --to archive --data-dir data",
+        "marketprism export --to archive --from 2d --exchanges binance_spot --data-types trade",
+    ),
     "store": (
         "marketprism store hot --nats nats://127.0.0.1:4222 --clickhouse http://127.0.0.1:8123/",
     ),

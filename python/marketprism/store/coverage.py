@@ -119,9 +119,13 @@ class Coverage:
 
     def minutes(self) -> Iterator[tuple[Span, int, int]]:
         """Each minute of the window with its complete and its healed nanoseconds."""
-        start = self.window.start - self.window.start % CELL
-        for at in range(start, self.window.end, CELL):
-            cell = Span(max(at, self.window.start), min(at + CELL, self.window.end))
+        return self.cells(CELL)
+
+    def cells(self, length: int) -> Iterator[tuple[Span, int, int]]:
+        """The same of any length: cells are its multiples since 1970."""
+        start = self.window.start - self.window.start % length
+        for at in range(start, self.window.end, length):
+            cell = Span(max(at, self.window.start), min(at + length, self.window.end))
             yield cell, _length(_within(self.complete, cell)), _length(_within(self.healed, cell))
 
 

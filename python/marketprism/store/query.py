@@ -10,28 +10,44 @@ Not here: what is asked for (``hot``, the command line), and serving others (``e
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-__all__ = ["StoreError", "connect", "run_sql", "shown"]
+if TYPE_CHECKING:
+    import pyarrow
+
+__all__ = ["StoreError", "TooMuch", "arrow", "connect", "run_sql", "shown"]
 
 CONNECT_SECONDS = 5
 # A statement may run this long before the client gives up on a silent server.
 ANSWER_SECONDS = 300
 
+_SETTING = r"(\w+)\s*=\s*('[^']*'|[\w.]+)"
+_FORMAT = re.compile(
+    rf"\b(?P<format>FORMAT\s+\w+)(\s+SETTINGS\s+(?P<settings>{_SETTING}(\s*,\s*{_SETTING})*))?$",
+    re.IGNORECASE,
+)
 _DEFAULT_FORMAT = "TabSeparatedWithNames"
 
 # AUTHENTICATION_FAILED, WRONG_PASSWORD, REQUIRED_PASSWORD, UNKNOWN_USER
 _REFUSED_LOGIN = frozenset({516, 193, 194, 192})
 # CANNOT_OPEN_FILE, what chDB says when the lock of a directory is held
 _LOCKED = 76
+# TOO_MANY_ROWS, MEMORY_LIMIT_EXCEEDED, TOO_MANY_BYTES, TOO_MANY_ROWS_OR_BYTES
+_TOO_MUCH = frozenset({158, 241, 307, 396})
 
 
 class StoreError(Exception):
     """ClickHouse cannot be reached or refuses us: one sentence, no password in it."""
+
+
+class TooMuch(StoreError):
+    """An answer is larger than one answer may be: ask for less at a time."""
 
 
 def shown(url: str) -> str:
@@ -115,13 +131,38 @@ def _explain(url: str, error: Exception) -> StoreError:
 
 def run_sql(client: Client, sql: str) -> bytes:
     """The answer as TSV with a header, unless the statement has a FORMAT clause of its own.
+    SETTINGS behind it go as parameters of the request, the one way in which a gateway takes them.
 
     Raises ``StoreError`` with ClickHouse's own words.
     """
     statement = sql.strip().rstrip(";").rstrip()
     try:
-        if re.search(r"\bFORMAT\s+\w+(\s+SETTINGS\b[^;]*)?$", statement, re.IGNORECASE):
-            return bytes(client.raw_query(statement))
+        if named := _FORMAT.search(statement):
+            settings = re.findall(_SETTING, named["settings"] or "")
+            chosen = {name: value.strip("'") for name, value in settings}
+            return bytes(client.raw_query(statement[: named.end("format")], settings=chosen))
         return bytes(client.raw_query(statement, fmt=_DEFAULT_FORMAT))
     except ClickHouseError as error:
         raise StoreError(" ".join(str(error).split())) from error
+
+
+def arrow(client: Client, sql: str, values: Mapping[str, Any]) -> pyarrow.Table:
+    """The answer as an Arrow table; ``values`` are bound to ``{name:Type}`` by ClickHouse.
+
+    Raises ``StoreError`` with ClickHouse's own words, ``TooMuch`` where less at a time would do.
+    """
+    try:
+        return client.query_arrow(sql, parameters=dict(values))
+    except ImportError:
+        raise StoreError(
+            "columns come by pyarrow: pip install 'marketprism[embedded]', or pyarrow"
+        ) from None
+    except ClickHouseError as error:
+        text = " ".join(str(error).split())
+        code = getattr(error, "code", None) or _code(text)
+        raise (TooMuch if code in _TOO_MUCH else StoreError)(text) from error
+
+
+def _code(text: str) -> int:
+    found = re.search(r"Code: (\d+)", text)
+    return int(found[1]) if found else 0
