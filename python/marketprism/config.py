@@ -406,6 +406,33 @@ class Store(_Section):
         return value
 
 
+class Backup(_Section):
+    """Copies of the ``databases`` (empty: hot and cold), made by the hot store. ``to`` is a
+    directory, best of another disk, or what a server's BACKUP takes: ``Disk('backups')``,
+    ``S3('https://…')``. Every ``every`` an increment, every ``full_every`` a full one; what is
+    older than ``keep`` goes unless a younger one needs it; every ``prove_every`` the newest is
+    restored aside and compared (0: never). ``key_env`` and ``archive_password_env`` name variables
+    of the environment, so that no secret is in a file. ``bandwidth`` is bytes a second, 0 for no
+    bound."""
+
+    enabled: bool = False
+    to: str | None = Field(None, min_length=1)
+    databases: tuple[str, ...] = ()
+    every: Seconds = Field(3600.0, ge=1)
+    full_every: Seconds = Field(7 * 86_400.0, ge=1)
+    keep: Seconds = Field(30 * 86_400.0, ge=1)
+    prove_every: Seconds = 7 * 86_400.0
+    bandwidth: ByteSize = ByteSize(0)
+    key_env: str | None = Field(None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    archive_password_env: str | None = Field(None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+
+    @model_validator(mode="after")
+    def _has_a_place(self) -> Backup:
+        if self.enabled and self.to is None:
+            raise ValueError("enabled needs `to`: where backups go")
+        return self
+
+
 class Job(_Section):
     """One scheduled question to the venues, every ``interval`` of their time."""
 
@@ -550,6 +577,7 @@ class Settings(_Section):
     journal: Journal = Journal()
     clickhouse: ClickHouse = ClickHouse()
     store: Store = Store()
+    backup: Backup = Backup()
     scheduler: Scheduler = Scheduler()
     sim: Sim = Sim()
     log: Log = Log()

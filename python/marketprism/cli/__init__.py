@@ -19,6 +19,7 @@ from ..collect.replay import ReplayError
 from ..config import ConfigError
 from ..directory import RunError
 from . import (
+    backup,
     checking,
     collecting,
     configuring,
@@ -38,6 +39,7 @@ __all__ = ["collect", "main", "parser_of"]
 _EXPECTED = (ConfigError, RunError, JournalError, ReplayError)
 _GROUPS = (
     *(collecting, journals, looking, checking, exporting, past, storing, databases, simulating),
+    backup,
     configuring,
 )
 

@@ -46,6 +46,14 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "requeue": ("marketprism requeue --where \"reason LIKE '%price%'\"",),
     "init-db": ("marketprism init-db --clickhouse http://127.0.0.1:8123/ --dry-run",),
+    "backup": (
+        "marketprism backup --to /mnt/backups --keep 30d --data-dir data",
+        "marketprism backup --to /mnt/backups --list",
+    ),
+    "restore": (
+        "marketprism restore --from /mnt/backups --verify --data-dir data",
+        "marketprism restore --from /mnt/backups --into looked_at --data-dir data",
+    ),
     "sim": (
         "marketprism sim --faults 17 --duration 60",
         "marketprism sim check --data-dir data --json",

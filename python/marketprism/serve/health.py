@@ -15,7 +15,7 @@ from typing import Any, Literal, TypedDict
 
 from aiohttp import web
 
-__all__ = ["Check", "PortInUse", "Status", "check", "port_of", "serve_health"]
+__all__ = ["Check", "PortInUse", "Status", "check", "port_of", "serve_health", "version_of"]
 
 Status = Literal["healthy", "degraded", "unhealthy"]
 _ORDER: tuple[Status, ...] = ("healthy", "degraded", "unhealthy")
@@ -67,7 +67,7 @@ async def serve_health(
         page = {
             "status": _ORDER[worst],
             "service": service,
-            "version": _version(),
+            "version": version_of(),
             "uptime_seconds": round(time.monotonic() - began, 3),
             "checks": found,
         }
@@ -111,7 +111,8 @@ def _page(shows: Callable[[], object]) -> Callable[[web.Request], Any]:
     return page
 
 
-def _version() -> str:
+def version_of() -> str:
+    """The version of this program."""
     try:
         return version("marketprism")
     except PackageNotFoundError:

@@ -45,6 +45,7 @@ from marketprism.store.consumer import Consumer, Delivered, behind, parameters, 
 from marketprism.store.durability import Durability, switch
 from marketprism.store.insert import NotOurs, Writer
 from marketprism.store.jetstream import Refused, Unanswered
+from marketprism.store.keeping import StoreBackups
 from marketprism.store.lease import LOOK_SECONDS, Lease
 from marketprism.store.letters import Letters
 from marketprism.store.query import StoreError, connect, shown
@@ -632,6 +633,11 @@ class Store:
         except nats.errors.Error as error:
             _log.debug("not asked: %r", error)
 
+    def stores_ledger(self) -> bool:
+        """Of several stores one at a time does: what one of them has to do is its work."""
+        ledger = self.consumers.get("ledger")
+        return ledger is not None and ledger.lease.valid()
+
     # -- what the pages show ---------------------------------------------------------------------
 
     def checks(self) -> dict[str, Check]:
@@ -675,12 +681,13 @@ async def run_hot(
     be seen and is not claimed.
     Raises ``StoreError`` or ``PortInUse``, each with one sentence for the operator.
     """
-    database = settings.clickhouse.hot_database
+    database, power = settings.clickhouse.hot_database, settings.durability == "power"
     parts = urlsplit(clickhouse_url)
     if parts.scheme == "chdb":
         _own_scratch(Path(f"{unquote(parts.path)}.inserts"))
-    # Kept open to the end: the engine of an embedded directory lives as long as its last client.
-    power = settings.durability == "power"
+    backups = StoreBackups(settings, clickhouse_url)
+    # The engine is opened by these first: they need options of it. It lives until its last client.
+    await asyncio.to_thread(backups.open)
     client = await asyncio.to_thread(_make_tables, clickhouse_url, settings)
     lasting = Durability(client, database, power, settings.nats.monitor_url)
     watching = asyncio.create_task(lasting.watch())
@@ -688,6 +695,7 @@ async def run_hot(
     ports: dict[str, int] = {}
     gateway = page = None
     try:
+        await backups.start(store.stores_ledger)
         if parts.scheme == "chdb" and gateway_port is not None:
             # Where a server is used the embedded engine need not even be installed.
             from marketprism.embedded.clickhouse import Gateway
@@ -709,14 +717,15 @@ async def run_hot(
             host,
             http_port,
             "store-hot",
-            lambda: {**store.checks(), "durability": lasting.check()},
-            {"/stats": store.stats},
+            lambda: {**store.checks(), "durability": lasting.check(), **backups.checks()},
+            {"/stats": lambda: {**store.stats(), "backup": backups.numbers()}},
         )
         ports["http_port"] = port_of(page)
         await store.run(stop, lambda: on_ready(ports) if on_ready else None)
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
+        await backups.close()
         if page is not None:
             await page.cleanup()
         if gateway is not None:

@@ -55,14 +55,17 @@ def shown(url: str) -> str:
     return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", url)
 
 
-def connect(url: str, *, database: str | None = None) -> Client:
+def connect(
+    url: str, *, database: str | None = None, options: Mapping[str, str] | None = None
+) -> Client:
     """A client for ``chdb:///path`` (this process opens the directory) or ``http(s)://…``.
 
+    ``options`` are the embedded engine's own; whoever opens it first in a process chooses them.
     Raises ``StoreError``.
     """
     parts = urlsplit(url)
     if parts.scheme == "chdb":
-        return _open_embedded(url, parts.path, database)
+        return _open_embedded(url, parts.path, database, options)
     if parts.scheme not in ("http", "https"):
         raise StoreError(
             f"{shown(url)!r} is no ClickHouse address: expected chdb:///path "
@@ -89,7 +92,9 @@ def connect(url: str, *, database: str | None = None) -> Client:
         raise _explain(url, error) from error
 
 
-def _open_embedded(url: str, path: str, database: str | None) -> Client:
+def _open_embedded(
+    url: str, path: str, database: str | None, options: Mapping[str, str] | None
+) -> Client:
     if not path:
         raise StoreError(f"{url!r} names no directory: expected chdb:///path")
     try:
@@ -97,6 +102,7 @@ def _open_embedded(url: str, path: str, database: str | None) -> Client:
             interface="chdb",
             path=unquote(path),
             database=database or "__default__",
+            chdb_options=dict(options) if options else None,
         )
     except ImportError:
         raise StoreError(
