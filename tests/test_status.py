@@ -128,10 +128,14 @@ def test_the_pages_show_each_stream_while_it_runs(tmp_path: Path) -> None:
             families = {f.name: f for f in text_string_to_metric_families(page.read().decode())}
         told = marketprism("status", "--data-dir", tmp_path)
         plain = marketprism("status", "--data-dir", tmp_path, "--json")
+        # What else is asked of a running collector, which answers by its gateway.
+        asked = [("audit",), ("audit", "--quality"), ("gaps",), ("incidents",)]
+        answers = [marketprism(*words, "--data-dir", tmp_path) for words in asked]
     finally:
         run.terminate()
         run.communicate(timeout=60)
     assert (told.returncode, told.stderr) in ((0, ""), (3, ""))
+    assert [(each.returncode in (0, 3, 4), each.stderr) for each in answers] == [(True, "")] * 4
     said = json.loads(plain.stdout)
     assert set(said["services"]) == {"collector", "store"}
     assert {"connections", "books", "streams"} <= set(said["services"]["collector"]["checks"])
