@@ -154,6 +154,8 @@ def _ports_needed(settings: Settings) -> list[str]:
         needed.append("store")
         if not settings.clickhouse.url or settings.clickhouse.url.startswith("chdb:"):
             needed.append("clickhouse")
+        if settings.cold.enabled:
+            needed.append("cold")
     if not settings.nats.url:
         needed += ["nats", "nats_http"]
     return needed
@@ -363,6 +365,8 @@ async def _start_store(state: Run, nats_url: str, stack: contextlib.AsyncExitSta
     words += [] if secret else ["--nats", nats_url]
     if embedded:
         words += ["--gateway-port", str(state.ports["clickhouse"])]
+        # Nobody but the owner of an embedded directory can copy in it.
+        words += ["--cold-port", str(state.ports["cold"])] if settings.cold.enabled else []
         token = settings.clickhouse.token()
         who = f"reader:{quote(token, safe='')}@" if token else ""
         state.clickhouse = f"http://{who}{HOST}:{state.ports['clickhouse']}/"
@@ -376,6 +380,11 @@ async def _start_store(state: Run, nats_url: str, stack: contextlib.AsyncExitSta
         "store", _marketprism(*words), ended=lambda *a: _ended(state, *a), environment=secret
     )
     await _start_child(state, child, stack)
+    if settings.cold.enabled and not embedded:
+        words = ["store", "cold", "--http-port", str(state.ports["cold"]), "--until-pipe-closes"]
+        words += ["--data-dir", str(directory), *_inherited(state)]
+        child = Child("cold", _marketprism(*words), ended=lambda *a: _ended(state, *a))
+        await _start_child(state, child, stack)
 
 
 def _inherited(state: Run) -> list[str]:

@@ -327,12 +327,14 @@ _Token = Annotated[SecretStr, BeforeValidator(lambda value: str(value) if value 
 class ClickHouse(_Section):
     """``url`` empty: an embedded ClickHouse (chDB) under the data directory. ``cluster``: what
     makes tables runs ON CLUSTER of this name; ``replicated``: tables have replicas, named by the
-    servers' macros. Readers of the embedded one's gateway see the two databases and
-    ``gateway_databases``, and bring the token, if there is one."""
+    servers' macros. ``cold_url``: where ``cold_database`` is, if not at ``url``. Readers of the
+    embedded one's gateway see the two databases and ``gateway_databases``, and bring the token, if
+    there is one."""
 
     url: Annotated[str, AfterValidator(forms.clickhouse_url)] | None = None
     password_env: PasswordVariable = None
     password_file: Path | None = None
+    cold_url: Annotated[str, AfterValidator(forms.clickhouse_url)] | None = None
     hot_database: str = Field("marketprism_hot", pattern=_DATABASE)
     cold_database: str = Field("marketprism_cold", pattern=_DATABASE)
     cluster: str = Field("", pattern=r"^[\w.{}-]*$")
@@ -433,6 +435,28 @@ class Backup(_Section):
         return self
 
 
+class Cold(_Section):
+    """Whether what is closed is copied into the cold database, and what closed means: a ``window``
+    of venue time is over for ``age``, and nothing was inserted into it for ``quiet``, which no
+    insert outlives. A look every ``every``; a statement has at most ``rows_max`` rows of
+    ``bytes_max`` bytes, a table at most ``step`` seconds until it is the next one's turn."""
+
+    enabled: bool = False
+    window: Seconds = Field(3600.0, ge=60, le=86_400)
+    age: Seconds = 3600.0
+    quiet: Seconds = 600.0
+    every: Seconds = Field(60.0, ge=1)
+    rows_max: int = Field(200_000, ge=1, le=1_000_000)
+    bytes_max: ByteSize = Field(ByteSize(128 * 1024**2), ge=1024**2)
+    step: Seconds = Field(20.0, gt=0)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if 86_400 % self.window:
+            raise ValueError("window does not divide a day: expected 15m, 1h, 6h or the like")
+        return self
+
+
 class Job(_Section):
     """One scheduled question to the venues, every ``interval`` of their time."""
 
@@ -525,7 +549,7 @@ class Log(_Section):
 
 
 class Ports(_Section):
-    """Where we listen: health pages of the collector and its metrics, the pages of the store, and
+    """Where we listen: health pages of the collector and its metrics, the pages of the stores, and
     the embedded servers. ``--ports auto`` and ``--ports BASE`` choose others."""
 
     health: Port = 8087
@@ -534,6 +558,7 @@ class Ports(_Section):
     nats: Port = 4222
     nats_http: Port = 8222
     clickhouse: Port = 8123
+    cold: Port = 8086
 
     @model_validator(mode="after")
     def _differ(self) -> Self:
@@ -578,6 +603,7 @@ class Settings(_Section):
     clickhouse: ClickHouse = ClickHouse()
     store: Store = Store()
     backup: Backup = Backup()
+    cold: Cold = Cold()
     scheduler: Scheduler = Scheduler()
     sim: Sim = Sim()
     log: Log = Log()
@@ -625,7 +651,7 @@ _PATH_NAME = "MARKETPRISM_CONFIG_PATH"
 # How much is logged where nobody says it.
 _ENVIRONMENTS = {"development": "DEBUG", "dev": "DEBUG", "production": "WARNING", "prod": "WARNING"}
 # Keys of URLs, which may hold a password.
-_URLS = ("url", "https_proxy", "socks_proxy", "http_proxy")
+_URLS = ("url", "cold_url", "https_proxy", "socks_proxy", "http_proxy")
 
 
 def load(

@@ -40,6 +40,7 @@ PORTS = {
     "nats": 4222,
     "nats_http": 8222,
     "clickhouse": 8123,
+    "cold": 8086,
 }
 
 _LOCK_TRIES = 10

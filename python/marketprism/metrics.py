@@ -20,7 +20,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-__all__ = ["METRICS", "Histogram", "Metric", "Values", "page"]
+__all__ = ["COLD", "METRICS", "Histogram", "Metric", "Values", "page"]
 
 Histogram = Sequence[tuple[float, float]]
 """How many are at most each bound; the last bound is infinite, and its number is that of all."""
@@ -153,16 +153,39 @@ METRICS: dict[str, Metric] = {
 }
 
 
+COLD: dict[str, Metric] = {
+    "cold_storage_lag_seconds": Metric(
+        "What was inserted into the hot table longer ago than this is proven in the cold one. "
+        "Grows beyond window, age and quiet together: /health says of which table and why.",
+        ("table",),
+        moment=True,
+    ),
+    "cold_storage_waiting_windows": Metric(
+        "Windows that are closed and not in cold yet. Stays up: raise cold.step, or see /health.",
+        ("table",),
+    ),
+    "cold_storage_windows_total": Metric(
+        "Windows by result: verified (equal in both), late (of these, with rows that came after "
+        "the first time), repaired (with rows that differed in cold and were copied anew: look for "
+        "a failing disk or somebody who writes there), expired (left the hot table), failed "
+        "(tries; /health says why).",
+        ("table", "result"),
+    ),
+    "cold_storage_rows_total": Metric("Rows copied into the cold table.", ("table",)),
+}
+"""What the cold store's page says."""
+
 _Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
 
 class _Values(Collector):
-    def __init__(self, read: Callable[[], Values]) -> None:
+    def __init__(self, read: Callable[[], Values], about: Mapping[str, Metric]) -> None:
         self._read = read
+        self._about = about
 
     def collect(self) -> Iterator[_Family]:
         values = self._read()
-        for name, metric in METRICS.items():
+        for name, metric in self._about.items():
             yield _family(name, metric, values.get(name, {}))
 
 
@@ -191,8 +214,8 @@ def _bound(bound: float) -> str:
     return "+Inf" if bound == math.inf else f"{bound:g}"
 
 
-def page(read: Callable[[], Values]) -> Callable[[], str]:
-    """The text of the page, in Prometheus' exposition format, whenever it is called."""
+def page(read: Callable[[], Values], about: Mapping[str, Metric] = METRICS) -> Callable[[], str]:
+    """The text of a page of ``about``, in Prometheus' exposition format, whenever it is called."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Values(read))
+    registry.register(_Values(read, about))
     return lambda: generate_latest(registry).decode()

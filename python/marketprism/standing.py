@@ -14,7 +14,7 @@ from typing import Any
 __all__ = ["standing", "told"]
 
 _SECONDS = 5.0  # within which a page of this machine answers
-_SERVICES = {"collector": "health", "store": "store"}  # by the name of their port
+_SERVICES = {"collector": "health", "store": "store", "cold": "cold"}  # by the name of their port
 _SHOWN_MAX = 20
 
 

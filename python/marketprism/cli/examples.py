@@ -43,6 +43,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "store": (
         "marketprism store hot --nats nats://127.0.0.1:4222 --clickhouse http://127.0.0.1:8123/",
+        "marketprism store cold --once --data-dir data --set cold.age=10m",
     ),
     "requeue": ("marketprism requeue --where \"reason LIKE '%price%'\"",),
     "init-db": ("marketprism init-db --clickhouse http://127.0.0.1:8123/ --dry-run",),

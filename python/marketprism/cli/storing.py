@@ -1,4 +1,4 @@
-"""``store`` and ``requeue``: from the streams into the tables."""
+"""``store`` and ``requeue``: from the streams into the tables, and from hot ones into cold ones."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import asyncio
 import sys
 from typing import Any
 
+from ..config import Settings
 from ..directory import RunError, held_by
 from .options import child, common, settings_of
 from .process import say, stop_event
@@ -22,10 +23,22 @@ def grammar(commands: Any) -> None:
 
 
 def _store_grammar(commands: Any) -> None:
-    parser = commands.add_parser("store", help="JetStream to ClickHouse")
-    parser.add_argument("tier", choices=("hot",))
-    parser.add_argument("--http-port", type=int, help="default: ports.store")
+    parser = commands.add_parser(
+        "store", help="hot: JetStream to ClickHouse; cold: copies what is closed to where it stays"
+    )
+    parser.add_argument("tier", choices=("hot", "cold"))
+    parser.add_argument("--http-port", type=int, help="default: ports.store, or ports.cold")
     parser.add_argument("--gateway-port", type=int, help="default: ports.clickhouse")
+    parser.add_argument(
+        "--cold-port", type=int, help="hot, embedded, with cold.enabled; default: ports.cold"
+    )
+    once = parser.add_mutually_exclusive_group()
+    once.add_argument("--once", action="store_true", help="cold: copy what is closed now, and end")
+    once.add_argument(
+        "--retire",
+        action="store_true",
+        help="cold: end; hot rows leave by time again, whether they are in cold or not",
+    )
     common(parser)
     child(parser)
     parser.set_defaults(run=_store)
@@ -45,30 +58,18 @@ def _requeue_grammar(commands: Any) -> None:
 
 def _store(arguments: argparse.Namespace) -> int:
     from ..serve.health import PortInUse
-    from ..store.hot import run_hot
     from ..store.query import StoreError
 
     settings = settings_of(arguments)
     directory = (settings.data_dir / "clickhouse").resolve()
     url = settings.clickhouse.url or f"chdb://{directory}"
-
-    async def run() -> None:
-        stop = stop_event(arguments)
-        await run_hot(
-            settings,
-            nats_url=settings.nats.url or f"nats://127.0.0.1:{settings.ports.nats}",
-            clickhouse_url=url,
-            http_port=_or(arguments.http_port, settings.ports.store),
-            gateway_port=_or(arguments.gateway_port, settings.ports.clickhouse),
-            host=settings.listen,
-            on_ready=lambda ports: say({"event": "ready", **ports}),
-            stop=stop,
-        )
-
     try:
+        if arguments.tier == "cold":
+            _cold(arguments, settings, url)
+            return 0
         if url.startswith("chdb:"):
             directory.mkdir(parents=True, exist_ok=True)
-        asyncio.run(run())
+        asyncio.run(_hot(arguments, settings, url))
     except (StoreError, PortInUse) as error:
         raise RunError(str(error)) from error
     except OSError as error:
@@ -79,6 +80,60 @@ def _store(arguments: argparse.Namespace) -> int:
 def _or(typed: int | None, configured: int) -> int:
     """0 is typed where any free port will do."""
     return configured if typed is None else typed
+
+
+async def _hot(arguments: argparse.Namespace, settings: Settings, url: str) -> None:
+    from ..store.hot import run_hot
+
+    await run_hot(
+        settings,
+        nats_url=settings.nats.url or f"nats://127.0.0.1:{settings.ports.nats}",
+        clickhouse_url=url,
+        http_port=_or(arguments.http_port, settings.ports.store),
+        gateway_port=_or(arguments.gateway_port, settings.ports.clickhouse),
+        cold_port=_or(arguments.cold_port, settings.ports.cold),
+        host=settings.listen,
+        on_ready=lambda ports: say({"event": "ready", **ports}),
+        stop=stop_event(arguments),
+    )
+
+
+def _cold(arguments: argparse.Namespace, settings: Settings, url: str) -> None:
+    from ..store.cold import copy_once, retire, run_cold
+
+    if not settings.clickhouse.url:
+        if held_by(settings.data_dir) is not None:
+            raise RunError(
+                f"{settings.data_dir}: a collector's store has it open, and it alone can copy in "
+                "an embedded ClickHouse: start the collector with cold.enabled=true"
+            )
+        if not (settings.data_dir / "clickhouse").exists():
+            raise RunError(f"{settings.data_dir}: nothing is stored here; see --data-dir")
+        if not arguments.once and not arguments.retire:
+            raise RunError(
+                "an embedded ClickHouse has one process as its owner, and that is the store: start "
+                "the collector with cold.enabled=true, or copy what is closed now with --once",
+                2,
+            )
+    if arguments.retire:
+        tables = sorted(retire(settings, url))
+        say({"event": "retired", "tables": tables})
+        return
+    if arguments.once:
+        say({"event": "copied", **copy_once(settings, url)})
+        return
+
+    async def run() -> None:
+        await run_cold(
+            settings,
+            clickhouse_url=url,
+            http_port=_or(arguments.http_port, settings.ports.cold),
+            host=settings.listen,
+            on_ready=lambda ports: say({"event": "ready", **ports}),
+            stop=stop_event(arguments),
+        )
+
+    asyncio.run(run())
 
 
 def _requeue(arguments: argparse.Namespace) -> int:

@@ -33,7 +33,7 @@ from typing import NamedTuple
 
 from marketprism.store.schema import Table
 
-__all__ = ["LEFT_OUT", "Fingerprint", "each", "fingerprint", "measure"]
+__all__ = ["LEFT_OUT", "NOTHING", "Fingerprint", "each", "fingerprint", "measure"]
 
 LEFT_OUT = ("created_at", "stream", "stream_seq")
 """Columns of the store's own: a fact is the same fact whenever and by whatever way it came."""

@@ -40,7 +40,7 @@ from nats.js.errors import Error as JetStreamError
 
 from marketprism.config import Settings, nats_login
 from marketprism.serve.health import Check, PortInUse, check, port_of, serve_health
-from marketprism.store import pages
+from marketprism.store import cold, expire, pages
 from marketprism.store.consumer import Consumer, Delivered, behind, parameters, rows
 from marketprism.store.durability import Durability, switch
 from marketprism.store.insert import NotOurs, Writer
@@ -669,6 +669,7 @@ async def run_hot(
     clickhouse_url: str,
     http_port: int,
     gateway_port: int | None,
+    cold_port: int | None = None,
     host: str = "127.0.0.1",
     on_ready: Callable[[Mapping[str, int]], None] | None = None,
     stop: asyncio.Event,
@@ -676,9 +677,9 @@ async def run_hot(
     """The hot store as a process: tables, pages, gateway, and storing until ``stop`` is set.
 
     ``on_ready`` is called once with ``{"http_port", "gateway_port"}`` (0 asks for free ones; the
-    gateway, and its key, only with ``chdb://``) when the pages answer and the consumers stand, or
-    wait for the store that has them. Without ``nats.monitor_url`` the durability ``power`` cannot
-    be seen and is not claimed.
+    gateway, its key, and ``cold_port`` for the pages of the cold store, if that is enabled, only
+    with ``chdb://``) when the pages answer and the consumers stand, or wait for the store that has
+    them. Without ``nats.monitor_url`` the durability ``power`` cannot be seen and is not claimed.
     Raises ``StoreError`` or ``PortInUse``, each with one sentence for the operator.
     """
     database, power = settings.clickhouse.hot_database, settings.durability == "power"
@@ -688,36 +689,31 @@ async def run_hot(
     backups = StoreBackups(settings, clickhouse_url)
     # The engine is opened by these first: they need options of it. It lives until its last client.
     await asyncio.to_thread(backups.open)
-    client = await asyncio.to_thread(_make_tables, clickhouse_url, settings)
+    client, leaving = await asyncio.to_thread(_make_tables, clickhouse_url, settings)
     lasting = Durability(client, database, power, settings.nats.monitor_url)
     watching = asyncio.create_task(lasting.watch())
     store = Store(settings, nats_url=nats_url, clickhouse_url=clickhouse_url)
     ports: dict[str, int] = {}
-    gateway = page = None
+    gateway = page = beside = None
     try:
         await backups.start(store.stores_ledger)
+        if parts.scheme == "chdb" and cold_port is not None and settings.cold.enabled:
+            beside = cold.Service(settings, clickhouse_url)
+            ports["cold_port"] = await beside.start(host, cold_port, stop)
         if parts.scheme == "chdb" and gateway_port is not None:
-            # Where a server is used the embedded engine need not even be installed.
-            from marketprism.embedded.clickhouse import Gateway
-
-            gateway = Gateway(
-                unquote(parts.path),
-                database=database,
-                others=(settings.clickhouse.cold_database, *settings.clickhouse.gateway_databases),
-                token=settings.clickhouse.token(),
+            gateway, ports["gateway_port"] = await _gateway(
+                unquote(parts.path), settings, host, gateway_port
             )
-            try:
-                ports["gateway_port"] = await gateway.start(host, gateway_port)
-            except OSError as error:
-                raise PortInUse(
-                    f"port {gateway_port} on {host} cannot be used for the ClickHouse gateway "
-                    f"({error.strerror}): free it or choose another with --ports"
-                ) from error
         page = await serve_health(
             host,
             http_port,
             "store-hot",
-            lambda: {**store.checks(), "durability": lasting.check(), **backups.checks()},
+            lambda: {
+                **store.checks(),
+                "durability": lasting.check(),
+                "expiry": leaving,
+                **backups.checks(),
+            },
             {"/stats": lambda: {**store.stats(), "backup": backups.numbers()}},
         )
         ports["http_port"] = port_of(page)
@@ -730,7 +726,30 @@ async def run_hot(
             await page.cleanup()
         if gateway is not None:
             await gateway.close()
+        if beside is not None:
+            await beside.close()
         client.close()
+
+
+async def _gateway(path: str, settings: Settings, host: str, port: int) -> tuple[Any, int]:
+    """The gateway, and the port it listens on."""
+    # Where a server is used the embedded engine need not even be installed.
+    from marketprism.embedded.clickhouse import Gateway
+
+    chosen = settings.clickhouse
+    gateway = Gateway(
+        path,
+        database=chosen.hot_database,
+        others=(chosen.cold_database, *chosen.gateway_databases),
+        token=chosen.token(),
+    )
+    try:
+        return gateway, await gateway.start(host, port)
+    except OSError as error:
+        raise PortInUse(
+            f"port {port} on {host} cannot be used for the ClickHouse gateway "
+            f"({error.strerror}): free it or choose another with --ports"
+        ) from error
 
 
 def _own_scratch(path: Path) -> None:
@@ -750,12 +769,16 @@ def _own_scratch(path: Path) -> None:
     tempfile.tempdir = str(path)
 
 
-def _make_tables(url: str, settings: Settings) -> ClickHouse:
+def _make_tables(url: str, settings: Settings) -> tuple[ClickHouse, Check]:
+    """The client that made them, and what was then seen of how rows leave them."""
     chosen, database = settings.clickhouse, settings.clickhouse.hot_database
     client = connect(url)
     try:
         create(client, database, deployment=Deployment("hot", chosen.cluster, chosen.replicated))
         switch(client, database, settings.durability == "power")
+        if settings.cold.enabled:
+            expire.keep(client, database, expire.on_cluster(settings))
+        return client, expire.check_of(client, database, settings.cold.enabled)
     except StoreError:
         client.close()
         raise
@@ -765,4 +788,3 @@ def _make_tables(url: str, settings: Settings) -> ClickHouse:
         raise StoreError(
             f"the tables of {database} cannot be made at {shown(url)}: {reason}"
         ) from error
-    return client
