@@ -308,8 +308,13 @@ def test_a_loss_is_told_with_its_cause_and_losses_of_one_cause_are_one_incident(
     }
     [incident] = report.incidents(book.ask, book.database, start=None, end=None)
     assert incident["lost_s"] == 20.0
-    assert incident["missing_ids"] == 10
+    assert (incident["missing_ids"], incident["healed_ids"]) == (10, 0)
     assert sorted(incident["streams"]) == ["BTC-USDT orderbook", "BTC-USDT trade"]
+    # What was had again is told beside what was missed.
+    book.write("healed", 80, data_type="trade", start=60, end=70, from_id=10, to_id=19)
+    [incident] = report.incidents(book.ask, book.database, start=None, end=None)
+    assert (incident["missing_ids"], incident["healed_ids"]) == (10, 10)
+    assert (incident["healed_s"], incident["lost_s"]) == (10.0, 10.0)
 
 
 BOOKS: dict[str, Book] = {}

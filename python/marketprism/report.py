@@ -174,14 +174,17 @@ def incidents(
         incident = next(same, None)
         if incident is None:
             incident = {key: gap[key] for key in ("exchange", "cause", "from", "to")}
-            incident |= {"streams": [], "missing_ids": 0, "healed_s": 0.0, "lost_s": 0.0}
+            incident |= {"streams": [], "missing_ids": 0, "healed_ids": 0}
+            incident |= {"healed_s": 0.0, "lost_s": 0.0}
             merged.append(incident)
         incident["to"] = max(incident["to"], gap["to"])
         name = f"{gap['symbol']} {gap['data_type']}"
         if name not in incident["streams"]:
             incident["streams"].append(name)
         if gap["from_id"] is not None:
-            incident["missing_ids"] += gap["to_id"] - gap["from_id"] + 1
+            ids = gap["to_id"] - gap["from_id"] + 1
+            incident["missing_ids"] += ids
+            incident["healed_ids"] += ids if gap["state"] == "healed" else 0
         incident[f"{gap['state']}_s"] += (gap["to"] - gap["from"]) / _SECOND
     return sorted(merged, key=lambda incident: int(incident["from"]))
 
@@ -204,7 +207,13 @@ def _saved(ask: Ask, database: str, start: int | None, end: int | None) -> list[
         saved.append(
             {"exchange": each.stream.exchange, "cause": f"missed by leg {leg}, heard by the other"}
             | {"from": since, "to": until, "streams": [f"{each.stream.symbol} trade"]}
-            | {"missing_ids": 0, "saved_ids": count, "healed_s": 0.0, "lost_s": 0.0}
+            | {
+                "missing_ids": 0,
+                "healed_ids": 0,
+                "saved_ids": count,
+                "healed_s": 0.0,
+                "lost_s": 0.0,
+            }
         )
     return saved
 
@@ -293,7 +302,8 @@ def _paragraphs(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     for row in rows:
         streams = row["streams"]
         named = ", ".join(streams[:4]) + (f" and {len(streams) - 4} more" if streams[4:] else "")
-        missing = f"; {row['missing_ids']:,} trades are missing" if row["missing_ids"] else ""
+        missing = f"; {row['missing_ids']:,} trades were missed" if row["missing_ids"] else ""
+        missing += f", {row['healed_ids']:,} of them were had again" if row["healed_ids"] else ""
         missing += f"; {row['saved_ids']:,} trades were saved" if row.get("saved_ids") else ""
         healed = f", {row['healed_s']:,.3f} s healed" if row["healed_s"] else ""
         yield (
