@@ -58,8 +58,8 @@ SELECT
     best_ask_price,
     best_ask_quantity,
     if(two_sided, arrayReduce('sum', [ask, negate(bid)]), NULL) AS spread,
-    if(two_sided, multiplyDecimal(arrayReduce('sum', [ask, bid]), toDecimal32(0.5, 1), 18), NULL)
-        AS mid,
+    if(two_sided, arrayReduce('sum', [multiplyDecimal(ask, toDecimal32(0.5, 1), 19),
+        multiplyDecimal(bid, toDecimal32(0.5, 1), 19)]), NULL) AS mid,
     quantity_unit
 FROM
 (
