@@ -131,7 +131,14 @@ def expected_keys(expected: dict[Any, dict[str, Any]]) -> list[str]:
 
 def test_the_top_of_a_book_is_exact_and_null_without_a_side(client: Client) -> None:
     bid, ask = "99999999999999999999.000000000000000001", "99999999999999999999.000000000000000003"
-    tops = [(bid, ask), (None, "2.5"), ("0.1", None), (None, None), ("61837.62", "61837.63"), ("0", "0.000000000000000001")]
+    tops = [
+        (bid, ask),
+        (None, "2.5"),
+        ("0.1", None),
+        (None, None),
+        ("61837.62", "61837.63"),
+        ("0", "0.000000000000000001"),
+    ]
     put(
         client,
         "orderbook",
