@@ -18,11 +18,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import nats
+import orjson
 import pytest
 
 from marketprism import Session, guess_instrument
@@ -256,6 +258,41 @@ class _AsJson(Writer):
     _insert = Writer._insert_json
 
 
+class _AsRows(Writer):
+    """The other peer: a list of values a row, made in Python, by the client's own ``insert``."""
+
+    def _insert(self, table: Any, life: str, day: int, rows: Any, counts: Counter[str]) -> None:
+        payloads = [orjson.loads(row.data) for row in rows]
+        names = [one.name for one in table.columns if any(one.name in row for row in payloads)]
+        makes = [_value_of(one.type) for one in table.columns if one.name in names]
+        values = [
+            [make(row[name]) if name in row else None for name, make in zip(names, makes)]  # noqa: B905
+            + [life, at.seq]
+            for row, at in zip(payloads, rows, strict=True)
+        ]
+        assert self._client is not None
+        self._client.insert(table.name, values, [*names, "stream", "stream_seq"], database=DATABASE)
+        counts["stored"] += len(rows)
+
+
+def _value_of(kind: str) -> Callable[[Any], Any]:
+    """What the client takes for a column, from what JSON has."""
+    if kind.startswith("Array(Tuple"):
+        return lambda levels: [(Decimal(p), Decimal(q)) for p, q in levels]
+    return Decimal if "Decimal" in kind else lambda value: value
+
+
+class _Unchecked(Writer):
+    """Ours without the two questions whether the rows are there already."""
+
+    def _missing(self, table: Any, life: str, rows: list[Row]) -> list[Row]:
+        return rows
+
+
+class _JsonUnchecked(_AsJson, _Unchecked):
+    pass
+
+
 def books(count: int) -> list[Message]:
     """Order books of 400 levels a side, one level changed from each to the next."""
     instrument = guess_instrument("binance_spot", "BTCUSDT")
@@ -287,8 +324,12 @@ def books(count: int) -> list[Message]:
         ("orderbook", books, 1_000),
     ],
 )
-@pytest.mark.parametrize("writer_of", [Writer, _AsJson], ids=["columns", "json"])
-def test_insert_both_checks_included(
+@pytest.mark.parametrize(
+    "writer_of",
+    [Writer, _AsJson, _AsRows, _Unchecked, _JsonUnchecked],
+    ids=["columns", "json", "rows", "columns-unchecked", "json-unchecked"],
+)
+def test_insert(
     benchmark: Any,
     clickhouse: str,
     kind: str,
@@ -296,7 +337,8 @@ def test_insert_both_checks_included(
     size: int,
     writer_of: type[Writer],
 ) -> None:
-    """Beside the rows a second: the CPU time of the whole process, merges included, a row."""
+    """Both checks included, unless the name says unchecked. Beside the rows a second: the CPU time
+    of the whole process, merges included, a row."""
     writer = writer_of(clickhouse, DATABASE, Letters("bench", 1))
     cpu: list[float] = []
 
