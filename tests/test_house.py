@@ -174,8 +174,8 @@ PYTHON: dict[str, Rule] = {
     ),
     "__main__": rule("cli", "it only starts the commands"),
     "cli": rule(
-        "marketprism app backfill cli clock collect config directory latency reading report run "
-        "settings sim standing store serve verify",
+        "marketprism app backfill cli clock collect config directory doctor latency reading report "
+        "run settings sim standing store serve verify",
         "a command is settings and one call; what it calls has its own place",
     ),
     "app": rule(
@@ -209,6 +209,10 @@ PYTHON: dict[str, Rule] = {
     "latency": rule("collect config store", "it listens to what a collector says"),
     "standing": rule("", "it reads pages, as anybody may"),
     "progress": rule("", "it shows what it is told"),
+    "doctor": rule(
+        "_core clock collect config directory sources store.query venues",
+        "it asks what a collector would ask, and runs none",
+    ),
     "schedule": rule("collect config", "it says when, and what a job does is collect's"),
     "report": rule("store.coverage store.quality", "it tells what is stored, and asks nobody else"),
     "reading": rule(

@@ -30,6 +30,7 @@ __all__ = [
     "held_by",
     "left_behind",
     "locked",
+    "port_taken",
 ]
 
 HOST = "127.0.0.1"
@@ -145,7 +146,7 @@ def choose_ports(
             raise RunError(f"--ports {base}: expected 1 to {65535 - len(PORTS)}", 2)
         chosen = {name: base + i for i, name in enumerate(PORTS) if name in wanted}
     for name, port in chosen.items():
-        if (reason := _taken(port)) is not None:
+        if (reason := port_taken(port)) is not None:
             raise RunError(
                 f"port {port} ({name}) on {HOST} cannot be used ({reason}); "
                 f"move it with --set ports.{name}=PORT, or all with --ports auto or --ports BASE"
@@ -153,7 +154,7 @@ def choose_ports(
     return chosen
 
 
-def _taken(port: int) -> str | None:
+def port_taken(port: int) -> str | None:
     """Why the port cannot be listened on, or nothing."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -170,6 +171,6 @@ def free_port(chosen: Iterable[int]) -> int:
     taken = set(chosen)
     for _ in range(_PORT_TRIES):
         port = random.randrange(*_AUTO_PORTS)
-        if port not in taken and _taken(port) is None:
+        if port not in taken and port_taken(port) is None:
             return port
     raise RunError(f"no free port between {_AUTO_PORTS[0]} and {_AUTO_PORTS[1]} was found")

@@ -37,7 +37,7 @@ from .config import Exchange, Hosts, Settings
 from .directory import RunError
 from .venues import Connection
 
-__all__ = ["Sources"]
+__all__ = ["Sources", "route_of"]
 
 log = logging.getLogger(__name__)
 
@@ -444,38 +444,16 @@ class Sources:
 
     def _route(self, wanted: Exchange) -> Route:
         """The built-in venue is on loopback and never behind a proxy."""
-        if self.venue:
-            return Route(places=self._places)
-        settings = self.settings
-        levels = (wanted.proxy, settings.proxy) if wanted.proxy else (settings.proxy,)
-        return Route(
-            *levels,
-            tls=wanted.tls or settings.tls,
-            environment=True,
-            places=partial(self._places, hosts=wanted.hosts, site=wanted.site),
-        )
+        return Route(places=self._places) if self.venue else route_of(self.settings, wanted)
 
-    def _places(
-        self, url: str, hosts: Hosts | None = None, site: str | None = None
-    ) -> tuple[str, ...]:
-        """Where a documented URL is asked. At the built-in venue the host becomes the first path
-        segment. Raises ``RunError`` for a place that the venue does not have."""
+    def _places(self, url: str) -> tuple[str, ...]:
+        """At the built-in venue the host becomes the first path segment."""
+        assert self.venue
         socket = url.startswith("ws")
-        if self.venue:
-            base = self.venue["ws" if socket else "rest"]
-            # A recording answers as one host: what was asked of it was asked of one.
-            equal = venues.equal_urls(url) if self.demo and not socket else (url,)
-            return tuple(f"{base}/{each.partition('://')[2]}" for each in equal)
-        if hosts:
-            bases = hosts.ws if socket else hosts.rest
-            return tuple(_hosted(url, b) for b in ([bases] if isinstance(bases, str) else bases))
-        if site:
-            there = venues.at_site(url, site)
-            if there is None:
-                host = urlsplit(url).hostname
-                raise RunError(f"exchanges: site: {site}: nothing stands in for {host} there", 2)
-            return (there,)
-        return (url,) if socket else venues.equal_urls(url)
+        base = self.venue["ws" if socket else "rest"]
+        # A recording answers as one host: what was asked of it was asked of one.
+        equal = venues.equal_urls(url) if self.demo and not socket else (url,)
+        return tuple(f"{base}/{each.partition('://')[2]}" for each in equal)
 
     async def _resumed(self, feed: Feed) -> Feed:
         """A feed that knows what an earlier run published last, so that what was missed since is
@@ -582,3 +560,30 @@ def _guessed(section: str, native: str) -> Instrument | None:
 def _hosted(url: str, base: str) -> str:
     parts = urlsplit(url)
     return base.rstrip("/") + parts.path + (f"?{parts.query}" if parts.query else "")
+
+
+def route_of(settings: Settings, wanted: Exchange) -> Route:
+    """How an exchange is reached that is not the built-in venue."""
+    levels = (wanted.proxy, settings.proxy) if wanted.proxy else (settings.proxy,)
+    return Route(
+        *levels,
+        tls=wanted.tls or settings.tls,
+        environment=True,
+        places=partial(_places, hosts=wanted.hosts, site=wanted.site),
+    )
+
+
+def _places(url: str, hosts: Hosts | None, site: str | None) -> tuple[str, ...]:
+    """Where a documented URL is asked. Raises ``RunError`` for a place that the venue does not
+    have."""
+    socket = url.startswith("ws")
+    if hosts:
+        bases = hosts.ws if socket else hosts.rest
+        return tuple(_hosted(url, b) for b in ([bases] if isinstance(bases, str) else bases))
+    if site:
+        there = venues.at_site(url, site)
+        if there is None:
+            host = urlsplit(url).hostname
+            raise RunError(f"exchanges: site: {site}: nothing stands in for {host} there", 2)
+        return (there,)
+    return (url,) if socket else venues.equal_urls(url)

@@ -24,6 +24,7 @@ from . import (
     collecting,
     configuring,
     databases,
+    doctoring,
     exporting,
     journals,
     looking,
@@ -41,6 +42,7 @@ _GROUPS = (
     *(collecting, journals, looking, checking, exporting, past, storing, databases, simulating),
     backup,
     configuring,
+    doctoring,
 )
 
 

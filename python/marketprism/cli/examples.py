@@ -59,6 +59,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "marketprism sim --faults 17 --duration 60",
         "marketprism sim check --data-dir data --json",
     ),
+    "doctor": ("marketprism doctor --config marketprism.yaml", "marketprism doctor --json"),
     "config": ("marketprism config check marketprism.yaml",),
     "config check": ("marketprism config check marketprism.yaml --json",),
     "config show": (

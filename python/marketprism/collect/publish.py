@@ -42,7 +42,15 @@ from .batch import Batches
 from .mirror import Mirror
 from .spool import Spool
 
-__all__ = ["STREAM_SUBJECTS", "Last", "PublishError", "Publisher", "one_by_one", "stream_config"]
+__all__ = [
+    "STREAM_SUBJECTS",
+    "Last",
+    "PublishError",
+    "Publisher",
+    "account",
+    "one_by_one",
+    "stream_config",
+]
 
 log = logging.getLogger(__name__)
 
@@ -665,6 +673,29 @@ class Publisher:
         await self.spool.close()
         if not self._client.is_closed:
             await self._client.close()
+
+
+async def account(settings: Nats, url: str) -> dict[str, int]:
+    """Bytes that JetStream stores for us (``storage``) and may store (``storage_max``, -1 where
+    there is no limit). Raises ``PublishError``."""
+    await _reachable(url, settings.connect_timeout)
+    client, heard = Client(), [""]
+
+    async def trouble(error: Exception) -> None:
+        heard[0] = _reason(error)
+
+    try:
+        async with asyncio.timeout(_PATIENCE * settings.connect_timeout):
+            await client.connect(
+                **nats_login(url), name="marketprism", allow_reconnect=False, error_cb=trouble
+            )
+            said = await client.jetstream(timeout=settings.connect_timeout).account_info()
+    except (NatsError, OSError, TimeoutError) as error:
+        raise PublishError(f"{without_secrets(url)}: {heard[0] or _reason(error)}") from error
+    finally:
+        if client.is_connected:
+            await client.close()
+    return {"storage": said.storage, "storage_max": said.limits.max_storage}
 
 
 @contextlib.asynccontextmanager
