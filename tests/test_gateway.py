@@ -507,6 +507,25 @@ def test_grafana_reads(port: int, fmt: str) -> None:
         assert body
 
 
+def test_the_driver_behind_grafana_is_greeted_in_its_own_revision(port: int) -> None:
+    """clickhouse-go reads this answer, block header and all, and all others by the revision that it
+    names: 0, as the engine writes them."""
+    sql = "SELECT displayName(), version(), revision(), timezone()"
+    asked = {"default_format": "Native", "client_protocol_version": "54483"}
+    url = f"http://127.0.0.1:{port}/?{urllib.parse.urlencode(asked)}"
+    request = urllib.request.Request(url, sql.encode(), {"X-ClickHouse-Key": PASSWORD})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        block = answer.read()
+    assert block.startswith(
+        b"\x01\x00\x02\xff\xff\xff\xff\x00\x04\x01\x0ddisplayName()\x06String\x00"
+    )
+    assert b"\x0arevision()\x06UInt32\x00\x00\x00\x00\x00\x0atimezone()" in block
+    version = ask(port, "SELECT version()")[1].strip().encode()
+    assert bytes([len(version)]) + version in block
+    # Whoever says no revision gets what the engine says.
+    assert ask(port, sql)[1].split("\t")[2] != "0"
+
+
 def test_the_token_comes_from_one_place_and_is_not_shown(tmp_path: Path) -> None:
     secret = "t0ken-of-nobody"
     file = tmp_path / "token"

@@ -32,6 +32,7 @@ from dataclasses import dataclass
 import chdb
 from aiohttp import BasicAuth, web
 
+from . import hello
 from .limits import QUERY_BYTES_MAX, READERS, WAITING, settings_of
 from .statement import (
     READONLY,
@@ -221,8 +222,12 @@ class Gateway:
         wanted = query.get("default_format") or request.headers.get("X-ClickHouse-Format")
         fmt = statement.format or wanted or "TabSeparated"
         values = {k[6:]: v for k, v in query.items() if k.startswith("param_")}
-        asked = _Asked(statement, fmt, database, settings_of(query), values)
+        greeted = fmt == "Native" and hello.asks(statement.sql, query)
+        shape = "TabSeparatedRaw" if greeted else fmt
+        asked = _Asked(statement, shape, database, settings_of(query), values)
         data, summary = await self._in_turn(asked)
+        if greeted:
+            data = hello.answer(data.decode().rstrip("\n").split("\t"))
         headers = _headers(query_id)
         headers["X-ClickHouse-Format"] = fmt
         headers["X-ClickHouse-Timezone"] = self._timezone
