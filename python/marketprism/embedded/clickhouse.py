@@ -49,6 +49,7 @@ __all__ = ["Gateway"]
 
 _log = logging.getLogger(__name__)
 
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _EXPLAIN = "EXPLAIN AST "
 
 # Where ClickHouse itself answers something else than 500.
@@ -114,6 +115,10 @@ class Gateway:
 
         Raises ``OSError`` when the port is in use.
         """
+        if self._token is None and host not in _LOOPBACK:
+            _log.warning(
+                "the gateway on %s asks nobody for a token: see clickhouse.gateway_*", host
+            )
         loop = asyncio.get_running_loop()
         names, zone = await loop.run_in_executor(self._threads, self._learn)
         self._forbidden = forbidden_of(names)
