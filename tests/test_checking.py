@@ -48,6 +48,20 @@ class Demo:
                 command("collect", *words, "--set", MIRROR, "--json"), stdout=log, stderr=log
             )
 
+    def wait(self) -> None:
+        """Until its parts are up."""
+        end = time.monotonic() + 120
+        while not (run := self.run()).get("venue"):
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < end, (run, self.log.read_text())
+            time.sleep(0.2)
+
+    def run(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads((self.data_dir / "run.json").read_text()))
+        except OSError:
+            return {}
+
     def verify(self, *words: object) -> tuple[int, dict[str, Any]]:
         done = marketprism("verify", "--data-dir", self.data_dir, "--json", *words)
         assert done.stdout, done.stderr
@@ -63,6 +77,7 @@ class Demo:
 def demo(tmp_path_factory: pytest.TempPathFactory, environ: None) -> Iterator[Demo]:
     running = Demo(tmp_path_factory.mktemp("checking") / "data")
     try:
+        running.wait()
         yield running
     finally:
         running.stop()
@@ -150,7 +165,7 @@ def test_without_a_mirror_there_is_nothing_to_compare(demo: Demo) -> None:
 
 
 def test_the_token_is_asked_for_and_nowhere_to_be_seen(demo: Demo) -> None:
-    run = json.loads((demo.data_dir / "run.json").read_text())
+    run = demo.run()
     url = f"http://127.0.0.1:{run['ports']['clickhouse']}/?query=SELECT%201"
     with pytest.raises(urllib.error.HTTPError, match="403") as refused:
         urllib.request.urlopen(url, timeout=30)

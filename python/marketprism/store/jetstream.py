@@ -19,6 +19,8 @@ import nats.errors
 import orjson
 from nats.aio.client import Client as Nats
 
+from marketprism.config import nats_login
+
 __all__ = ["Ask", "Refused", "Unanswered", "asking", "connected"]
 
 
@@ -52,7 +54,9 @@ async def connected(url: str, name: str, seconds: float) -> AsyncIterator[Nats]:
 
     try:
         async with asyncio.timeout(seconds):
-            await client.connect(url.split(","), name=name, allow_reconnect=False, error_cb=trouble)
+            await client.connect(
+                **nats_login(url), name=name, allow_reconnect=False, error_cb=trouble
+            )
     except (OSError, TimeoutError, nats.errors.Error) as error:
         raise Unanswered(f"NATS does not answer ({type(error).__name__})") from error
     try:
