@@ -4,7 +4,8 @@ A power cut is made as xfstests make one: a file system of its own on a loop dev
 without writing its log (``EXT4_IOC_SHUTDOWN``), then mounted again. Everything not yet synced is
 gone; a disk that lies about what it wrote is not part of it.
 
-Needs root, loop mounts and ``MARKETPRISM_POWER_TESTS=1``, which ``make chaos`` sets.
+Needs root, loop mounts and ``MARKETPRISM_POWER_TESTS=1``, which ``make chaos`` sets. With ``-s``
+each cut says what was confirmed before it and what is there after it.
 """
 
 from __future__ import annotations
@@ -183,10 +184,13 @@ def cut_after(disk: Disk, settings: str, merge: bool) -> tuple[int, int | None]:
         [sys.executable, "-c", COUNT, url], capture_output=True, text=True, env=environment
     )
     assert stored == INSERTS * ROWS
+    where = f"inserts, {settings}{', merged' if merge else ''}: {stored} rows confirmed"
     if counted.returncode:
+        print(f"{where}, the engine cannot read its tables")
         return stored, None
     rows, distinct = map(int, counted.stdout.strip("()\n").split(","))
     assert rows == distinct
+    print(f"{where}, {rows} there")
     return stored, rows
 
 
@@ -263,6 +267,8 @@ def test_no_acknowledged_message_is_lost_in_a_power_cut(
     finally:
         running.kill()
         running.wait()
+    how = f"{'in batches' if batches else 'one by one'}, {'always' if always else 'default'}"
+    print(f"messages, {how}: {PUBLISHED} acknowledged, {left} there")
     assert (left == PUBLISHED) is always
 
 
