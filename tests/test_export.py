@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +22,8 @@ import pyarrow.parquet as parquet
 import marketprism
 from marketprism._core import guess_instrument, ledger_message
 from marketprism.cli import main
+from marketprism.directory import locked
+from marketprism.embedded.clickhouse import Gateway
 from marketprism.reading import Reader, StoreError, export
 from marketprism.store.insert import _INSERT
 from marketprism.store.query import connect
@@ -215,6 +220,49 @@ def test_the_coverage_beside_it_is_what_audit_says(
         (-10 * SECOND, 0),
         (0, 30 * SECOND),
     ]
+
+
+@contextlib.contextmanager
+def running(directory: Path) -> Iterator[None]:
+    """As with a collector on it: the directory is held, and a gateway with a token answers."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    def done(task: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(task, loop).result(60)
+
+    path = str(directory / "clickhouse")
+    gateway = Gateway(path, database="marketprism_hot", token="a token")
+    said = directory / "run.json"
+    try:
+        with locked(directory):
+            port = done(gateway.start("127.0.0.1", 0))
+            url = f"http://reader:a%20token@127.0.0.1:{port}/"
+            said.write_text(json.dumps({"clickhouse_url": url}), encoding="utf-8")
+            yield
+            done(gateway.close())
+    finally:
+        said.unlink(missing_ok=True)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(60)
+        loop.close()
+
+
+@pytest.mark.filterwarnings("ignore:shutdown_timeout:DeprecationWarning")
+def test_beside_a_collector_it_is_the_same(place: Place, tmp_path: Path) -> None:
+    alone = place.reader
+    with running(place.directory), marketprism.connect(place.directory) as beside:
+        for kind in ("trade", "funding_rate", "ledger"):
+            assert beside.streams(kind) == alone.streams(kind)
+            assert beside.rows(kind).arrow().equals(alone.rows(kind).arrow())
+        assert beside.coverage().arrow().equals(alone.coverage().arrow())
+        with pytest.raises(StoreError, match="no orderbook is stored here"):
+            beside.book_at("binance_spot", "BTC-USDT", MIDNIGHT)
+        chosen = export.Selection(data_types=["trade"])
+        assert export.export(beside, tmp_path, chosen)["written"] == 2 * len(NATIVE)
+    # What was exported of the gateway is what the directory has.
+    assert export.export(alone, tmp_path, chosen)["skipped"] == 2 * len(NATIVE)
 
 
 def test_what_cannot_be_exported_is_said(place: Place, tmp_path: Path) -> None:
