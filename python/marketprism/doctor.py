@@ -152,12 +152,14 @@ def _ports(settings: Settings, running: Mapping[str, Any] | None) -> Iterator[Fi
         yield Finding("ports", settings.listen, "ok", "a collector runs on this directory")
         return
     ports = settings.ports.model_dump()
-    embedded = {"nats", "nats_http"} if settings.nats.url else set()
-    embedded |= {"clickhouse"} if settings.clickhouse.url or not settings.store.run else set()
+    unused = {"nats", "nats_http"} if settings.nats.url else set()
+    unused |= {"clickhouse"} if settings.clickhouse.url or not settings.store.run else set()
+    unused |= set() if settings.store.run else {"store"}
+    unused |= set() if settings.cold.enabled else {"cold"}
     wrong = {
         name: (port, reason)
         for name, port in ports.items()
-        if name in PORTS and name not in embedded and (reason := port_taken(port)) is not None
+        if name in PORTS and name not in unused and (reason := port_taken(port)) is not None
     }
     for name, (port, reason) in wrong.items():
         fix = f"--set ports.{name}=PORT, or --ports auto"
