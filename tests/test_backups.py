@@ -10,6 +10,7 @@ import json
 import shutil
 import subprocess
 import threading
+import urllib.request
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -286,6 +287,11 @@ def test_scheduled_backups_are_made_proved_and_shown(rig: Rig) -> None:  # noqa:
     assert "unproved" in shown()["detail"]
     numbers = rig.page("/stats")["backup"]["databases"]["marketprism_hot"]
     assert numbers["unproved"] == numbers["kept"] >= 1
+    url = f"http://127.0.0.1:{rig.ports['http_port']}/metrics"
+    with urllib.request.urlopen(url, timeout=10) as page:
+        text = page.read().decode()
+    assert 'marketprism_backup_kept{database="marketprism_hot",proved="yes"} 0.0' in text
+    assert "marketprism_backup_proved_age_seconds{" not in text
     assert [one.kind for one in found(to)[0]][:2] == ["full", "incremental"]
     rig.stop_store()
     rig.start_store(*words, "backup.prove_every=1h", "backup.every=1h")

@@ -20,7 +20,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-__all__ = ["COLD", "METRICS", "Histogram", "Metric", "Values", "page"]
+__all__ = ["BACKUP", "COLD", "METRICS", "Histogram", "Metric", "Values", "page"]
 
 Histogram = Sequence[tuple[float, float]]
 """How many are at most each bound; the last bound is infinite, and its number is that of all."""
@@ -174,6 +174,28 @@ COLD: dict[str, Metric] = {
     "cold_storage_rows_total": Metric("Rows copied into the cold table.", ("table",)),
 }
 """What the cold store's page says."""
+
+BACKUP: dict[str, Metric] = {
+    "marketprism_backup_age_seconds": Metric(
+        "Since the moment of the newest backup. Beyond twice backup.every: /health says why.",
+        ("database",),
+        moment=True,
+    ),
+    "marketprism_backup_proved_age_seconds": Metric(
+        "Since a backup was last restored and found equal. Missing: none ever was; run "
+        "marketprism restore --verify.",
+        ("database",),
+        moment=True,
+    ),
+    "marketprism_backup_kept": Metric(
+        "Backups there are, by whether proved.", ("database", "proved")
+    ),
+    "marketprism_backup_bytes": Metric("Their files together.", ("database",)),
+    "marketprism_backups_total": Metric(
+        "Backups made, and those that failed (/health says why).", ("result",)
+    ),
+}
+"""What the hot store's page says of backups."""
 
 _Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 

@@ -714,7 +714,7 @@ async def run_hot(
                 "expiry": leaving,
                 **backups.checks(),
             },
-            {"/stats": lambda: {**store.stats(), "backup": backups.numbers()}},
+            backups.pages(store.stats),
         )
         ports["http_port"] = port_of(page)
         await store.run(stop, lambda: on_ready(ports) if on_ready else None)

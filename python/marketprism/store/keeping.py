@@ -15,13 +15,14 @@ from urllib.parse import unquote, urlsplit
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from marketprism import metrics
 from marketprism.config import Settings
 from marketprism.serve.health import Check, version_of
 from marketprism.store.backup import Destination, engine_options
 from marketprism.store.control import Control, socket_of
 from marketprism.store.manifest import BackupError
 from marketprism.store.query import StoreError, connect
-from marketprism.store.scheduled import Backups
+from marketprism.store.scheduled import Backups, values
 
 __all__ = ["StoreBackups", "destination", "engine_directory", "opened_for_backups"]
 
@@ -135,6 +136,13 @@ class StoreBackups:
         """How backups stand, for ``/stats``."""
         assert self._backups is not None
         return self._backups.numbers()
+
+    def pages(self, stats: Callable[[], Mapping[str, Any]]) -> dict[str, Callable[[], object]]:
+        """``/stats`` with how backups stand, and ``/metrics`` of them."""
+        return {
+            "/stats": lambda: {**stats(), "backup": self.numbers()},
+            "/metrics": metrics.page(lambda: values(self.numbers()), metrics.BACKUP),
+        }
 
     async def close(self) -> None:
         """A backup that is at work is ended; what it has written is removed by the next one."""

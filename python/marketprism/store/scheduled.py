@@ -23,6 +23,7 @@ from typing import Any
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from marketprism import metrics
 from marketprism.config import Settings
 from marketprism.serve.health import Check, check
 from marketprism.store.backup import (
@@ -41,7 +42,7 @@ from marketprism.store.query import StoreError
 from marketprism.store.restore import Wish, restore, whole
 from marketprism.store.schema import Deployment, Tier, create
 
-__all__ = ["Backups", "chosen", "do", "request_of"]
+__all__ = ["Backups", "chosen", "do", "request_of", "values"]
 
 _log = logging.getLogger(__name__)
 
@@ -300,6 +301,24 @@ class Backups:
             "at_work": self._lock.locked(),
             "databases": databases,
         }
+
+
+def values(numbers: Mapping[str, Any]) -> metrics.Values:
+    """The numbers as the metrics page has them."""
+    databases = numbers["databases"].items()
+    found: dict[str, dict[tuple[str, ...], float]] = {
+        f"marketprism_backup_{key}": {
+            (name,): one[key] for name, one in databases if one[key] is not None
+        }
+        for key in ("age_seconds", "proved_age_seconds", "bytes")
+    }
+    found["marketprism_backup_kept"] = {
+        (name, proved): n
+        for name, one in databases
+        for proved, n in (("no", one["unproved"]), ("yes", one["kept"] - one["unproved"]))
+    }
+    found["marketprism_backups_total"] = {(key,): numbers[key] for key in ("made", "failed")}
+    return found
 
 
 def _proved(kept: Sequence[Manifest]) -> datetime | None:
