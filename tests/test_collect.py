@@ -456,3 +456,25 @@ def test_a_wrong_setting_is_named_and_ends_with_2(
     assert done.returncode == 2
     assert named in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_is_typed_of_exchanges_symbols_and_types_is_collected_alone(tmp_path: Path) -> None:
+    file = tmp_path / "marketprism.yaml"
+    file.write_text("exchanges:\n- {exchange: okx_spot, patterns: ['*-USDT'], legs: 2}\n")
+    words = ["--config", file, "--exchanges", "okx_spot,deribit_derivatives", "--demo", "--json"]
+    words += ["--data-types", "trade", "--duration", "5", "--data-dir", tmp_path / "data"]
+    stored = summary(marketprism("collect", *words, "--symbols", "ETH-USDT,ETH-USD"))["stored"]
+    assert stored["trades"] > 0
+    assert "orderbooks" not in stored
+    found = rows(
+        tmp_path / "data", "SELECT DISTINCT exchange, symbol FROM marketprism_hot.trades ORDER BY 1"
+    )
+    assert found == [["deribit_derivatives", "ETH-USD"], ["okx_spot", "ETH-USDT"]]
+
+
+def test_a_misspelled_exchange_that_is_typed_is_told(tmp_path: Path) -> None:
+    done = marketprism("collect", "--demo", "--exchanges", "okx_spt", "--data-dir", tmp_path / "x")
+    assert done.returncode == 2
+    assert "okx_spt" in done.stderr
+    assert "okx_spot" in done.stderr
+    assert not (tmp_path / "x").exists()

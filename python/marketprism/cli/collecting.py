@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from ..config import ConfigError
+from ..config import ConfigError, Exchange, Settings, load
 from ..directory import PORTS, RunError
 from .options import common, market_speed, overrides, present, settings_of, speed_of
 from .process import say
 
 __all__ = ["grammar"]
+
+# Of an exchange: how it is reached, which may hold passwords, and which of its symbols are taken.
+_HOW = ("hosts", "proxy", "tls")
+_CHOICE = ("symbols", "patterns", "top")
 
 
 def grammar(commands: Any) -> None:
@@ -52,6 +57,16 @@ def _collect_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE|SEED",
         help="of a demo: venue, NATS and store misbehave as the file says or the seed draws",
     )
+    for option, what, says in (
+        (
+            "--exchanges",
+            "binance_spot,…",
+            "only these, configured or with their defaults",
+        ),
+        ("--symbols", "BTC-USDT,…", "of each exchange these and no others"),
+        ("--data-types", "trade,orderbook,…", "of each exchange these and no others"),
+    ):
+        parser.add_argument(option, default="", metavar=what, help=says)
     parser.add_argument("--json", action="store_true", help="one line of JSON at the end")
     common(parser)
     parser.set_defaults(run=_collect)
@@ -64,7 +79,7 @@ def _collect(arguments: argparse.Namespace) -> int:
     record = arguments.command == "record"
     if record:
         arguments.overrides += ["store.run=false", "journal.enabled=true"]
-    settings = settings_of(arguments)
+    settings, chosen = _chosen(arguments, settings_of(arguments))
     speed = market_speed(arguments.speed) if arguments.demo else speed_of(arguments.speed)
     if speed != 1 and not (arguments.demo or arguments.replay):
         raise ConfigError("--speed needs --demo or --replay: a live venue has its own")
@@ -79,7 +94,7 @@ def _collect(arguments: argparse.Namespace) -> int:
         duration=arguments.duration,
         faults=arguments.faults,
         ports=arguments.ports or ("auto" if built_in else "fixed"),
-        overrides=overrides(arguments, settings),
+        overrides=(*overrides(arguments, settings), *chosen),
         config=arguments.config,
         record=record,
     )
@@ -89,6 +104,37 @@ def _collect(arguments: argparse.Namespace) -> int:
     else:
         sys.stdout.write(_told(summary, settings.data_dir))
     return status
+
+
+def _chosen(arguments: argparse.Namespace, settings: Settings) -> tuple[Settings, tuple[str, ...]]:
+    """The settings with what was typed of exchanges, symbols and data types, and the same for the
+    children, who reach no venue. Raises ``ConfigError``."""
+    names, symbols, data_types = (
+        [each for each in text.split(",") if each]
+        for text in (arguments.exchanges, arguments.symbols, arguments.data_types)
+    )
+    if not (names or symbols or data_types):
+        return settings, ()
+    known: dict[str, list[Exchange | None]] = {}
+    for each in settings.exchanges:
+        known.setdefault(each.exchange, []).append(each)
+    wanted: list[tuple[Exchange | None, dict[str, Any]]] = []
+    for name in names or known:
+        for there in known.get(name, [None]):
+            said = there.model_dump(mode="json", exclude_unset=True) if there else {}
+            said = {key: value for key, value in said.items() if key not in _HOW}
+            if symbols:
+                said = {key: value for key, value in said.items() if key not in _CHOICE}
+                said["symbols"] = symbols
+            if data_types:
+                said["data_types"] = data_types
+            wanted.append((there, {**said, "exchange": name}))
+    override = f"exchanges={json.dumps([said for _, said in wanted])}"
+    exchanges = tuple(
+        each.model_copy(update={key: getattr(there, key) for key in _HOW}) if there else each
+        for (there, _), each in zip(wanted, load(None, [override], {}).exchanges, strict=True)
+    )
+    return settings.model_copy(update={"exchanges": exchanges}), (override,)
 
 
 def _told(summary: dict[str, Any], data_dir: Path) -> str:

@@ -15,6 +15,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "collect": (
         "marketprism-collect --demo --duration 30 --json",
         "marketprism-collect --config marketprism.yaml --data-dir data",
+        "marketprism-collect --exchanges okx_spot,binance_spot --symbols BTC-USDT,SOL-USDT",
         "marketprism-collect --set exchanges.0.top=20 --config marketprism.yaml",
     ),
     "record": ("marketprism record --config marketprism.yaml --duration 3600",),
