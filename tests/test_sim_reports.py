@@ -20,6 +20,7 @@ pytest.importorskip("chdb", reason="the embedded engine is not installed")
 
 from marketprism import Session, guess_instrument, instruments
 from marketprism.sim import deribit_rest, okx_rest
+from marketprism.sim.asked import asked
 from marketprism.sim.binance_book import BinanceBook, exchange_info
 from marketprism.sim.binance_rest import INTERESTS, RATIOS, answer, statistics
 from marketprism.sim.deribit_book import DeribitBook
@@ -324,6 +325,25 @@ def test_another_value_of_what_was_open_differs(case: Case, way: int) -> None:
     row = opened()[way]
     case.rows["open_interest"].append({**row, "native_open_interest": "1"})
     expect(case.judge(), 4, differing=1)
+
+
+def test_where_changes_are_rare_all_times_between_two_of_them_may_be_told_of() -> None:
+    # A change in a quarter of an hour, as in a week that passes in minutes.
+    market = Origin(5, START, ("BTC-USDT",), 0.01, 0.001, ("binance", "okx")).market()
+    ratios: dict[str, set[int]] = {}
+    for book in market.books():
+
+        def look(book: Book) -> None:
+            for reading in asked(book):
+                if reading.kind == "lsr_all_account" and reading.key[1] == "5m":
+                    ratios.setdefault(book.name, set()).add(int(reading.key[0]))
+
+        book.at_beat = look
+    market.skip(START + 3 * 3600 * SECOND)
+    assert {*ratios} == {"BTCUSDT", "BTC-USDT-SWAP"}
+    for times in ratios.values():
+        assert sorted(times) == [*range(min(times), max(times) + 1, 300 * SECOND)]
+        assert len(times) > 30
 
 
 def test_a_ratio_that_was_never_to_be_had_differs(case: Case) -> None:

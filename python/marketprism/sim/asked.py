@@ -37,7 +37,8 @@ def asked(book: Book) -> Iterator[Reading]:
     if statistics is None:
         return
     for period, length in PERIODS.items():
-        yield from _ratios(statistics, period, statistics.at - statistics.at % length)
+        for at in _since(book, statistics, length):
+            yield from _ratios(statistics, period, at)
     if isinstance(book, BinanceBook):
         yield from _binance(book, statistics)
     elif isinstance(book, OkxBook):
@@ -58,6 +59,13 @@ def asked_later(book: Book, since: int, until: int) -> Iterator[Reading]:
             yield _open(book, statistics, at)
 
 
+def _since(book: Book, statistics: Statistics, length: int) -> Iterator[int]:
+    """The multiples of so many ns since the beat before: where beats are rare there are several."""
+    newest = statistics.at - statistics.at % length
+    for back in range(book.beat // length + 1):
+        yield newest - back * length
+
+
 def _ratios(statistics: Statistics, period: str, at: int) -> Iterator[Reading]:
     for kind, accounts in _RATIOS.items():
         long = statistics.long(accounts, at)
@@ -75,7 +83,8 @@ def _open(book: BinanceBook, statistics: Statistics, at: int) -> Reading:
 
 
 def _binance(book: BinanceBook, statistics: Statistics) -> Iterator[Reading]:
-    yield _open(book, statistics, statistics.at - statistics.at % _OPEN_EVERY)
+    for slot in _since(book, statistics, _OPEN_EVERY):
+        yield _open(book, statistics, slot)
     at = f"{statistics.at // MS}000000"
     coinm, size = isinstance(book, CoinmBook), book.spell(statistics.interest)
     # Contracts without a price are no number of coins.
