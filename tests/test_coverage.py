@@ -164,9 +164,13 @@ def test_a_silence_of_a_book_behind_which_something_was_missing_was_not_quiet(bo
     [each] = book.found()
     assert seconds(each.lost) == [(pytest.approx(55), 140)]
     book.covered(180, 300, **about)
-    # That it had stopped is known by a row of the ledger; else it was quiet until it began anew.
+    # An image over the live book says that something was not heard.
     book.write("resync", 301, start=200, end=300.5, from_id=31, to_id=40, **about)
     book.covered(300.5, 360, **about)
+    [each] = book.found()
+    assert seconds(each.lost)[1] == (pytest.approx(200), 300.5)
+    # Where its connection was lost it was quiet until then, unless a row says that it had stopped.
+    book.write("disconnected", 300.2, None, cause="no close frame")
     [each] = book.found()
     assert [end for _, end in seconds(each.lost)] == [140, 300.5]
     assert seconds(each.lost)[1][0] == 300

@@ -107,7 +107,7 @@ def check(
             exchange = places_of(book)[""][0]
             wanted = (data_types or {}).get(exchange, ()) if sent.something else ()
             streams = sent.streams if sent.something else {}
-            clerk = Clerk(court, book, streams, wanted, ids, times)
+            clerk = Clerk(court, book, streams, wanted, ids, times, sent.speed)
             # Of thousands that are only listed, a row without a delivery counts as foreign.
             if sent.something or not book.calm:
                 Witness(court, book, sent, ids[1], clerk).judge()

@@ -66,9 +66,12 @@ class Clerk:
         wanted: Collection[str],
         ids: tuple[int, int],
         times: tuple[int, int],
+        speed: float = 1.0,
     ) -> None:
         self.court, self.book, self._streams = court, book, streams
         self._ids, self._times, self.begin = ids, times, times[0]
+        # What is under way is under way in the machine's time.
+        self._in_flight_ns = round(_IN_FLIGHT * max(1.0, speed))
         self._places = places_of(book)
         given = [kind for kind in COLUMNS if kind != "volatility_index" or kind in self._places]
         self._kinds = {kind: _Kind() for kind in given if kind in wanted}
@@ -198,7 +201,8 @@ class Clerk:
     def _in_flight(self, fact: _Fact) -> bool:
         """Whether every connection that was sent it ended soon after."""
         return all(
-            self._streams[heard >> 32][1].deliveries[heard & 0xFFFFFFFF].last - at <= _IN_FLIGHT
+            self._streams[heard >> 32][1].deliveries[heard & 0xFFFFFFFF].last - at
+            <= self._in_flight_ns
             for heard, at in fact.heard.items()
         )
 

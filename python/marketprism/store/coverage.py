@@ -5,7 +5,8 @@ brought later, and *lost* otherwise, from the moment a stream was first asked fo
 Evidence is what a collector wrote while it listened. Two intervals of trades whose ids follow each
 other leave nothing between them: what lies between was quiet. Where ids do not follow, what a
 collector took for quiet was not: a gap with its times takes that from its own evidence. So does the
-silence of a book that had stopped and was begun anew. What several collectors covered adds up.
+silence of a book that was begun anew on a connection that had not ended. What several collectors
+covered adds up.
 
 A book that turned out not to be the venue's may have been wrong since it was last compared with the
 venue's image, or since it began: its collector's evidence of that time is none.
@@ -18,6 +19,7 @@ Not here: how evidence comes about (the engine), how it is printed (``report``).
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -33,6 +35,8 @@ CELL = 60_000_000_000  # evidence is closed at multiples of this, in ns
 # Rows of hot tables are kept for three days; what was stored is counted for as long.
 _COUNTED = 2 * 86_400_000_000_000
 _SECOND = 1_000_000_000
+# A connection's end is told at our time, so long at most behind what was heard by it.
+_LAG = 10 * _SECOND
 _LATE = 2  # periods without an answer after which what is polled is late
 # Kinds whose intervals are bounded by ids that follow each other.
 _BY_ID = frozenset({"trade"})
@@ -144,9 +148,10 @@ def coverage(
     for row in islands:
         covered.setdefault(Stream(*row[:4]), []).append(_Island(*row[4:9]))
     gaps: dict[Stream, list[_Island]] = {}
-    for statement in (_GAPS, _STOPPED):
-        for row in rows_of(ask, statement.format(database=database)):
-            gaps.setdefault(Stream(*row[:4]), []).append(_Island(*row[4:]))
+    for row in rows_of(ask, _GAPS.format(database=database)):
+        gaps.setdefault(Stream(*row[:4]), []).append(_Island(*row[4:]))
+    for stream, silence in _silences(ask, database):
+        gaps.setdefault(stream, []).append(silence)
     for row in rows_of(ask, _WRONG.format(database=database)):
         stream, (witness, right, wrong, at) = Stream(*row[:4]), row[4:]
         began = [i.start for i in covered.get(stream, []) if i.witness == witness and i.start <= at]
@@ -187,6 +192,27 @@ def coverage(
         found.append(each)
     _count(ask, database, found, newest)
     return found
+
+
+def _silences(ask: Ask, database: str) -> Iterator[tuple[Stream, _Island]]:
+    """Of books that began anew, what had been taken for quiet and was not. Only where their
+    connection ended, and nobody says that they had stopped before, may it have been quiet."""
+    ended: dict[tuple[str, str], list[int]] = {}
+    for exchange, symbol, at in rows_of(ask, _ENDED.format(database=database)):
+        ended.setdefault((exchange, symbol), []).append(at)
+    for *key, witness, since, until in rows_of(ask, _BEGUN.format(database=database)):
+        stream = Stream(*key)
+        cut, stopped = (
+            ended.get((stream.exchange, ""), []),
+            ended.get((stream.exchange, stream.symbol), []),
+        )
+        if _any(stopped, since, until) or not _any(cut, since, until + _LAG):
+            yield stream, _Island(witness, since, until, 0, 0)
+
+
+def _any(times: Sequence[int], since: int, until: int) -> bool:
+    """Whether one of these sorted times lies between two."""
+    return bisect_left(times, until) > bisect_right(times, since)
 
 
 def _shown(ask: Ask, database: str, stream: Stream, last_id: int, within: Span) -> int:
@@ -251,15 +277,17 @@ _GAPS = (
     "AND event = 'gap' AND (data_type = 'orderbook' OR data_type = 'trade' "
     "AND from_id IS NOT NULL AND to_id IS NOT NULL)"
 )
-# A book that had stopped and began anew, from its last change to the seed. Where no row says that
-# it had stopped, it was quiet until then.
-_STOPPED = (
-    "SELECT " + _KEY + ", " + _WITNESS + ", assumeNotNull(from_ts), assumeNotNull(to_ts), 0, 0 "
-    "FROM {database}.ledger JOIN (SELECT exchange, market_type, symbol, "
-    "coalesce(ts_event, ts_recv) AS at FROM {database}.ledger WHERE event = 'stale' "
-    "AND cause = 'silent' AND data_type = 'orderbook') AS stale "
-    "USING (exchange, market_type, symbol) WHERE event = 'resync' AND data_type = 'orderbook' "
-    "AND from_ts < at AND at < to_ts"
+# Books that began anew behind what was not heard: from the last change to the seed.
+_BEGUN = (
+    "SELECT " + _KEY + ", " + _WITNESS + ", assumeNotNull(from_ts), assumeNotNull(to_ts) "
+    "FROM {database}.ledger WHERE event = 'resync' AND data_type = 'orderbook' "
+    "AND from_ts < to_ts AND from_id IS NOT NULL"
+)
+# And what may have been the matter: a connection that ended, a book that had stopped.
+_ENDED = (
+    "SELECT exchange, if(event = 'stale', symbol, ''), coalesce(ts_event, ts_recv) AS at "
+    "FROM {database}.ledger WHERE event = 'disconnected' "
+    "OR event = 'stale' AND cause = 'silent' AND data_type = 'orderbook' ORDER BY at"
 )
 # Books that were found not to be the venue's: the id at which they last were, and at which they
 # were not, with the time.
