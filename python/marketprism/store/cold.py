@@ -222,12 +222,15 @@ class Cold:
         known = records(tiers, table, windows)
         left: list[int] = []
         progress.waiting = 0
-        more = False
+        more = tried = False
         for window in windows:
             record = known.get(window.start, Record())
             if window.newest <= record.seen:
                 continue
             closed = self._closed(window, record, now, cut)
+            # However slow the machine: a turn has at least one try.
+            more |= tried and closed and not go_on()
+            tried |= closed
             if not closed or more or not self._copy(tiers, table, window, record, cut, go_on):
                 left.append(max(window.oldest, record.seen))
                 progress.waiting += closed
@@ -261,8 +264,6 @@ class Cold:
         """One window, proven and written down; false if time is over. What was inserted until
         ``leaving`` is about to leave the hot table."""
         counts = self._progress[table.name].counts
-        if not go_on():
-            return False
         rows_max = self._rows_max(tiers, table)
         try:
             done = transfer(
@@ -304,7 +305,7 @@ class Cold:
         which is looked at once more. Whether some are left for want of time."""
         until, windows = expire.due(table, held(tiers, table, length), now)
         known = records(tiers, table, windows)
-        proven = []
+        proven: list[Window] = []
         more = False
         for window in windows:
             record = known.get(window.start, Record())
@@ -312,7 +313,9 @@ class Cold:
                 continue  # Something came since, and is not copied yet.
             # That they may be gone is written down before they go: a window that lost rows without
             # a word would be taken for one that the cold table has too much of.
-            more = not self._copy(tiers, table, window, record, cut, go_on, leaving=until)
+            more = bool(proven) and not go_on()
+            if not more:
+                more = not self._copy(tiers, table, window, record, cut, go_on, leaving=until)
             if more:
                 break
             proven.append(window)
