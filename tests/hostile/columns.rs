@@ -137,7 +137,8 @@ enum Value {
 
 /// What a payload that was taken says of every column, by the JSON library.
 fn said(payload: &[u8], table: &[(&str, &str)]) -> Vec<(String, Value)> {
-    let mut reader = serde_json::Deserializer::from_slice(payload);
+    let payload = without_leading_zeros(payload);
+    let mut reader = serde_json::Deserializer::from_slice(&payload);
     let members = reader.deserialize_map(Members).expect("what is taken is an object");
     reader.end().expect("what is taken is one object");
     for (at, (key, _)) in members.iter().enumerate() {
@@ -156,6 +157,20 @@ fn said(payload: &[u8], table: &[(&str, &str)]) -> Vec<(String, Value)> {
         (name.to_string(), value)
     };
     table.iter().map(one).collect()
+}
+
+/// ClickHouse reads a bare number with zeros before it, and so do we; the JSON library does not.
+fn without_leading_zeros(payload: &[u8]) -> Vec<u8> {
+    let (mut plain, mut in_text) = (Vec::<u8>::with_capacity(payload.len()), false);
+    for (at, byte) in payload.iter().enumerate() {
+        in_text ^= *byte == b'"';
+        let goes_on = plain.last().is_some_and(|last| last.is_ascii_digit() || *last == b'.');
+        let more = payload.get(at + 1).is_some_and(u8::is_ascii_digit);
+        if in_text || *byte != b'0' || goes_on || !more {
+            plain.push(*byte);
+        }
+    }
+    plain
 }
 
 struct Members;
