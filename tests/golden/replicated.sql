@@ -52,7 +52,7 @@ ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/marketprism_ho
 PARTITION BY toDate(timestamp)
 ORDER BY (exchange, market_type, symbol, timestamp, ifNull(last_update_id, 0), ifNull(ts_event, 0))
 TTL toDateTime(created_at) + INTERVAL 3 DAY DELETE
-SETTINGS replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
+SETTINGS index_granularity_bytes = 262144, replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
 
 CREATE TABLE IF NOT EXISTS `marketprism_hot`.`trades` ON CLUSTER `prices`
 (
@@ -418,7 +418,7 @@ ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/marketprism_ho
 PARTITION BY toDate(timestamp)
 ORDER BY (exchange, market_type, symbol, timestamp, last_update_id, ifNull(toInt64(first_update_id), ifNull(prev_update_id, 0)))
 TTL toDateTime(created_at) + INTERVAL 3 DAY DELETE
-SETTINGS replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
+SETTINGS index_granularity_bytes = 262144, replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
 
 CREATE TABLE IF NOT EXISTS `marketprism_hot`.`klines` ON CLUSTER `prices`
 (
@@ -712,7 +712,7 @@ CREATE TABLE IF NOT EXISTS `marketprism_cold`.`orderbooks` ON CLUSTER `prices`
 ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/marketprism_cold/orderbooks', '{replica}')
 PARTITION BY toYYYYMM(timestamp)
 ORDER BY (exchange, market_type, symbol, timestamp, ifNull(last_update_id, 0), ifNull(ts_event, 0))
-SETTINGS replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
+SETTINGS index_granularity_bytes = 262144, replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
 
 CREATE TABLE IF NOT EXISTS `marketprism_cold`.`trades` ON CLUSTER `prices`
 (
@@ -1069,7 +1069,7 @@ CREATE TABLE IF NOT EXISTS `marketprism_cold`.`orderbook_deltas` ON CLUSTER `pri
 ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/marketprism_cold/orderbook_deltas', '{replica}')
 PARTITION BY toYYYYMM(timestamp)
 ORDER BY (exchange, market_type, symbol, timestamp, last_update_id, ifNull(toInt64(first_update_id), ifNull(prev_update_id, 0)))
-SETTINGS replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
+SETTINGS index_granularity_bytes = 262144, replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
 
 CREATE TABLE IF NOT EXISTS `marketprism_cold`.`klines` ON CLUSTER `prices`
 (
