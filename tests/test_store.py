@@ -34,6 +34,7 @@ from hypothesis import strategies as st
 from nats.aio.client import Client as Nats
 from nats.js.api import AckPolicy, ConsumerInfo, DeliverPolicy, DiscardPolicy, StreamConfig
 from nats.js.errors import NotFoundError
+from prometheus_client.parser import text_string_to_metric_families
 
 from conftest import marketprism, summary
 from marketprism._core import ledger_message
@@ -353,6 +354,42 @@ def test_everything_is_stored_once_when_the_server_is_killed(rig: Rig) -> None:
         20_000,
     )
     assert (config.deliver_policy, config.backoff) == (DeliverPolicy.ALL, [60, 120, 300])
+    rig.stop_store()
+
+
+def test_the_metrics_page_has_what_the_tables_have(rig: Rig) -> None:
+    rig.publish([*trades(range(300)), trade(1000, unknown_key=1)])
+    rig.start_store()
+    until(rig.settled, "all acknowledged")
+    # The same facts under new sequences.
+    rig.publish([(subject, f"{name}:again", data) for subject, name, data in trades(range(40))])
+    until(rig.settled, "all acknowledged")
+
+    def value(name: str, **labels: str) -> float:
+        url = f"http://127.0.0.1:{rig.ports['http_port']}/metrics"
+        with urllib.request.urlopen(url, timeout=10) as page:
+            families = list(text_string_to_metric_families(page.read().decode()))
+        samples = [sample for family in families for sample in family.samples]
+        found = [s.value for s in samples if (s.name, s.labels) == (name, labels)]
+        return found[0] if found else -1
+
+    stored = rig.number(COUNTS)
+    letters = rig.number("SELECT count() FROM marketprism_hot.dead_letters")
+    of = {"table": "trades"}
+    assert value("hot_storage_messages_failed_total", **of) == letters == 1
+    skipped = value("hot_storage_duplicates_skipped_total", **of)
+    assert value("hot_storage_messages_processed_total", **of) == stored + letters + skipped
+    assert value("hot_storage_insert_duration_seconds_bucket", le="+Inf", **of) >= 1
+    assert value("hot_storage_batch_size_avg", **of) >= 1
+    assert value("hot_storage_subscriptions_active") == len(DATA_TYPES)
+    assert value("hot_storage_is_running") == 1
+    of = {"stream": "MARKET_DATA", "consumer": "store_hot_trade"}
+    until(lambda: value("nats_jetstream_consumer_num_pending", **of) == 0, "seen when settled")
+    assert rig.server
+    rig.server.send_signal(signal.SIGSTOP)
+    until(lambda: value("hot_storage_is_running") == 0, "NATS is away")
+    rig.server.send_signal(signal.SIGCONT)
+    until(lambda: value("hot_storage_is_running") == 1, "NATS is back")
     rig.stop_store()
 
 

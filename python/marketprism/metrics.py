@@ -20,7 +20,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-__all__ = ["BACKUP", "COLD", "METRICS", "Histogram", "Metric", "Values", "page"]
+__all__ = ["BACKUP", "COLD", "HOT", "METRICS", "Histogram", "Metric", "Values", "page"]
 
 Histogram = Sequence[tuple[float, float]]
 """How many are at most each bound; the last bound is infinite, and its number is that of all."""
@@ -174,6 +174,63 @@ COLD: dict[str, Metric] = {
     "cold_storage_rows_total": Metric("Rows copied into the cold table.", ("table",)),
 }
 """What the cold store's page says."""
+
+HOT: dict[str, Metric] = {
+    "hot_storage_messages_processed_total": Metric(
+        "Messages that were dealt with: stored, there already, or dead letters. Stands still while "
+        "marketprism_messages_total grows: /health of the store says why.",
+        ("table",),
+    ),
+    "hot_storage_messages_failed_total": Metric(
+        "Messages that no row could be made of: their reasons are in dead_letters; "
+        "`marketprism requeue` once that is mended.",
+        ("table",),
+    ),
+    "hot_storage_duplicates_skipped_total": Metric(
+        "Messages whose fact was stored already. Many: redelivery, a replay, or two collectors.",
+        ("table",),
+    ),
+    "hot_storage_batch_inserts_total": Metric("INSERT statements.", ("table",)),
+    "hot_storage_batch_size_avg": Metric(
+        "Rows an INSERT since the start. Small while much comes: raise store.linger.", ("table",)
+    ),
+    "hot_storage_insert_errors_total": Metric(
+        "Batches that could not be stored and are tried again. Grows: /health says why "
+        "(ClickHouse away, disk full, rights).",
+        ("table",),
+    ),
+    "hot_storage_error_rate_percent": Metric(
+        "Of all tries to store a batch since the start, those that failed; for alerts take the "
+        "rate of hot_storage_insert_errors_total."
+    ),
+    "hot_storage_insert_duration_seconds": Metric(
+        "What storing a batch takes, checks for repetitions included. Grows: disk, merges, or "
+        "readers of the same engine.",
+        ("table",),
+    ),
+    "hot_storage_subscriptions_active": Metric(
+        "Consumers that stand and are asked. Fewer than the data types: NATS is away, or another "
+        "store has the lease."
+    ),
+    "hot_storage_is_running": Metric(
+        "1 while NATS is connected and no table is kept from being stored, else 0."
+    ),
+    "nats_jetstream_consumer_num_pending": Metric(
+        "Messages that the store has not been sent yet. Grows: it is too slow, see "
+        "hot_storage_insert_duration_seconds.",
+        ("stream", "consumer"),
+    ),
+    "nats_jetstream_consumer_num_ack_pending": Metric(
+        "Messages that were sent and are not acknowledged. At store.max_ack_pending: inserts hang.",
+        ("stream", "consumer"),
+    ),
+    "nats_jetstream_consumer_num_redelivered": Metric(
+        "Messages that were sent more than once and are not acknowledged. Grows: a store died or "
+        "hangs.",
+        ("stream", "consumer"),
+    ),
+}
+"""What the hot store's page says beside ``BACKUP``; consumers are looked at every 10 s."""
 
 BACKUP: dict[str, Metric] = {
     "marketprism_backup_age_seconds": Metric(

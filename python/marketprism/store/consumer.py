@@ -6,6 +6,9 @@ Not here: asking, storing and acknowledging (``hot``), and what pages show of it
 from __future__ import annotations
 
 import asyncio
+import math
+import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -17,10 +20,23 @@ from marketprism.store.lease import Lease
 from marketprism.store.requeue import original
 from marketprism.store.schema import Table
 
-__all__ = ["BACKOFF", "Consumer", "Delivered", "behind", "parameters", "rows", "sequence"]
+__all__ = [
+    "BACKOFF",
+    "BOUNDS",
+    "Consumer",
+    "Delivered",
+    "behind",
+    "parameters",
+    "rows",
+    "sequence",
+]
 
 BACKOFF = (1, 2, 5)
 """Times ``store.ack_wait`` until the first, the second and every later redelivery."""
+
+
+BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, math.inf)
+"""By which it is counted what storing a batch takes, in seconds."""
 
 
 class Delivered(Protocol):
@@ -67,6 +83,20 @@ class Consumer:
     given_up: int = 0
     last_insert: float | None = None
     trouble: str = ""
+    took: Counter[float] = field(default_factory=Counter)
+    """Batches that were stored, by the first of ``BOUNDS`` that they did not exceed, checks for
+    repetitions included."""
+
+    def inserted(self, counts: Counter[str], seconds: float) -> None:
+        """What is being stored is in its table; ``counts`` are those of ``Writer.store``."""
+        self.trouble = ""
+        self.stored += counts["stored"]
+        self.skipped += counts["skipped"]
+        self.buried += counts["buried"]
+        self.inserts += counts["inserts"]
+        self.last_insert = time.monotonic()
+        self.behind = behind(self.storing[-1][1].reply)
+        self.took[next(bound for bound in BOUNDS if seconds <= bound)] += 1
 
     @property
     def durable(self) -> str:

@@ -38,10 +38,11 @@ from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import Error as JetStreamError
 
+from marketprism import metrics
 from marketprism.config import Settings, nats_login
 from marketprism.serve.health import Check, PortInUse, check, port_of, serve_health
 from marketprism.store import cold, expire, pages
-from marketprism.store.consumer import Consumer, Delivered, behind, parameters, rows
+from marketprism.store.consumer import Consumer, Delivered, parameters, rows
 from marketprism.store.durability import Durability, switch
 from marketprism.store.insert import NotOurs, Writer
 from marketprism.store.jetstream import Refused, Unanswered
@@ -558,6 +559,7 @@ class Store:
                 if not await consumer.lease.confirmed() or consumer.lease.term != term:
                     await self._give_up(consumer)
                     return False
+                began = time.monotonic()
                 call = loop.run_in_executor(
                     self._threads, _store, writer, consumer.table, consumer.storing
                 )
@@ -571,13 +573,7 @@ class Store:
             else:
                 if consumer.trouble:
                     _log.info("%s is stored again", consumer.table.name)
-                consumer.trouble = ""
-                consumer.stored += counts["stored"]
-                consumer.skipped += counts["skipped"]
-                consumer.buried += counts["buried"]
-                consumer.inserts += counts["inserts"]
-                consumer.last_insert = time.monotonic()
-                consumer.behind = behind(consumer.storing[-1][1].reply)
+                consumer.inserted(counts, time.monotonic() - began)
                 return True
             if not consumer.trouble:
                 _log.warning("%s cannot be stored now: %s", consumer.table.name, reason)
@@ -661,6 +657,10 @@ class Store:
         streams = {name: one.numbers() for name, one in self.streams.items()}
         return {**pages.counts(self.consumers), "streams": streams}
 
+    def values(self) -> metrics.Values:
+        """The numbers of the metrics page."""
+        return pages.values(self.consumers, self.streams, self._nats.is_connected)
+
 
 async def run_hot(
     settings: Settings,
@@ -714,7 +714,7 @@ async def run_hot(
                 "expiry": leaving,
                 **backups.checks(),
             },
-            backups.pages(store.stats),
+            backups.pages(store.stats, store.values),
         )
         ports["http_port"] = port_of(page)
         await store.run(stop, lambda: on_ready(ports) if on_ready else None)

@@ -137,11 +137,15 @@ class StoreBackups:
         assert self._backups is not None
         return self._backups.numbers()
 
-    def pages(self, stats: Callable[[], Mapping[str, Any]]) -> dict[str, Callable[[], object]]:
-        """``/stats`` with how backups stand, and ``/metrics`` of them."""
+    def pages(
+        self, stats: Callable[[], Mapping[str, Any]], read: Callable[[], metrics.Values]
+    ) -> dict[str, Callable[[], object]]:
+        """``/stats`` with how backups stand, and ``/metrics`` of both."""
         return {
             "/stats": lambda: {**stats(), "backup": self.numbers()},
-            "/metrics": metrics.page(lambda: values(self.numbers()), metrics.BACKUP),
+            "/metrics": metrics.page(
+                lambda: {**read(), **values(self.numbers())}, {**metrics.HOT, **metrics.BACKUP}
+            ),
         }
 
     async def close(self) -> None:

@@ -5,15 +5,18 @@ Not here: measuring (whoever has the number keeps it), and serving (``serve.heal
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Mapping
 from typing import Any
 
+from marketprism import metrics
 from marketprism.serve.health import Check, check
-from marketprism.store.consumer import Consumer
+from marketprism.store.consumer import BOUNDS, Consumer
+from marketprism.store.retain import COUNTED, Retention
 from marketprism.store.schema import MARKET_DATA_TYPES
 
-__all__ = ["counts", "inserting", "leases", "subscriptions"]
+__all__ = ["counts", "inserting", "leases", "subscriptions", "values"]
 
 _TOTALS = (
     "stored",
@@ -82,6 +85,44 @@ def counts(consumers: Mapping[str, Consumer]) -> dict[str, Any]:
     }
     totals = {key: sum(table[key] for table in tables.values()) for key in _TOTALS}
     return {**totals, "tables": tables}
+
+
+def values(
+    consumers: Mapping[str, Consumer], streams: Mapping[str, Retention], connected: bool
+) -> metrics.Values:
+    """The numbers of ``metrics.HOT``."""
+    tables = {(one.table.name,): one for one in consumers.values()}
+    failed = sum(one.failed for one in tables.values())
+    tried = failed + sum(one.took.total() for one in tables.values())
+    running = connected and not any(one.trouble for one in tables.values())
+    standing = sum(one.present and connected for one in tables.values())
+    return {
+        "hot_storage_messages_processed_total": {
+            name: one.stored + one.skipped + one.buried for name, one in tables.items()
+        },
+        "hot_storage_messages_failed_total": {n: one.buried for n, one in tables.items()},
+        "hot_storage_duplicates_skipped_total": {n: one.skipped for n, one in tables.items()},
+        "hot_storage_batch_inserts_total": {n: one.inserts for n, one in tables.items()},
+        "hot_storage_batch_size_avg": {
+            name: one.stored / one.inserts for name, one in tables.items() if one.inserts
+        },
+        "hot_storage_insert_errors_total": {n: one.failed for n, one in tables.items()},
+        "hot_storage_error_rate_percent": {(): 100 * failed / tried if tried else 0.0},
+        "hot_storage_insert_duration_seconds": {
+            name: list(zip(BOUNDS, itertools.accumulate(one.took[b] for b in BOUNDS), strict=True))
+            for name, one in tables.items()
+        },
+        "hot_storage_subscriptions_active": {(): standing},
+        "hot_storage_is_running": {(): int(running)},
+        **{
+            f"nats_jetstream_consumer_{word}": {
+                (stream, name): seen[word]
+                for stream, one in streams.items()
+                for name, seen in one.consumers.items()
+            }
+            for word in COUNTED
+        },
+    }
 
 
 def _counted(there: int, wanted: int) -> Check:

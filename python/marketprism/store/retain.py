@@ -25,11 +25,14 @@ import orjson
 from marketprism.serve.health import Check, check
 from marketprism.store.jetstream import Ask, Refused
 
-__all__ = ["LOOK_SECONDS", "Retention", "checked"]
+__all__ = ["COUNTED", "LOOK_SECONDS", "Retention", "checked"]
 
 LOOK_SECONDS = 0.5
 """Between two looks at a stream; shorter only where its age limit is a matter of seconds."""
 _LOOKS_AN_AGE = 60
+
+CONSUMERS_SECONDS = 10.0
+"""Between two looks at the consumers of a stream of which nothing has to go."""
 
 PURGE_ABOVE = 0.70
 FULL_ABOVE = 0.90
@@ -45,6 +48,7 @@ PURGE_MESSAGES = 50_000
 
 AGE_ABOVE = 0.80
 _AGE_BELOW = 0.50
+COUNTED = ("num_pending", "num_ack_pending", "num_redelivered")
 _NO_MESSAGE = 10037
 _PAGES = 64
 # A look that took longer is worth nothing: the stream may be another one by now.
@@ -69,6 +73,9 @@ class Retention:
         self._floor: int | None = None
         self._purged = 0
         self._last_purge: float | None = None
+        self._seen = -CONSUMERS_SECONDS
+        self.consumers: dict[str, Mapping[str, int]] = {}
+        """Of each of ours ``COUNTED``, as they were seen last."""
 
     @property
     def wait(self) -> float:
@@ -98,9 +105,14 @@ class Retention:
             now - _seconds(state["first_ts"]) > _AGE_BELOW * shortest
         )
         full = self.used > PURGE_ABOVE
-        if not (full or old or self.raised):
+        if not (full or old or self.raised or began - self._seen >= CONSUMERS_SECONDS):
             return
         consumers = await self._consumers()
+        self._seen = began
+        self.consumers = {
+            name: {word: int(consumers[name].get(word, 0)) for word in COUNTED}
+            for name in self._durables
+        }
         self._floor = min(
             (_floor(one, int(state["last_seq"])) for one in consumers.values()), default=0
         )
