@@ -589,6 +589,16 @@ def test_a_book_gap_in_which_every_diff_was_sent_is_a_failure(case: Case) -> Non
     expect(case.judge(), 4, gaps_empty=1)
 
 
+@pytest.mark.parametrize(("asked", "status", "told"), [(-2, 0, "missed"), (1, 4, "lost")])
+def test_a_run_that_ended_before_its_books_began_is_known_by_what_it_asked(
+    case: Case, asked: int, status: int, told: str
+) -> None:
+    rows = of(case, "binance_spot")
+    case.orderbooks = [row for row in case.orderbooks if all(row is not each for each in rows[-2:])]
+    case.say("asked", **about_a_book(rows[0]), ts_event=rows[asked]["ts_event"])
+    expect(case.judge(), status, **{told: 2})
+
+
 def test_a_book_begins_with_its_first_seed(case: Case) -> None:
     """Cells before it are nobody's fault; without any seed they are, after a while."""
     first, second = of(case, "binance_spot")[:2]

@@ -213,18 +213,29 @@ async def _publish(url: str, facts: Sequence[Fact]) -> None:
     missing = len(facts)
     confirmed = asyncio.Event()
 
+    inbox = connection.new_inbox()
+
+    async def send(index: int) -> None:
+        subject, message_id, payload = facts[index]
+        headers = {"Nats-Msg-Id": message_id} if message_id else None
+        await connection.publish(subject, payload, reply=f"{inbox}.{index}", headers=headers)
+
     async def acknowledged(message: Any) -> None:
         nonlocal missing
         assert b'"error"' not in message.data, message.data
+        if b'"duplicate"' in message.data:
+            # Until the window is over.
+            await send(int(message.subject.rpartition(".")[2]))
+            return
         missing -= 1
         if not missing:
             confirmed.set()
 
-    inbox = connection.new_inbox()
-    await connection.subscribe(inbox, cb=acknowledged, pending_msgs_limit=0, pending_bytes_limit=0)
-    for index, (subject, message_id, payload) in enumerate(facts):
-        headers = {"Nats-Msg-Id": message_id} if message_id else None
-        await connection.publish(subject, payload, reply=inbox, headers=headers)
+    await connection.subscribe(
+        f"{inbox}.*", cb=acknowledged, pending_msgs_limit=0, pending_bytes_limit=0
+    )
+    for index in range(len(facts)):
+        await send(index)
         if index % 1000 == 999:
             await connection.flush()
     if facts:

@@ -62,7 +62,10 @@ def ledger_rows(ask: Ask, database: str) -> list[Row]:
     )
     events = ", ".join(
         f"'{event}'"
-        for event in (*BROKEN, "resync", "horizon", "conflated", "disconnected", "refused")
+        for event in (
+            *BROKEN,
+            *("asked", "resync", "horizon", "conflated", "disconnected", "refused"),
+        )
     )
     answer = ask(
         f"SELECT {columns} FROM {database}.ledger WHERE event IN ({events}, 'healed') "

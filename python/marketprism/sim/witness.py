@@ -520,6 +520,9 @@ class Witness:
                 yield max(cell(before) + 1, cell(at) - 5), cell(after) - 1
             elif row.event == "refused":
                 yield cell(before) + 1, cell(after) - 1
+            elif row.event == "asked" and row.data_type == "orderbook":
+                # A run began, perhaps one that ended before the book did.
+                yield cell(before) + 1, min(cell(after) - 1, cell(at + self.patience))
 
     def _stored_before(self, at: int) -> int:
         found = bisect_right(self.stored_times, at)
