@@ -414,7 +414,7 @@ import asyncio, sys
 from marketprism.embedded.clickhouse import Gateway
 
 async def run():
-    gateway = Gateway(sys.argv[1], database="default", password="right")
+    gateway = Gateway(sys.argv[1], database="default", token="right")
     print(await gateway.start("127.0.0.1", 0), flush=True)
     await asyncio.Event().wait()
 

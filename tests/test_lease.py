@@ -129,7 +129,7 @@ def test_a_store_that_is_stopped_after_it_hung_inserts_nothing(rig: Rig, second:
 
 
 def test_a_store_whose_turn_comes_again_while_it_lingers_lives_on(rig: Rig, second: Rig) -> None:
-    rig.start_store("store.linger=15s", "store.rows_max=500")
+    rig.start_store("store.linger_min=15s", "store.linger=15s", "store.rows_max=500")
     assert rig.store
     second.start_store()
     rig.publish(trades(range(HELD)))

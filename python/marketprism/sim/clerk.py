@@ -15,8 +15,9 @@ Not here: what a message says (``reading``), trades and books (``witness``).
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from .asked import asked, asked_later
@@ -50,8 +51,6 @@ class _Kind:
 
     rows: dict[tuple[str, ...], list[tuple[str, ...]]] = field(default_factory=dict)  # by key
     facts: dict[str, _Fact] = field(default_factory=dict)
-    # Of each delivery, by channel and number: when each key was sent.
-    times: dict[tuple[str, ...], int] = field(default_factory=dict)
 
 
 class Clerk:
@@ -134,7 +133,6 @@ class Clerk:
             known.append(reading.values)
         if not reading.group:
             return
-        kind.times[reading.key] = at
         group = self._run(channel, reading)
         sent = self._streams[channel][1]
         for number, delivery in enumerate(sent.deliveries):
@@ -184,12 +182,17 @@ class Clerk:
             if count > 1:
                 counts["duplicated"] += count - 1
                 self.court.problem(f"{where}: {name} {list(key)} is stored {count} times")
-        last = max((kind.times[key] for key in found if key in kind.times), default=-1)
-        for group, fact in kind.facts.items():
+        stored = [any(key in found for key in fact.keys) for fact in kind.facts.values()]
+        # Of each connection the last one that is stored.
+        last: dict[int, int] = {}
+        for fact in itertools.compress(kind.facts.values(), stored):
+            for connection, at in fact.heard.items():
+                last[connection] = max(at, last.get(connection, -1))
+        for (group, fact), there in zip(kind.facts.items(), stored, strict=True):
             counts["sent"] += 1
-            if any(key in found for key in fact.keys):
+            if there:
                 counts["stored"] += 1
-            elif last < min(fact.heard.values()) and self._in_flight(fact):
+            elif self._in_flight(fact, last):
                 counts["missed"] += 1
                 self.court.fates.missed.setdefault((*place, name), []).append(
                     min(fact.heard.values())
@@ -198,11 +201,13 @@ class Clerk:
                 counts["lost"] += 1
                 self.court.problem(f"{where}: no row of {name} for {group}")
 
-    def _in_flight(self, fact: _Fact) -> bool:
-        """Whether every connection that was sent it ended soon after."""
+    def _in_flight(self, fact: _Fact, last: Mapping[int, int]) -> bool:
+        """Whether every connection that was sent it ended soon after, and nothing later of it is
+        stored."""
         return all(
             self._streams[heard >> 32][1].deliveries[heard & 0xFFFFFFFF].last - at
             <= self._in_flight_ns
+            and last.get(heard, -1) < at
             for heard, at in fact.heard.items()
         )
 
