@@ -45,7 +45,7 @@ from marketprism.store import cold, expire, pages
 from marketprism.store.consumer import Consumer, Delivered, parameters, rows
 from marketprism.store.durability import Durability, switch
 from marketprism.store.insert import NotOurs, Writer
-from marketprism.store.jetstream import Refused, Unanswered
+from marketprism.store.jetstream import Refused, Unanswered, asked
 from marketprism.store.keeping import StoreBackups
 from marketprism.store.lease import LOOK_SECONDS, Lease
 from marketprism.store.letters import Letters
@@ -281,17 +281,7 @@ class Store:
         self, subject: str, body: bytes = b"", headers: dict[str, str] | None = None
     ) -> dict[str, Any]:
         """One question and its answer, for ``lease`` and ``retain``."""
-        try:
-            answer = await self._nats.request(
-                subject, body, timeout=ASK_API_SECONDS, headers=headers
-            )
-        except (OSError, nats.errors.Error) as error:
-            raise Unanswered(f"{subject}: {type(error).__name__} {error}".strip()) from error
-        found: dict[str, Any] = orjson.loads(answer.data)
-        if "error" in found:
-            problem = found["error"]
-            raise Refused(int(problem.get("err_code", 0)), str(problem.get("description", "")))
-        return found
+        return await asked(self._nats, ASK_API_SECONDS, subject, body, headers)
 
     async def _hold(self) -> None:
         """Renew and take leases; what was lost is given up. Raises ``Unanswered``, ``Refused``."""

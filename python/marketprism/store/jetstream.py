@@ -21,7 +21,7 @@ from nats.aio.client import Client as Nats
 
 from marketprism.config import nats_login
 
-__all__ = ["Ask", "Refused", "Unanswered", "asking", "connected"]
+__all__ = ["Ask", "Refused", "Unanswered", "asked", "asking", "connected"]
 
 
 class Unanswered(Exception):
@@ -66,6 +66,21 @@ async def connected(url: str, name: str, seconds: float) -> AsyncIterator[Nats]:
             await client.close()
 
 
+async def asked(
+    client: Nats, seconds: float, subject: str, body: bytes, headers: dict[str, str] | None
+) -> dict[str, Any]:
+    """One question to JetStream's API and its answer. Raises ``Unanswered`` or ``Refused``."""
+    try:
+        answer = await client.request(subject, body, timeout=seconds, headers=headers)
+    except (OSError, nats.errors.Error) as error:
+        raise Unanswered(f"{subject}: {type(error).__name__} {error}".strip()) from error
+    found: dict[str, Any] = orjson.loads(answer.data)
+    if "error" in found:
+        problem = found["error"]
+        raise Refused(int(problem.get("err_code", 0)), str(problem.get("description", "")))
+    return found
+
+
 @contextlib.asynccontextmanager
 async def asking(url: str, name: str, seconds: float) -> AsyncIterator[Ask]:
     """Questions over a connection of their own. Raises ``Unanswered``, also each question."""
@@ -73,15 +88,7 @@ async def asking(url: str, name: str, seconds: float) -> AsyncIterator[Ask]:
     async def ask(
         subject: str, body: bytes = b"", headers: dict[str, str] | None = None
     ) -> dict[str, Any]:
-        try:
-            answer = await client.request(subject, body, timeout=seconds, headers=headers)
-        except (OSError, nats.errors.Error) as error:
-            raise Unanswered(f"{subject}: {type(error).__name__} {error}".strip()) from error
-        found: dict[str, Any] = orjson.loads(answer.data)
-        if "error" in found:
-            problem = found["error"]
-            raise Refused(int(problem.get("err_code", 0)), str(problem.get("description", "")))
-        return found
+        return await asked(client, seconds, subject, body, headers)
 
     async with connected(url, name, seconds) as client:
         yield ask
