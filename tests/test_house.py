@@ -174,8 +174,9 @@ PYTHON: dict[str, Rule] = {
     ),
     "__main__": rule("cli", "it only starts the commands"),
     "cli": rule(
-        "marketprism app backfill cli clock collect config directory doctor latency reading report "
-        "run settings sim standing store serve verify",
+        "marketprism app backfill cli clock collect config directory doctor latency launcher "
+        "parent plan processes reading report rehearsal run settings sim standing store serve "
+        "verify",
         "a command is settings and one call; what it calls has its own place",
     ),
     "app": rule(
@@ -184,7 +185,7 @@ PYTHON: dict[str, Rule] = {
         "it wires the parts",
     ),
     "run": rule(
-        "backfill clock collect config embedded quality",
+        "backfill clock collect config embedded parent quality",
         "it holds the parts and does nothing with them",
     ),
     "pages": rule("collect metrics run serve", "it reads, and changes nothing"),
@@ -202,15 +203,33 @@ PYTHON: dict[str, Rule] = {
         "it compares what is stored with what venues keep, and starts nothing",
     ),
     "duties": rule("collect pages run sources", "it says of whom, and does none of it"),
-    "outlet": rule("collect config directory", "it opens what every process publishes by"),
+    "outlet": rule("collect config directory disk", "it opens what every process publishes by"),
     "verify": rule(
         "collect.publish config standing store", "it looks at every part, and changes none"
     ),
     "latency": rule("collect config store", "it listens to what a collector says"),
     "standing": rule("", "it reads pages, as anybody may"),
+    "launcher": rule(
+        "config directory embedded.child standing",
+        "it watches a collector from outside, by its pages and words, and knows none of its parts",
+    ),
+    "parent": rule("", "it is what one process says to the one that started it"),
+    "processes": rule(
+        "config directory embedded.nats launcher standing",
+        "it starts and ends processes, and knows of each its pid and its page",
+    ),
+    "plan": rule(
+        "_core clock collect config directory disk plan sources store.coverage store.schema venues",
+        "it prices what a run would ask and open, and runs nothing",
+    ),
+    "rehearsal": rule(
+        "config directory doctor embedded.child standing store.query",
+        "it has a collector run, and looks at what it says",
+    ),
+    "disk": rule("config", "everything that writes asks it, so it may need none of them"),
     "progress": rule("", "it shows what it is told"),
     "doctor": rule(
-        "_core clock collect config directory sources store.query venues",
+        "_core clock collect config directory disk sources store.query venues",
         "it asks what a collector would ask, and runs none",
     ),
     "schedule": rule("collect config", "it says when, and what a job does is collect's"),
@@ -233,11 +252,11 @@ PYTHON: dict[str, Rule] = {
         "it knows how to ask; what was answered is the engine's to say, and who asks is collect's",
     ),
     "collect": rule(
-        "_core clock config metrics venues collect",
+        "_core clock config disk metrics venues collect",
         "it brings bytes to the engine and messages to NATS; storing is another process",
     ),
     "store": rule(
-        "_core config metrics store serve.health embedded.clickhouse",
+        "_core config disk metrics store serve.health embedded.clickhouse",
         "it is a process of its own that sees messages, never a venue or a collector",
     ),
     "embedded": rule("config embedded", "a server we start knows nothing of what it is used for"),

@@ -137,7 +137,7 @@ async def collect(settings: Settings, options: Options) -> tuple[int, dict[str, 
             if server:
                 server.ended = lambda *what: _ended(state, *what)
                 state.children.append(server)
-            _listen_for_signals(state)
+            _listen_for_signals(state, stack)
             return await _go(state, nats_url, stack)
 
 
@@ -174,6 +174,8 @@ async def _go(
     _write_run(state, nats_url, source)
     words = without_secrets(" ".join(sys.argv[1:]))
     await state.ledger.write("started", detail=words or None)
+    if state.options.restarted:
+        await state.ledger.write("restarted", cause="collector", detail=state.options.restarted)
     wanted = Sources(
         settings,
         demo=state.options.demo,
@@ -211,6 +213,8 @@ async def _go(
         stack.push_async_callback(page.cleanup)
     except PortInUse as error:
         raise RunError(str(error)) from error
+    if state.options.parent:
+        state.options.parent.ready(state.ports)
     frames = sum(c.get("frames") or 0 for c in source.get("connections", []))
     if not state.stop.is_set():
         await _run_feeds(state, wanted, frames)
@@ -440,7 +444,7 @@ async def _start_venue(state: Run, stack: contextlib.AsyncExitStack) -> dict[str
 # --- the run itself ----------------------------------------------------------------------------
 
 
-def _listen_for_signals(state: Run) -> None:
+def _listen_for_signals(state: Run, stack: contextlib.AsyncExitStack) -> None:
     def on_signal() -> None:
         if state.interrupted:
             os._exit(1)
@@ -452,6 +456,8 @@ def _listen_for_signals(state: Run) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
+    if state.options.parent:
+        stack.callback(state.options.parent.begin(on_signal).cancel)
 
 
 async def _run_feeds(state: Run, wanted: Sources, frames_in_all: int) -> None:
@@ -471,6 +477,7 @@ async def _run_feeds(state: Run, wanted: Sources, frames_in_all: int) -> None:
         over = asyncio.create_task(_over(state, feeds, joining))
         progress = asyncio.create_task(_progress(state, frames_in_all))
         writing = asyncio.create_task(state.journals.run()) if state.journals else None
+        keeping = asyncio.create_task(state.disk.run())
         trouble = [
             asyncio.create_task(misbehave(fault, state.children, state.clock, state.faults_from))
             for fault in _troubles(state)
@@ -488,8 +495,9 @@ async def _run_feeds(state: Run, wanted: Sources, frames_in_all: int) -> None:
         stopping = [group.create_task(feed.stop()) for feed in state.feeds]
         if not await _by_deadline(state, [*feeds, *stopping]):
             log.error("what was received last could not be published before the end")
-        for task in (stopped, over, progress, *feeds, *stopping, *trouble):
+        for task in (stopped, over, progress, keeping, *feeds, *stopping, *trouble):
             task.cancel()
+        await state.disk.close()
         if state.journals and writing:
             writing.cancel()
             await state.journals.close()
@@ -659,7 +667,8 @@ async def _tell_end(state: Run) -> None:
         await state.ledger.write(
             "frames", exchange=feed.exchange, detail=json.dumps(counts), count=feed.frames
         )
-    await state.ledger.write("stopped", cause="interrupted" if state.interrupted else "complete")
+    cause, sizes = "interrupted" if state.interrupted else "complete", state.publisher.sizes()
+    await state.ledger.write("stopped", cause=cause, detail=json.dumps(sizes))
 
 
 async def _unstored(state: Run) -> int:

@@ -408,6 +408,46 @@ class Store(_Section):
         return value
 
 
+class Launcher(_Section):
+    """How ``--mode launcher`` watches the collector. A look every ``every``; it is started again,
+    after ``cooldown`` at first and 30 s at most, when it has ended, gives no sign of life for
+    ``silence``, has more than ``memory_max`` resident, or, with ``restart_on_critical``, calls
+    itself unhealthy in three looks; no more than ``restarts_max`` times within an hour."""
+
+    every: Seconds = Field(60.0, gt=0)
+    cooldown: Seconds = Field(5.0, gt=0, le=30)
+    silence: Seconds = Field(15.0, ge=2)
+    memory_max: ByteSize = Field(ByteSize(1400 * 1024**2), ge=1024**2)
+    restart_on_critical: bool = True
+    restarts_max: int = Field(20, ge=1, le=1000)
+
+
+class Disk(_Section):
+    """The one budget of what journal, spool, NATS, ClickHouse and backups take of the data
+    directory's disk: ``max_bytes``, or what they have and all that is free but ``reserve``,
+    whichever is less. Each of the four others is the share of it from which something more is given
+    up, in this order; trades never are. A look every ``every``."""
+
+    max_bytes: ByteSize | None = Field(None, ge=1024**2)
+    reserve: ByteSize = ByteSize(1024**3)
+    journals_above: float = Field(0.80, gt=0, le=1)
+    backups_above: float = Field(0.85, gt=0, le=1)
+    recording_above: float = Field(0.90, gt=0, le=1)
+    images_above: float = Field(0.95, gt=0, le=1)
+    every: Seconds = Field(10.0, gt=0)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        """Raises ``ValueError``."""
+        levels = (self.journals_above, self.backups_above, self.recording_above, self.images_above)
+        if sorted(levels) != [*levels]:
+            raise ValueError(
+                "expected journals_above, backups_above, recording_above and images_above in "
+                "ascending order: what is missed least goes first"
+            )
+        return self
+
+
 class Backup(_Section):
     """Copies of the ``databases`` (empty: hot and cold), made by the hot store. ``to`` is a
     directory, best of another disk, or what a server's BACKUP takes: ``Disk('backups')``,
@@ -602,6 +642,8 @@ class Settings(_Section):
     journal: Journal = Journal()
     clickhouse: ClickHouse = ClickHouse()
     store: Store = Store()
+    launcher: Launcher = Launcher()
+    disk: Disk = Disk()
     backup: Backup = Backup()
     cold: Cold = Cold()
     scheduler: Scheduler = Scheduler()
@@ -641,6 +683,10 @@ _NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("HEALTH_CHECK_PORT", ("ports", "health")),
     ("METRICS_PORT", ("ports", "metrics")),
     ("HOT_STORAGE_HTTP_PORT", ("ports", "store")),
+    ("AUTO_RESTART_ON_HEALTH_CRITICAL", ("launcher", "restart_on_critical")),
+    ("COLLECTOR_MEMORY_MB", ("launcher", "memory_max")),
+    ("COLLECTOR_MON_INTERVAL", ("launcher", "every")),
+    ("COLLECTOR_RESTART_COOLDOWN", ("launcher", "cooldown")),
     ("LSR_DELIVER_POLICY", ("store", "deliver_policy")),
     ("LSR_ACK_POLICY", ("store", "ack_policy")),
     ("LSR_ACK_WAIT", ("store", "ack_wait")),
@@ -696,6 +742,8 @@ def _further(environ: Mapping[str, str]) -> list[Variable]:
         found = [Variable("ENVIRONMENT", ("log", "level"), True, level)]
     for name, path in _NAMES:
         text = _clickhouse_at(environ) if name == "CLICKHOUSE_HOST" else None
+        if name == "COLLECTOR_MEMORY_MB":
+            text = f"{environ.get(name, '').strip()}MiB"
         found.append(Variable(name, path, value=text))
     return found
 

@@ -28,6 +28,7 @@ __all__ = [
     "choose_ports",
     "free_port",
     "held_by",
+    "holder",
     "left_behind",
     "locked",
     "port_taken",
@@ -58,11 +59,11 @@ class RunError(Exception):
 
 
 @contextlib.contextmanager
-def locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path, name: str = "lock") -> Iterator[None]:
     """One run a directory. The lock is the kernel's, so a killed run does not leave it behind."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        lock: TextIO = open(directory / "lock", "a+", encoding="utf-8")  # noqa: SIM115
+        lock: TextIO = open(directory / name, "a+", encoding="utf-8")  # noqa: SIM115
     except OSError as error:
         raise RunError(
             f"{directory}: cannot be written ({error.strerror}); choose another with --data-dir"
@@ -89,16 +90,25 @@ def locked(directory: Path) -> Iterator[None]:
         yield
 
 
+def holder(directory: Path, name: str = "lock") -> int | None:
+    """The pid of whoever holds a lock of this directory, 0 while it has not been written down;
+    ``None`` where nobody does. It is alive: the lock is the kernel's."""
+    try:
+        with open(directory / name, encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                said = lock.read().strip()
+                return int(said) if said.isdecimal() else 0
+    except OSError:
+        pass
+    return None
+
+
 def held_by(directory: Path) -> dict[str, Any] | None:
     """What a running collector's ``run.json`` says; empty while it starts, ``None`` where none
     runs."""
-    try:
-        with open(directory / "lock", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return None
-    except BlockingIOError:
-        pass
-    except OSError:
+    if holder(directory) is None:
         return None
     try:
         said: dict[str, Any] = json.loads((directory / "run.json").read_text(encoding="utf-8"))

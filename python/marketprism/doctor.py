@@ -10,10 +10,8 @@ Not here: whether what is stored is right (``report``), and how a running collec
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import re
-import shutil
 import socket
 import ssl
 from base64 import b64encode
@@ -31,6 +29,7 @@ from .collect.rest import Priority, Rest, RestError
 from .collect.route import Route
 from .config import Exchange, Settings, without_secrets
 from .directory import PORTS, held_by, port_taken
+from .disk import Level, bounds, budget, existing
 from .sources import route_of
 from .store.query import StoreError, connect, run_sql
 
@@ -40,7 +39,6 @@ _SECOND = 1_000_000_000
 _CLOCK_OFF = _SECOND // 2  # as the `clock` job warns
 _CONNECT = 5.0  # seconds for a name, a handshake, an answer
 _USED = 0.8  # of a limit, above which somebody else at this address asks a lot
-_DISK_LOW = 1024**3  # bytes
 _GRANTS = ("CREATE DATABASE", "CREATE TABLE", "SELECT", "INSERT")
 
 
@@ -97,49 +95,32 @@ def told(found: list[Finding]) -> str:
 def _directory(settings: Settings) -> Iterator[Finding]:
     """Whether the data directory can be written, and what fits into it."""
     directory = settings.data_dir
-    there = directory
-    while not there.exists() and there != there.parent:
-        there = there.parent
+    there = existing(directory)
     if not there.is_dir() or not os.access(there, os.W_OK):
         fix = f"let the user {os.getuid()} write {there}, or choose another with --data-dir"
         yield Finding("directory", str(directory), "failed", f"{there} cannot be written", fix)
         return
     yield Finding("directory", str(directory), "ok", "can be written")
-    disk = shutil.disk_usage(there)
-    bounds = _bounds(settings, disk.total)
-    wanted = sum(bounds.values())
-    used = sum(_size(directory / name) for name in ("journal", "nats", "spool.sqlite"))
-    free, detail = disk.free, ", ".join(f"{k} {_gib(v)}" for k, v in bounds.items())
-    detail = f"{_gib(free)} free; bounds: {detail}"
-    if free < _DISK_LOW:
+    yield _disk(settings, there)
+
+
+def _disk(settings: Settings, there: Path) -> Finding:
+    """The one budget against what each may take of it by its own bound; tables have none."""
+    try:
+        found, most = budget(settings), bounds(settings)
+    except OSError as error:
+        fix = "see whether the disk is mounted, or choose another with --data-dir"
+        return Finding("disk", str(there), "failed", error.strerror or str(error), fix)
+    level = found.level(settings)
+    each = ", ".join(f"{name} {_gib(size)}" for name, size in most.items())
+    detail = f"{_gib(found.free)} free; {found.sentence(level)}; bounds: {each}"
+    if level >= Level.RECORDING or found.free < settings.disk.reserve:
         fix = "free some of it, or choose another disk with --data-dir"
-        yield Finding("disk", str(there), "failed", detail, fix)
-    elif free + used < wanted:
+        return Finding("disk", str(there), "failed", detail, fix)
+    if level or sum(most.values()) > found.limit:
         fix = "lower journal.max_bytes, spool.bytes_max or nats.streams.*.max_bytes, or free disk"
-        yield Finding("disk", str(there), "warning", detail, fix)
-    else:
-        yield Finding("disk", str(there), "ok", detail)
-
-
-def _bounds(settings: Settings, disk: int) -> dict[str, int]:
-    """What may be written at most, by who writes it; tables are not bounded."""
-    spool = settings.spool
-    found = {"spool": min(int(spool.bytes_max), int(disk * spool.disk_share_max))}
-    if settings.journal.enabled:
-        found["journal"] = int(settings.journal.max_bytes)
-    if not settings.nats.url:
-        streams = settings.nats.streams
-        found["nats"] = int(streams.MARKET_DATA.max_bytes) + int(streams.ORDERBOOK_SNAP.max_bytes)
-    return found
-
-
-def _size(path: Path) -> int:
-    total = 0
-    for each in [path, *path.rglob("*")]:
-        # What is looked at may be removed meanwhile.
-        with contextlib.suppress(OSError):
-            total += each.lstat().st_blocks * 512
-    return total
+        return Finding("disk", str(there), "warning", detail, fix)
+    return Finding("disk", str(there), "ok", detail)
 
 
 def _gib(size: int) -> str:

@@ -106,8 +106,25 @@ METRICS: dict[str, Metric] = {
         "Lines that no journal has. Above 0: free the disk under data_dir/journal, or lower "
         "journal.max_bytes; the ledger says why."
     ),
+    "marketprism_disk_bytes": Metric(
+        "Bytes of the disk's budget in use, by who has them. Near marketprism_disk_limit_bytes: "
+        "lower journal.max_bytes or disk.max_bytes, or give data_dir a larger disk.",
+        ("part",),
+    ),
+    "marketprism_disk_limit_bytes": Metric("What all parts together may have, see `disk`."),
+    "marketprism_disk_level": Metric(
+        "What is given up because the budget is nearly used: 0 nothing, 1 old journals, 2 backups, "
+        "3 journals, 4 all but one image a minute of each book; never trades. Above 1: free disk."
+    ),
+    "marketprism_outage_minutes": Metric(
+        "Minutes that an outage may last before its limit is reached, at the present rate: "
+        "nats_away, store_away_market_data, store_away_books, disk (as it grows now). Short: "
+        "raise spool.bytes_max or nats.streams.*.max_bytes.",
+        ("limit",),
+    ),
     "marketprism_conflated_total": Metric(
-        "Order book images replaced by newer ones while the spool was above half of its bound."
+        "Order book images replaced by newer ones while the spool was above half of its bound, or "
+        "not published while the disk was nearly full (marketprism_disk_level 4)."
     ),
     "marketprism_plugin_rows_total": Metric(
         "Rows by plugin: handed to it, missed because it is slow, and 1 failed once it raised (it "
@@ -120,6 +137,11 @@ METRICS: dict[str, Metric] = {
         ("limit",),
     ),
     "marketprism_rest_weight_limit": Metric("Units that the venue allows a window.", ("limit",)),
+    "marketprism_rest_units_total": Metric(
+        "Units of each limit that our own questions took. Its rate a minute is what `marketprism "
+        "plan` foretells; above it: books wear faster than it took for granted.",
+        ("limit",),
+    ),
     "marketprism_rest_waits_total": Metric(
         "Questions that waited for room in a limit. Seeds wait often: too many symbols.",
         ("priority",),

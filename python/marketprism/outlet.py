@@ -6,7 +6,6 @@ Not here: what either does (``collect``).
 from __future__ import annotations
 
 import contextlib
-import shutil
 from pathlib import Path
 
 from .collect.publish import Publisher, PublishError
@@ -14,6 +13,7 @@ from .collect.record import Unpublished
 from .collect.spool import Spool, SpoolError
 from .config import Settings
 from .directory import RunError
+from .disk import bounds
 
 __all__ = ["opened"]
 
@@ -23,8 +23,7 @@ async def opened(
 ) -> Publisher:
     """Connects; the spool is kept in ``directory``. ``stack`` closes both. Without a URL nothing is
     published. Raises ``RunError``."""
-    disk = shutil.disk_usage(directory).total
-    bound = min(int(settings.spool.bytes_max), int(disk * settings.spool.disk_share_max))
+    bound = bounds(settings)["spool"]
     power = settings.durability == "power"
     spool = Spool(directory / "spool.sqlite", bytes_max=bound, durable=power)
     if not nats_url:

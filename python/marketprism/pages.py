@@ -7,6 +7,7 @@ Not here: ports (``serve``), what each name means and what to do (``metrics``).
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 
@@ -15,7 +16,7 @@ import psutil
 from . import metrics
 from .collect.status import lags, streams
 from .run import Run
-from .serve.health import Check, check
+from .serve.health import Check, Status, check
 
 __all__ = ["books", "checks", "values"]
 
@@ -48,6 +49,7 @@ def checks(state: Run) -> dict[str, Check]:
             lost=publisher.lost,
         ),
         **_journal(state),
+        "disk": _disk(state),
         "connections": check(
             "healthy" if up == len(feeds) else "degraded" if up else "unhealthy",
             f"{up} of {len(feeds)} connected",
@@ -84,8 +86,21 @@ def checks(state: Run) -> dict[str, Check]:
             "degraded" if down else "healthy",
             f"down: {', '.join(down)}" if down else "running",
             restarts={child.name: child.restarts for child in state.children},
+            processes=_processes(state),
         ),
     }
+
+
+def _processes(state: Run) -> dict[str, dict[str, float]]:
+    """Our children that run, so that each can be told from whoever has its pid later."""
+    found = {}
+    for child in state.children:
+        with contextlib.suppress(psutil.Error):
+            began = psutil.Process(child.pid).create_time() if child.running else 0.0
+            if began:
+                numbers = {"pid": child.pid, "started": began, "restarts": child.restarts}
+                found[child.name] = numbers
+    return found
 
 
 def _journal(state: Run) -> dict[str, Check]:
@@ -101,6 +116,24 @@ def _journal(state: Run) -> dict[str, Check]:
             lost=journals.lost,
         )
     }
+
+
+def _disk(state: Run) -> Check:
+    """What is used of the one budget, what is given up, and how long an outage it survives."""
+    disk = state.disk
+    if disk.trouble or disk.budget is None or disk.outage is None:
+        status: Status = "degraded" if disk.trouble else "healthy"
+        return check(status, disk.trouble or "not looked at yet")
+    found = disk.budget
+    return check(
+        "degraded" if disk.level else "healthy",
+        f"{found.sentence(disk.level)}; {disk.outage.sentence()}",
+        level=disk.level.name.lower(),
+        bytes=dict(found.parts),
+        limit_bytes=found.limit,
+        free_bytes=found.free,
+        outage_minutes=disk.outage.numbers(),
+    )
 
 
 def books(state: Run) -> tuple[int, int]:
@@ -147,6 +180,7 @@ def values(state: Run) -> metrics.Values:
         "marketprism_spool_lost_total": {(): publisher.lost},
         "marketprism_journal_bytes_total": {(): state.journals.bytes if state.journals else 0},
         "marketprism_journal_lost_total": {(): state.journals.lost if state.journals else 0},
+        **_disk_values(state),
         "marketprism_conflated_total": {(): publisher.conflated + publisher.conflated_told},
         "marketprism_scheduler_runs_total": state.timetable.runs(),
         "marketprism_quality_findings_total": state.quality.counts,
@@ -154,4 +188,17 @@ def values(state: Run) -> metrics.Values:
         "marketprism_tls_unverified": {(): len(state.settings.unverified)},
         **state.rest.values(),
         "marketprism_memory_usage_bytes": {(): psutil.Process().memory_info().rss},
+    }
+
+
+def _disk_values(state: Run) -> metrics.Values:
+    disk = state.disk
+    if disk.budget is None or disk.outage is None:
+        return {}
+    minutes = disk.outage.numbers().items()
+    return {
+        "marketprism_disk_bytes": {(name,): size for name, size in disk.budget.parts.items()},
+        "marketprism_disk_limit_bytes": {(): disk.budget.limit},
+        "marketprism_disk_level": {(): int(disk.level)},
+        "marketprism_outage_minutes": {(name,): n for name, n in minutes if n is not None},
     }

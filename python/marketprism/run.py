@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .backfill import Window
 from .clock import SteadyClock
+from .collect.disk import Disk
 from .collect.feed import Feed
 from .collect.heal import Healing
 from .collect.ledger import Ledger
@@ -24,6 +25,7 @@ from .collect.seeds import Seeds
 from .collect.timetable import Timetable
 from .config import Settings
 from .embedded.child import Child
+from .parent import Parent
 from .quality import Quality
 
 __all__ = ["Options", "Run"]
@@ -43,6 +45,8 @@ class Options:
     config: Path | None = None
     backfill: Window | None = None  # nothing is listened to; this is asked for
     record: bool = False  # journals alone: nothing is published or stored
+    restarted: str = ""  # why the run before this one was ended, where a launcher did it
+    parent: Parent | None = None  # whoever has started us and watches
 
 
 @dataclass
@@ -74,9 +78,13 @@ class Run:
     served: asyncio.Event = field(default_factory=asyncio.Event)
     offsets: Offsets = field(init=False)
     quality: Quality = field(init=False)
+    disk: Disk = field(init=False)
 
     def __post_init__(self) -> None:
-        """What only measures."""
+        """What only measures, and what keeps within the disk's budget."""
+        self.disk = Disk(
+            self.settings, self.publisher, self.ledger, self.clock, lambda: self.journals
+        )
         self.offsets = Offsets(self.rest, self.ledger, self.clock)
         self.quality = Quality(
             self.publisher,

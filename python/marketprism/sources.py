@@ -151,6 +151,12 @@ class Sources:
         await asyncio.gather(*map(self._take, self._exchanges()))
         return self.polled()
 
+    async def taken(self) -> list[tuple[Exchange, list[Instrument]]]:
+        """What would be taken of each exchange by the venues' lists of now, the most traded first
+        where so many were asked for; nothing is listened to."""
+        await asyncio.gather(*map(self._take, self._exchanges()))
+        return [(each.wanted, [*each.instruments.values()]) for each in self._taken]
+
     def polled(self) -> list[Wanted]:
         """What is taken now of each exchange, for whoever asks REST for what is not streamed."""
         return [

@@ -9,9 +9,10 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["standing", "told"]
+__all__ = ["page", "standing", "told"]
 
 _SECONDS = 5.0  # within which a page of this machine answers
 _SERVICES = {"collector": "health", "store": "store", "cold": "cold"}  # by the name of their port
@@ -22,17 +23,18 @@ def standing(host: str, ports: Mapping[str, int]) -> dict[str, Any]:
     """The health of each process that a run started, and every stream. ``status`` is that of the
     worst; a page that does not answer is unhealthy."""
     found = {
-        name: _page(f"http://{host}:{ports[port]}/health")
+        name: page(f"http://{host}:{ports[port]}/health")
         for name, port in _SERVICES.items()
         if port in ports
     }
     order = ("healthy", "degraded", "unhealthy")
     worst = max((order.index(page["status"]) for page in found.values()), default=2)
-    streams = _page(f"http://{host}:{ports['health']}/status").get("streams", [])
+    streams = page(f"http://{host}:{ports['health']}/status").get("streams", [])
     return {"status": order[worst], "services": found, "streams": streams}
 
 
-def _page(url: str) -> dict[str, Any]:
+def page(url: str) -> dict[str, Any]:
+    """What a page of a process says; ``why`` is in it where there was no answer."""
     try:
         with urllib.request.urlopen(url, timeout=_SECONDS) as answer:
             return dict(json.load(answer))
@@ -46,6 +48,11 @@ def _page(url: str) -> dict[str, Any]:
 def told(found: Mapping[str, Any]) -> str:
     """For people: each check, then what is not live."""
     lines = [found["status"]]
+    for one in found.get("processes", []):
+        began = datetime.fromtimestamp(one["started"], UTC).isoformat(" ", "seconds")
+        line = f"{one['name']}: pid {one['pid']}, since {began[:19]} UTC"
+        again = f", started again {one['restarts']} times" if one["restarts"] else ""
+        lines.append(f"{line}, {one['memory'] // 1024**2} MiB{again}")
     for name, page in found["services"].items():
         lines.append(f"{name}: {page['status']} {page.get('why', '')}".rstrip())
         for check, said in page.get("checks", {}).items():

@@ -29,6 +29,8 @@ from . import (
     journals,
     looking,
     past,
+    planning,
+    processes,
     simulating,
     storing,
 )
@@ -43,6 +45,8 @@ _GROUPS = (
     backup,
     configuring,
     doctoring,
+    planning,
+    processes,
 )
 
 
@@ -53,7 +57,9 @@ def collect(argv: Sequence[str] | None = None) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """``marketprism``: runs the command, returns the exit status."""
-    arguments = parser_of("marketprism").parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser_of("marketprism").parse_args(words)
+    arguments.words = words
     run: Callable[[argparse.Namespace], int] = arguments.run
     try:
         return run(arguments)

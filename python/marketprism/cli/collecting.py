@@ -11,7 +11,7 @@ from typing import Any
 
 from ..config import ConfigError, Exchange, Settings, load
 from ..directory import PORTS, RunError
-from .options import common, market_speed, overrides, present, settings_of, speed_of
+from .options import child, common, market_speed, overrides, present, settings_of, speed_of
 from .process import say
 
 __all__ = ["grammar"]
@@ -68,12 +68,33 @@ def _collect_options(parser: argparse.ArgumentParser) -> None:
     ):
         parser.add_argument(option, default="", metavar=what, help=says)
     parser.add_argument("--json", action="store_true", help="one line of JSON at the end")
+    parser.add_argument(
+        "--mode",
+        choices=("launcher", "collector", "test"),
+        default="collector",
+        help="launcher: the collector is a child that is watched and started again; test: all that "
+        "is configured is tried once, and told as a table; status 3 if something failed",
+    )
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="with --mode test: so long a stream has to be heard (default: 30)",
+    )
     common(parser)
+    child(parser)
+    parser.add_argument("--restarted", default="", help=argparse.SUPPRESS)
     parser.set_defaults(run=_collect)
 
 
 def _collect(arguments: argparse.Namespace) -> int:
+    if arguments.mode == "launcher":
+        return _launch(arguments)
+    if arguments.mode == "test":
+        return _try(arguments)
     from ..app import collect as run_collector
+    from ..parent import Parent
     from ..run import Options
 
     record = arguments.command == "record"
@@ -97,6 +118,8 @@ def _collect(arguments: argparse.Namespace) -> int:
         overrides=(*overrides(arguments, settings), *chosen),
         config=arguments.config,
         record=record,
+        restarted=arguments.restarted,
+        parent=Parent() if arguments.until_pipe_closes else None,
     )
     status, summary = asyncio.run(run_collector(settings, options))
     if arguments.json:
@@ -104,6 +127,38 @@ def _collect(arguments: argparse.Namespace) -> int:
     else:
         sys.stdout.write(_told(summary, settings.data_dir))
     return status
+
+
+def _launch(arguments: argparse.Namespace) -> int:
+    """The same words, by a child; of two equal options the last one holds."""
+    from ..launcher import launch
+
+    settings = settings_of(arguments)
+    words = [*arguments.words, "--mode", "collector", "--json", "--until-pipe-closes"]
+    status, summary = asyncio.run(launch(settings, words))
+    if summary and arguments.json:
+        say(summary)
+    elif summary:
+        sys.stdout.write(_told(summary, settings.data_dir))
+    return status
+
+
+def _try(arguments: argparse.Namespace) -> int:
+    """The same words, by a collector that is only to show that it can."""
+    from ..doctor import status, told
+    from ..rehearsal import rehearse
+
+    settings, _ = _chosen(arguments, settings_of(arguments))
+    built_in = bool(arguments.demo or arguments.replay)
+    found = asyncio.run(
+        rehearse(settings, arguments.words, built_in=built_in, patience=arguments.patience)
+    )
+    if arguments.json:
+        for each in found:
+            say(each.as_json())
+    else:
+        sys.stdout.write(told(found))
+    return status(found)
 
 
 def _chosen(arguments: argparse.Namespace, settings: Settings) -> tuple[Settings, tuple[str, ...]]:

@@ -17,6 +17,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "marketprism-collect --config marketprism.yaml --data-dir data",
         "marketprism-collect --exchanges okx_spot,binance_spot --symbols BTC-USDT,SOL-USDT",
         "marketprism-collect --set exchanges.0.top=20 --config marketprism.yaml",
+        "marketprism-collect --mode launcher --config marketprism.yaml",
+        "marketprism-collect --mode test --json",
     ),
     "record": ("marketprism record --config marketprism.yaml --duration 3600",),
     "replay": ("marketprism replay data/journal/okx_spot/2026-11-29/*.zst --json --verify",),
@@ -36,6 +38,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "marketprism verify --json --report logs/verify.txt --samples 1000",
     ),
     "latency": ("marketprism latency --window-sec 60 --jsonl logs/ab_latency.jsonl",),
+    "up": (
+        "marketprism up --config marketprism.yaml --data-dir data",
+        "marketprism up --demo --ports auto --data-dir tried",
+    ),
+    "down": ("marketprism down --data-dir data",),
     "status": ("marketprism status --data-dir data --json",),
     "backfill": ("marketprism backfill --from 6h --exchanges binance_spot --data-types trade",),
     "export": (
@@ -59,6 +66,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "sim": (
         "marketprism sim --faults 17 --duration 60",
         "marketprism sim check --data-dir data --json",
+    ),
+    "plan": (
+        "marketprism plan --config marketprism.yaml",
+        "marketprism plan --measured data --set exchanges.0.top=200 --json",
     ),
     "doctor": ("marketprism doctor --config marketprism.yaml", "marketprism doctor --json"),
     "config": ("marketprism config check marketprism.yaml",),

@@ -124,6 +124,7 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
+    from ..processes import known
     from ..standing import standing, told
 
     settings = settings_of(arguments)
@@ -131,6 +132,7 @@ def _status(arguments: argparse.Namespace) -> int:
     if not running:
         raise RunError(f"{settings.data_dir}: no collector runs on it, or it is only starting")
     found = standing(settings.listen, running["ports"])
+    found["processes"] = [each.as_json() for each in known(settings, found)]
     if arguments.json:
         say(found)
     else:

@@ -18,6 +18,7 @@ from ..directory import RunError
 __all__ = [
     "child",
     "common",
+    "given",
     "log",
     "market_speed",
     "overrides",
@@ -74,6 +75,15 @@ def typed(arguments: argparse.Namespace) -> list[str]:
         if value is not None:
             overrides.append(f"{key}={json.dumps(str(value))}")
     return overrides
+
+
+def given(arguments: argparse.Namespace) -> list[str]:
+    """What was typed of the options of ``common``, for another command."""
+    words = [word for item in arguments.overrides for word in ("--set", item)]
+    for option in ("config", "data_dir", "nats", "clickhouse", "log_level"):
+        if (value := getattr(arguments, option)) is not None:
+            words += [f"--{option.replace('_', '-')}", str(value)]
+    return words
 
 
 def overrides(arguments: argparse.Namespace, settings: Settings) -> tuple[str, ...]:

@@ -166,7 +166,8 @@ class Publisher:
 
     Public counters: ``published`` (first sends), ``acknowledged``, ``duplicates`` (acknowledged as
     already there), ``resent``, ``refused`` (error answers, retried), ``oversize`` (not sent),
-    ``lost`` (no room in the spool). ``tell`` hears when spooling begins and ends.
+    ``lost`` (no room in the spool), ``bytes`` of payloads, and ``books`` with theirs among them.
+    ``tell`` hears when spooling begins and ends.
     """
 
     def __init__(self, settings: Nats, url: str, spool: Spool, *, power: bool = False) -> None:
@@ -182,6 +183,9 @@ class Publisher:
         """Sees every row once, as it is given to be published."""
         self.now_ns: Callable[[], int] = time.time_ns
         """The run's time, for what is told of the spool."""
+        self.thin: Callable[[Sequence[Message]], list[Message]] | None = None
+        """Where the disk is nearly full: leaves out what may be missed."""
+        self.bytes = self.books = self.bytes_of_books = 0
         self.lost = 0
         self.spooling = ""
         self.conflated = 0
@@ -224,6 +228,11 @@ class Publisher:
     def pending(self) -> int:
         """Facts that are not acknowledged: under way, or waiting in the spool."""
         return len(self._sent) + max(0, self._waiting)
+
+    def sizes(self) -> dict[str, int]:
+        """Rows that were published and bytes of their payloads, and of these the books'."""
+        rows, of_books = self.published, self.bytes_of_books
+        return {"rows": rows, "bytes": self.bytes, "books": self.books, "bytes_of_books": of_books}
 
     async def connect(self) -> None:
         """Connects and creates or updates the streams. Raises ``PublishError``."""
@@ -289,10 +298,16 @@ class Publisher:
         """Sends, or spools while NATS is away. Returns before the acknowledgements."""
         if self.tap:
             self.tap(messages)
+        if self.thin:
+            messages = self.thin(messages)
         facts = [(m.subject, m.message_id, m.payload) for m in messages]
         if any(len(payload) > MESSAGE_BYTES_MAX for _, _, payload in facts):
             facts = [fact for fact in facts if self._fits(*fact)]
         self.published += len(facts)
+        books = [len(payload) for subject, _, payload in facts if subject.startswith("orderbook")]
+        self.bytes += sum(len(payload) for _, _, payload in facts)
+        self.books += len(books)
+        self.bytes_of_books += sum(books)
         now = time.monotonic()
         for at, (subject, message_id, payload) in enumerate(facts):
             if not self._room.is_set() or not self._connected.is_set() or self.spooling:

@@ -109,7 +109,7 @@ class _Journal:
         """Whether a line of this time wants the session's state before it, and can have it."""
         if not self.broken:
             return ts // _HOUR_NS > self.hour
-        room = self._waiting["bytes"] < _WAITING_MAX // 2
+        room = self._waiting["bytes"] < _WAITING_MAX // 2 and not self._waiting["halted"]
         return room and time.monotonic() >= self.not_before
 
     def part(self, ts: int) -> _Part:
@@ -125,7 +125,7 @@ class _Journal:
     def add(self, ts: int, piece: _Piece, lines: int, size: int) -> None:
         """Keeps lines until they are written, or counts them as lost."""
         counts = self._waiting
-        if counts["bytes"] + size > _WAITING_MAX:
+        if counts["bytes"] + size > _WAITING_MAX or counts["halted"]:
             self.broken = True
         if self.broken:
             counts["lost"] += lines
@@ -332,6 +332,20 @@ class Journals:
             await asyncio.sleep(_FLUSH_EVERY)
             await self.flush()
 
+    def halt(self, reason: str) -> None:
+        """From now on no line is kept, and each is counted as lost; without a reason they are kept
+        again."""
+        if bool(reason) != bool(self._counts["halted"]):
+            self._counts["halted"] = int(bool(reason))
+            self.trouble = reason
+
+    async def shed(self, most: int) -> None:
+        """Removes the oldest hours until so many bytes are left, or those that are being
+        written."""
+        async with self._writing:
+            hour = self._clock.now_ns() // _HOUR_NS
+            await asyncio.to_thread(self._sweep, hour, most)
+
     async def flush(self) -> None:
         """Everything that waits is in the files, or counted as lost, when this returns."""
         async with self._writing:
@@ -345,7 +359,7 @@ class Journals:
                 # What came meanwhile follows lines that no file has.
                 self._counts["lost"] += lines + sum(part.lines for part in journal.take())
                 self.trouble = reason
-            if written.bytes and not written.failed:
+            if written.bytes and not written.failed and not self._counts["halted"]:
                 self.trouble = ""
             if hour != self._swept:
                 self._swept = hour
@@ -411,15 +425,16 @@ class Journals:
                 _close(journal)
             raise
 
-    def _sweep(self, hour: int) -> None:
-        """Removes what is too old, or too much."""
+    def _sweep(self, hour: int, most: int | None = None) -> None:
+        """Removes what is too old, or too much: more than ``max_bytes``, or than ``most``."""
+        most = min(self._settings.max_bytes, self._settings.max_bytes if most is None else most)
         oldest = hour - int(self._settings.keep // 3600)
         writing = {journal.path for journal in self._journals.values()}
         found = sorted((_hour_of(path), path) for path in self.directory.rglob(f"*{_SUFFIX}"))
         sizes = {path: path.stat().st_size for _, path in found if path.exists()}
         left = sum(sizes.values())
         for at, path in ((at, path) for at, path in found if path in sizes):
-            if path in writing or not (at < oldest or left > self._settings.max_bytes):
+            if path in writing or not (at < oldest or left > most):
                 continue
             try:
                 path.unlink()

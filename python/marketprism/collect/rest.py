@@ -147,6 +147,8 @@ class Rest:
         self._sessions: dict[str | None, aiohttp.ClientSession] = {}  # by proxy
         self._refused: Counter[tuple[str, ...]] = Counter()
         self._takes: dict[str, float] = {}  # by venue
+        self.spent: Counter[tuple[str, ...]] = Counter()
+        """Units of each limit that our own questions took, since the start."""
 
     async def __aenter__(self) -> Rest:
         self._bans = _read_bans(self._bans_file) if self._bans_file else {}
@@ -196,6 +198,7 @@ class Rest:
         try:
             async with budget.reserve(charges, priority):
                 granted()
+                self.spent.update({(charge.limit.name,): charge.cost for charge in charges})
                 return await self._attempt(url, route, budget, charges)
         except Closed as error:
             raise RestError(url, 429, str(error), Cause.FINAL, error.left) from None
@@ -254,6 +257,7 @@ class Rest:
         return {
             "marketprism_rest_weight_used": {(name,): used for name, (used, _) in usage},
             "marketprism_rest_weight_limit": {(name,): limit for name, (_, limit) in usage},
+            "marketprism_rest_units_total": self.spent,
             "marketprism_rest_waits_total": waits,
             "marketprism_rest_refusals_total": self._refused,
             "marketprism_rest_breaker_open": {

@@ -19,7 +19,7 @@ import asyncio
 import itertools
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -32,7 +32,7 @@ from .ledger import Ledger
 from .rest import Cause, Rest, RestError
 from .route import Route
 
-__all__ = ["Holder", "Progress", "Seeds"]
+__all__ = ["THIN", "Holder", "Progress", "Seeds", "not_affordable"]
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ _HORIZON = "horizon"
 _SAYS_NOTHING = 30.0
 # The engine asks for a renewal when fewer levels are proven than this many times the published ones
 # (rust/session/books.rs, `wears_thin`).
-_THIN = 1.5
+THIN = 1.5
 _SETTLES = 5.0  # seconds after a seed in which it is spliced in
 _MEASURED_MIN = 10.0  # seconds over which wear is measured, at least
 _WEAR_UNKNOWN = 1.0  # levels a second, until it is measured: a calm book of the first hundred
@@ -137,6 +137,20 @@ class _Line:
     alarm: asyncio.Task[None] | None = None
     reviewed_at: float = -math.inf
     named: dict[Instrument, None] = field(default_factory=dict)  # not affordable
+
+
+def not_affordable(
+    costs: Mapping[Instrument, float], left: float, named: Container[Instrument] = ()
+) -> dict[Instrument, None]:
+    """Whose renewals a limit cannot bear for good, of which ``left`` units a second may be spent:
+    the cheapest are served first, and who is ``named`` already comes last."""
+    found: dict[Instrument, None] = {}
+    for instrument in sorted(costs, key=lambda each: (each in named, costs[each])):
+        if costs[instrument] <= left:
+            left -= costs[instrument]
+        else:
+            found[instrument] = None
+    return found
 
 
 class Seeds:
@@ -269,7 +283,7 @@ class Seeds:
         name = instrument.instrument_id
         urls = {depth: venue.seed_url(section, name, depth) for depth in (shallow, deep)}
         charge = venue.charges(urls[deep])[0]
-        enough = min(_THIN * self._published, deep, self._depth_max)
+        enough = min(THIN * self._published, deep, self._depth_max)
         return _Book(instrument, holder, shallow, deep, urls, charge, enough=enough)
 
     def _line(self, book: _Book) -> _Line:
@@ -433,12 +447,7 @@ class Seeds:
         costs = self._costs(line)
         limits = {book.charge.limit for book in line.books}
         left = max((lasting(limit, Priority.DEEPEN) for limit in limits), default=0.0)
-        named: dict[Instrument, None] = {}
-        for instrument in sorted(costs, key=lambda each: (each in line.named, costs[each])):
-            if costs[instrument] <= left:
-                left -= costs[instrument]
-            else:
-                named[instrument] = None
+        named = not_affordable(costs, left, line.named)
         before, line.named = line.named, named
         if before.keys() == named.keys():
             return

@@ -23,7 +23,7 @@ from typing import Any
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from marketprism import metrics
+from marketprism import disk, metrics
 from marketprism.config import Settings
 from marketprism.serve.health import Check, check
 from marketprism.store.backup import (
@@ -194,6 +194,7 @@ class Backups:
         else:
             return
         try:
+            await asyncio.to_thread(self._has_room)
             done = await self.does(question)
         except NothingThere:
             self._not_before[database] = time.monotonic() + self._plan.every
@@ -207,6 +208,15 @@ class Backups:
         else:
             if self._trouble.pop(database, None):
                 _log.info("backups of %s go on: %s", database, done["name"])
+
+    def _has_room(self) -> None:
+        """Raises ``BackupError`` where the disk's budget is so full that none is begun."""
+        if not disk.backs_up_here(self._settings):
+            return
+        found = disk.budget(self._settings)
+        if found.level(self._settings) >= disk.Level.BACKUPS:
+            full = found.sentence(disk.Level.BACKUPS)
+            raise BackupError(f"the disk's budget: {full}; see `disk`, or back up to another disk")
 
     def _proof_due(self, kept: Sequence[Manifest], now: datetime) -> bool:
         if not self._plan.prove_every:

@@ -4,8 +4,8 @@ One module a venue, the same names in each: ``section_for``, ``sections``, ``nat
 ``time_url``, ``time_of``, ``list_urls``, ``is_list``, ``TRADING``, ``volume_urls``, ``volumes``,
 ``seed_depths``, ``seed_url``, ``TRADE_ROWS``, ``trades_url``, ``trade_ids``, ``OFFERS``, ``ENDED``,
 ``SITES``, ``connections``, ``asks``, ``CONNECTS``, ``answer``, ``resubscribe``, ``subscribed``,
-``polls``, ``poll_url``, ``LIMITS``, ``charges``, ``refusal``. A new venue is one
-module and one line in ``VENUES``.
+``polls``, ``poll_url``, ``LIMITS``, ``charges``, ``refusal``, ``SEEDED_BY_REST``. A new venue is
+one module and one line in ``VENUES``.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ __all__ = [
     "LIMITS",
     "OFFERS",
     "REST_HOSTS",
+    "SEEDED_BY_REST",
     "SITES",
     "TRADE_ROWS",
     "TRADING",
@@ -195,6 +196,8 @@ _SPOT = Limit("binance_spot_weight", 6000, 60.0, "fixed")
 _FUTURES = Limit("binance_futures_weight", 2400, 60.0, "fixed")
 _STATISTICS = Limit("binance_futures_data", 1000, 300.0, "sliding")
 _FUNDING = Limit("binance_funding", 500, 300.0, "sliding")
+# Books begin with an image that REST gives; streams have changes alone.
+SEEDED_BY_REST = True
 # Attempts to connect (PROTOCOLS 1.1); futures do not state theirs and are taken for spot.
 CONNECTS = Limit("binance_connects", 300, 300.0, "sliding")
 LIMITS = (_SPOT, _FUTURES, _STATISTICS, _FUNDING)

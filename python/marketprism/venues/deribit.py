@@ -28,6 +28,7 @@ __all__ = [
     "LIMITS",
     "OFFERS",
     "REST_HOSTS",
+    "SEEDED_BY_REST",
     "SITES",
     "TRADE_ROWS",
     "TRADING",
@@ -74,6 +75,8 @@ SITES: dict[str, dict[str, str]] = {
 # (PROTOCOLS 6.4). They refill by 10,000 a second.
 _CREDITS = Limit("deribit_credits", 50_000, 5.0, "refilled")
 _LISTS = Limit("deribit_instruments", 50, 50.0, "refilled")
+# Books begin with an image on the stream.
+SEEDED_BY_REST = False
 # Attempts to connect: only how many may be open at once is documented (PROTOCOLS 1.1).
 CONNECTS = Limit("deribit_connects", 32, 32.0, "refilled")
 LIMITS = (_CREDITS, _LISTS)

@@ -30,6 +30,7 @@ __all__ = [
     "LIMITS",
     "OFFERS",
     "REST_HOSTS",
+    "SEEDED_BY_REST",
     "SITES",
     "TRADE_ROWS",
     "TRADING",
@@ -151,6 +152,8 @@ _BOOKS_MAX, _CHANNELS_MAX = 25, 500
 # Closed after 30 s without a push (PROTOCOLS 1.5); asked 5 s sooner, given up 10 s after it.
 _KEEP_ALIVE = KeepAlive(after=25.0, dead_after=35.0, message=b"ping")
 _REQUESTS_AN_HOUR = 480
+# Books begin with an image on the stream.
+SEEDED_BY_REST = False
 # Attempts to connect (PROTOCOLS 1.1).
 CONNECTS = Limit("okx_connects", 3, 1.0, "sliding")
 
