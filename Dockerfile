@@ -2,6 +2,14 @@
 # It holds the embedded NATS and ClickHouse too, so it also runs on its own:
 #   docker run --rm -it marketprism marketprism-collect --demo
 
+FROM node:22-bookworm-slim AS web
+WORKDIR /web
+COPY python/marketprism/serve/web/package.json python/marketprism/serve/web/package-lock.json \
+    python/marketprism/serve/web/.npmrc ./
+RUN npm ci
+COPY python/marketprism/serve/web ./
+RUN npm run build
+
 FROM rust:1.95-slim-bookworm AS build
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends python3 python3-venv \
@@ -11,6 +19,7 @@ COPY constraints/build.txt constraints/
 RUN python3 -m venv /build \
     && /build/bin/pip install --no-cache-dir --require-hashes -r constraints/build.txt
 COPY . .
+COPY --from=web /web/dist python/marketprism/serve/web/dist
 # The wheel is abi3: built once here, it fits the newer Python below.
 RUN /build/bin/maturin build --release --locked --out /wheels
 

@@ -7,8 +7,8 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test published simulation chaos chaos-short wheel bench bench-short instructions \
-	constraints clean needs-rust needs-lints
+.PHONY: help run test web e2e pictures published simulation chaos chaos-short wheel bench bench-short \
+	instructions constraints clean needs-rust needs-lints
 MAKEFLAGS += --no-print-directory
 
 VENV := .venv
@@ -24,10 +24,11 @@ export PYO3_PYTHON := $(abspath $(BIN)/python)
 
 # Directories too: their time changes when a file is added or removed.
 SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md LICENSE \
-	$(shell find rust python -name __pycache__ -prune -o ! -name '*.so' -print)
+	$(shell find rust python \( -name __pycache__ -o -path '*/web/node_modules' \
+		-o -path '*/web/dist' \) -prune -o ! -name '*.so' -print)
 
 help: ## list the commands
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
 
 run: $(VENV)/.package ## simulated exchanges -> engine -> NATS -> ClickHouse; options in ARGS="..."
 	@exec $(BIN)/marketprism-collect --demo $(ARGS)
@@ -40,6 +41,17 @@ test: $(VENV)/.test $(VENV)/.package needs-lints ## lints, types, Rust and Pytho
 	cargo clippy --locked --quiet --all-targets --all-features -- -D warnings
 	cargo test --locked --quiet
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+web: | $(BIN)/python ## the dashboard of the API, from its TypeScript (needs Node 20 and npm)
+	$(BUILD_WEB)
+	@touch $(VENV)/.web
+
+# CHROMIUM names the browser; by default the one that is installed.
+e2e: $(VENV)/.e2e $(VENV)/.package ## the dashboard in headless Chromium (needs chromium and npm)
+	$(BIN)/python -m pytest tests/e2e/dashboard.py -p no:xdist $(ARGS)
+
+pictures: $(VENV)/.e2e $(VENV)/.package ## pictures of the dashboard and of top, into docs/
+	@PYTHONPATH=tests $(BIN)/python -m e2e.pictures
 
 published: $(VENV)/.test $(VENV)/.package ## write the JSON Schema and tables of docs/ anew
 	@PYTHONPATH=python:tests $(BIN)/python -m published
@@ -120,9 +132,27 @@ $(VENV)/peers: constraints/peers.txt | $(BIN)/python
 		--require-hashes -r $< >&2 || { rm -rf $@; mkdir $@; }
 	@touch $@
 
-$(VENV)/.package: $(VENV)/.run $(SOURCES)
+# The dashboard, where there is npm; a package without it is whole but for the page, which says so.
+WEB := python/marketprism/serve/web
+WEB_SOURCES := $(addprefix $(WEB)/,package.json package-lock.json build.mjs tsconfig.json) \
+	$(wildcard $(WEB)/src/*)
+BUILD_WEB = cd $(WEB) && npm ci --silent --ignore-scripts && npm run --silent check && \
+	npm run --silent build
+DASHBOARD := $(if $(shell command -v npm),$(VENV)/.web)
+
+$(VENV)/.web: $(WEB_SOURCES) | $(BIN)/python
+	@echo 'building the dashboard' >&2
+	@($(BUILD_WEB)) >&2 || echo 'the dashboard was not built (see above); `make web` tries again' >&2
+	@touch $@
+
+$(VENV)/.package: $(VENV)/.run $(SOURCES) $(DASHBOARD)
 	@echo 'building MarketPrism (the Rust engine takes about a minute the first time)' >&2
 	@MATURIN_PEP517_ARGS=--locked $(PIP) install --no-deps --no-build-isolation . >&2
+	@touch $@
+
+$(VENV)/.e2e: constraints/e2e.txt $(VENV)/.test
+	@echo 'installing Playwright into $(VENV)' >&2
+	@$(PINNED) -r constraints/e2e.txt >&2
 	@touch $@
 
 # Exact versions and hashes of everything that is installed above. UPGRADE=--upgrade moves all of
@@ -135,11 +165,12 @@ constraints: $(VENV)/pip-tools ## after pyproject.toml changed: versions and has
 	$(COMPILE) --build-deps-for wheel --only-build-deps -o constraints/build.txt
 	$(COMPILE) --extra embedded --extra test -o constraints/test.txt
 	$(COMPILE) --extra embedded -c constraints/test.txt -o constraints/run.txt
+	$(COMPILE) --extra embedded --extra test --extra e2e -c constraints/test.txt -o constraints/e2e.txt
 	$(COMPILE) --extra embedded --extra bench -c constraints/test.txt -o constraints/bench.txt
 	$(COMPILE) --extra peers -o constraints/peers.txt
 	@sed -i -e 's/^\(backports-zstd==[^ ]*\) \\/\1 ; python_version < "3.14" \\/' \
 		-e '1i # Written by `make constraints`: exact versions and their hashes; not edited by hand.' \
-		$(foreach n,build run test bench peers,constraints/$(n).txt)
+		$(foreach n,build run test e2e bench peers,constraints/$(n).txt)
 
 $(VENV)/pip-tools: | $(BIN)/python
 	@$(BIN)/python -m venv $@ && $@/bin/python -m pip --quiet install 'pip-tools>=7.5,<8'

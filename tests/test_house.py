@@ -176,7 +176,7 @@ PYTHON: dict[str, Rule] = {
     "cli": rule(
         "marketprism app backfill cli clock collect config directory doctor latency launcher "
         "parent plan processes reading report rehearsal run settings sim standing store serve "
-        "verify",
+        "terminal verify",
         "a command is settings and one call; what it calls has its own place",
     ),
     "app": rule(
@@ -227,6 +227,12 @@ PYTHON: dict[str, Rule] = {
         "it has a collector run, and looks at what it says",
     ),
     "disk": rule("config", "everything that writes asks it, so it may need none of them"),
+    "badness": rule("", "a verdict is made of numbers, whoever shows it"),
+    "terminal": rule(
+        "badness directory report standing store.coverage store.insert store.jetstream store.query "
+        "terminal",
+        "it shows what pages and tables say, and changes nothing but by asking the collector",
+    ),
     "progress": rule("", "it shows what it is told"),
     "doctor": rule(
         "_core clock collect config directory disk sources store.query venues",
@@ -276,6 +282,8 @@ PYTHON_TARGETS = {
 THIRD_PARTY: dict[str, Rule] = {
     "websockets": rule("collect.feed sim", "there is one way in from a venue, and one venue"),
     "apscheduler": rule("collect.timetable", "what is done at set times has one list"),
+    "textual": rule("terminal", "what is typed has one place"),
+    "rich": rule("cli.watching terminal", "a terminal is drawn on by few"),
     "nats": rule(
         "collect.publish store.hot store.jetstream embedded.nats",
         "the narrow ends are two files; who only asks does it by a third",
@@ -369,7 +377,9 @@ def file_violations(root: Path) -> list[str]:
     found = []
     for folder in ("rust", "python", "tests", "benches"):
         for path in sorted((root / folder).rglob("*")):
-            if path.suffix not in {".rs", ".py", ".pyi"}:
+            if path.suffix not in {".rs", ".py", ".pyi", ".ts", ".tsx"}:
+                continue
+            if "node_modules" in path.parts:
                 continue
             name = path.relative_to(root)
             if any(BANNED_NAMES.search(part) for part in name.with_suffix("").parts):
@@ -656,6 +666,7 @@ def test_the_installed_package_is_this_tree() -> None:
         ("run", ["embedded"]),
         ("test", ["embedded", "test"]),
         ("bench", ["embedded", "bench"]),
+        ("e2e", ["embedded", "test", "e2e"]),
         ("peers", ["peers"]),
         ("build", None),
     ],
@@ -715,4 +726,6 @@ def _shipped(package: Path) -> dict[str, bytes]:
         str(path.relative_to(package)): path.read_bytes()
         for path in package.rglob("*")
         if path.suffix in {".py", ".pyi", ".typed", ".sql", ".json"}
+        # The dashboard is shipped as it was built, its sources are not.
+        and "web" not in path.relative_to(package).parts
     }

@@ -18,6 +18,7 @@ __all__ = [
     "audit",
     "gaps",
     "incidents",
+    "overview",
     "quality",
     "told_audit",
     "told_gaps",
@@ -109,7 +110,32 @@ def level(row: dict[str, Any]) -> float:
 def gaps(ask: Ask, database: str, *, start: int | None, end: int | None) -> list[dict[str, Any]]:
     """Every span that is not complete, with ids, state and cause."""
     found = coverage(ask, database, start=start, end=end)
-    troubles = _troubles(ask, database)
+    return _gaps_of(found, _troubles(ask, database))
+
+
+def overview(
+    ask: Ask, database: str, *, start: int | None, end: int | None, told_max: int = 200
+) -> dict[str, Any]:
+    """``audit`` and ``gaps`` of one window by one look, and the newest ``told_max`` rows of the
+    ledger in it that say what happened to the data."""
+    found = coverage(ask, database, start=start, end=end)
+    names = ", ".join(f"'{event}'" for event in (*_TROUBLES, "healed", "drained", "connected"))
+    statement = (
+        "SELECT coalesce(from_ts, ts_event, ts_recv) AS at, event, exchange, symbol, "
+        "coalesce(data_type, ''), coalesce(cause, ''), coalesce(detail, '') "
+        f"FROM {database}.ledger WHERE event IN ({names}) AND at >= {start or 0:d} "
+        f"AND at < {end or (1 << 63) - 1:d} AND coalesce(cause, '') != 'matched' "
+        f"ORDER BY at DESC, n DESC LIMIT {told_max:d}"
+    )
+    keys = ("at", "event", "exchange", "symbol", "data_type", "cause", "detail")
+    return {
+        "streams": [_audited(each) for each in found],
+        "gaps": _gaps_of(found, _troubles(ask, database)),
+        "events": [dict(zip(keys, row, strict=True)) for row in rows_of(ask, statement)],
+    }
+
+
+def _gaps_of(found: Iterable[Coverage], troubles: Sequence[_Trouble]) -> list[dict[str, Any]]:
     return [
         each.stream._asdict()
         | {"from": hole.span.start, "to": hole.span.end}

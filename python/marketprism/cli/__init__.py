@@ -33,6 +33,7 @@ from . import (
     processes,
     simulating,
     storing,
+    watching,
 )
 from .examples import show
 from .process import say
@@ -41,7 +42,8 @@ __all__ = ["collect", "main", "parser_of"]
 
 _EXPECTED = (ConfigError, RunError, JournalError, ReplayError)
 _GROUPS = (
-    *(collecting, journals, looking, checking, exporting, past, storing, databases, simulating),
+    *(collecting, journals, looking, watching, checking, exporting, past, storing, databases),
+    simulating,
     backup,
     configuring,
     doctoring,

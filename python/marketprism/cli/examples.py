@@ -44,6 +44,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "down": ("marketprism down --data-dir data",),
     "status": ("marketprism status --data-dir data --json",),
+    "top": ("marketprism top --data-dir data", "marketprism top --once"),
+    "books": (
+        "marketprism books BTC-USDT --depth 10",
+        "marketprism books BTC-USDT --exchange okx_spot --json",
+    ),
     "backfill": ("marketprism backfill --from 6h --exchanges binance_spot --data-types trade",),
     "export": (
         "marketprism export --to archive --data-dir data",

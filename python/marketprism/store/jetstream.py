@@ -21,7 +21,7 @@ from nats.aio.client import Client as Nats
 
 from marketprism.config import nats_login
 
-__all__ = ["Ask", "Refused", "Unanswered", "asked", "asking", "connected"]
+__all__ = ["Ask", "Refused", "Unanswered", "asked", "asking", "connected", "requested"]
 
 
 class Unanswered(Exception):
@@ -70,14 +70,26 @@ async def asked(
     client: Nats, seconds: float, subject: str, body: bytes, headers: dict[str, str] | None
 ) -> dict[str, Any]:
     """One question to JetStream's API and its answer. Raises ``Unanswered`` or ``Refused``."""
+    found = await requested(client, seconds, subject, body, headers)
+    if "error" in found:
+        problem = found["error"]
+        raise Refused(int(problem.get("err_code", 0)), str(problem.get("description", "")))
+    return found
+
+
+async def requested(
+    client: Nats,
+    seconds: float,
+    subject: str,
+    body: bytes,
+    headers: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    """One request to whoever listens, and its answer, an object. Raises ``Unanswered``."""
     try:
         answer = await client.request(subject, body, timeout=seconds, headers=headers)
     except (OSError, nats.errors.Error) as error:
         raise Unanswered(f"{subject}: {type(error).__name__} {error}".strip()) from error
     found: dict[str, Any] = orjson.loads(answer.data)
-    if "error" in found:
-        problem = found["error"]
-        raise Refused(int(problem.get("err_code", 0)), str(problem.get("description", "")))
     return found
 
 
