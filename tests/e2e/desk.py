@@ -56,18 +56,20 @@ def demo(directory: Path, faults: list[dict[str, Any]] = FAULTS) -> Iterator[Des
     script.write_text(json.dumps({"faults": faults}), encoding="utf-8")
     words = ("collect", "--demo", "--data-dir", data, "--faults", script)
     environment = os.environ | {"MARKETPRISM_API__RUN": "true"}
-    run = subprocess.Popen(command(*words), stderr=subprocess.PIPE, text=True, env=environment)
+    log = directory / "stderr.log"
+    with log.open("w", encoding="utf-8") as said:
+        run = subprocess.Popen(command(*words), stderr=said, stdout=said, env=environment)
     try:
-        yield Desk(data, _address(run, data))
+        yield Desk(data, _address(run, data, log))
     finally:
         run.terminate()
-        run.communicate(timeout=60)
+        run.wait(timeout=60)
 
 
-def _address(run: subprocess.Popen[str], data: Path) -> str:
+def _address(run: subprocess.Popen[bytes], data: Path, log: Path) -> str:
     end = time.monotonic() + PATIENCE
     while True:
-        assert run.poll() is None, run.communicate()[1]
+        assert run.poll() is None, log.read_text()
         assert time.monotonic() < end, "the API did not answer"
         time.sleep(0.2)
         try:

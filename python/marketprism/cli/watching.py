@@ -102,6 +102,7 @@ def _said(found: Look) -> dict[str, Any]:
             **row.stream,
             "facts_per_s": None if row.rate is None else round(row.rate, 3),
             "verdict": row.verdict.word,
+            "verdict_state": row.verdict.state,
             "why": row.verdict.why,
             "healed": row.healed,
             "lost": row.lost,

@@ -67,10 +67,7 @@ def digits(value: Decimal) -> str:
 def state(row: Row) -> Text:
     """Sign, word and colour."""
     sign, style = _SIGNS.get(row.verdict.word, _GOOD)
-    said = str(row.stream["state"])
-    # Late, lagging or with gaps, although it is live.
-    word = "look" if row.verdict.word == "warn" and said == "live" else said
-    return Text(f"{sign} {word}", style=style)
+    return Text(f"{sign} {row.verdict.state}", style=style)
 
 
 def cells(row: Row) -> list[Text]:

@@ -65,6 +65,7 @@ export interface Stream extends Name {
   lag_p99_ms: number | null;
   connection: string;
   verdict: Word;
+  verdict_state: string;
   why: string;
 }
 

@@ -11,6 +11,7 @@ import type uPlot from "uplot";
 
 const DEPTH = 15;
 const TRADES_MAX = 40;
+const UNITS: Record<string, string> = { base: "base units", contract: "contracts", usd: "US dollars" };
 const DRAW_MS = 250; // at most four pictures a second
 
 interface BookProps {
@@ -168,7 +169,7 @@ function Ladder({ book }: { book: BookRow }) {
       <p class="note">
         {book.known_bids} bids and {book.known_asks} asks proven · image {book.last_update_id ?? ""} of{" "}
         {clock(book.ts_event ?? book.ts_recv, 3)}
-        {book.quantity_unit ? ` · sizes in ${book.quantity_unit}s` : ""}
+        {book.quantity_unit ? ` · sizes in ${UNITS[book.quantity_unit] ?? book.quantity_unit}` : ""}
       </p>
     </div>
   );
@@ -217,7 +218,7 @@ function Depth({ book, look }: { book: BookRow; look: string }) {
       </figcaption>
       <Chart
         label={`Depth of ${book.symbol}: ${said}`}
-        height={170}
+        height={215}
         data={data}
         look={look}
         options={(c) => depthOptions(c, () => edges.current)}
@@ -311,7 +312,7 @@ function Price({ query, minutes, look }: { query: string; minutes: number; look:
       <figcaption>
         Price <span class="note">bars of a minute{last ? `, last ${digits(last)}` : ""}</span>
       </figcaption>
-      <Chart label={`Price by minute${last ? `, last ${digits(last)}` : ""}`} height={150} data={data} look={look} options={priceOptions} />
+      <Chart label={`Price by minute${last ? `, last ${digits(last)}` : ""}`} height={195} data={data} look={look} options={priceOptions} />
     </figure>
   );
 }

@@ -10,7 +10,6 @@ import { keyOf } from "./streams";
 const WIDTH = 1000;
 const SEEN_MIN = 5; // of WIDTH: the shortest gap must still be seen
 const ROWS_MAX = 300;
-const TICKS = 4;
 
 interface CoverageProps {
   covered: Polled<Covered>;
@@ -30,6 +29,7 @@ export function Coverage({ covered, minutes, path, database, choose }: CoverageP
   const streams = [...(found?.streams ?? [])].sort(
     (a, b) => b.lost_s - a.lost_s || b.healed - a.healed || keyOf(a).localeCompare(keyOf(b)),
   );
+  const from = found && shownFrom(found);
   const sql =
     "SELECT exchange, market_type, symbol, data_type, minute, covered_seconds, gaps, healed\n" +
     `FROM ${database}.coverage\nWHERE minute >= now() - INTERVAL ${minutes} MINUTE\n` +
@@ -38,7 +38,7 @@ export function Coverage({ covered, minutes, path, database, choose }: CoverageP
     <Panel
       id="coverage"
       title="Coverage"
-      note={found ? `${moment(found.from)} to ${clock(found.to)} UTC` : undefined}
+      note={found && from ? `${moment(from)} to ${clock(found.to)} UTC` : undefined}
       path={path}
       sql={sql}
       problem={covered.problem}
@@ -56,7 +56,7 @@ export function Coverage({ covered, minutes, path, database, choose }: CoverageP
               <th scope="col">stream</th>
               <th scope="col" class="strip">
                 <span class="unseen">complete, healed and lost over time</span>
-                {found && <Ticks from={found.from} to={found.to} />}
+                {from !== undefined && found && <Ticks from={from} to={found.to} />}
               </th>
               <th scope="col" class="number">complete</th>
               <th scope="col" class="number wide">healed</th>
@@ -76,7 +76,7 @@ export function Coverage({ covered, minutes, path, database, choose }: CoverageP
                     </span>
                   </th>
                   <td class="strip">
-                    <Strip each={each} gaps={gaps.get(keyOf(each)) ?? []} from={found.from} to={found.to} />
+                    <Strip each={each} gaps={gaps.get(keyOf(each)) ?? []} from={from ?? found.from} to={found.to} />
                   </td>
                   <td class="number">{percent(each.complete)}</td>
                   <td class="number wide">{each.healed ? percent(each.healed) : ""}</td>
@@ -90,6 +90,12 @@ export function Coverage({ covered, minutes, path, database, choose }: CoverageP
       </div>
     </Panel>
   );
+}
+
+/** Nothing is drawn of the time before anything was asked for. */
+export function shownFrom(covered: Covered): number {
+  const first = Math.min(...covered.streams.map((each) => each.from));
+  return Number.isFinite(first) ? Math.max(covered.from, first) : covered.from;
 }
 
 function Strip({ each, gaps, from, to }: { each: Audited; gaps: Gap[]; from: number; to: number }) {
@@ -115,12 +121,10 @@ function Strip({ each, gaps, from, to }: { each: Audited; gaps: Gap[]; from: num
 }
 
 function Ticks({ from, to }: { from: number; to: number }) {
-  const step = (to - from) / TICKS;
   return (
     <span class="ticks" aria-hidden="true">
-      {Array.from({ length: TICKS }, (_, n) => (
-        <span key={n}>{clock(from + n * step).slice(0, 5)}</span>
-      ))}
+      <span>{clock(from).slice(0, 5)}</span>
+      <span>{clock(to).slice(0, 5)}</span>
     </span>
   );
 }

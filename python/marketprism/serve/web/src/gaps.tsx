@@ -3,6 +3,7 @@
 import { useState } from "preact/hooks";
 import type { Covered, Gap, Told } from "./api";
 import { count, lasts, moment } from "./format";
+import { shownFrom } from "./coverage";
 import { Choice, Panel, Sign } from "./panel";
 import type { Polled } from "./poll";
 
@@ -60,7 +61,8 @@ export function Gaps({ covered, path, database }: GapsProps) {
 
 /** Gaps as bars and what was told as marks, by venue. */
 function Timeline({ covered }: { covered: Covered }) {
-  const { from, to } = covered;
+  const from = shownFrom(covered);
+  const { to } = covered;
   const lanes = [
     ...new Set([...covered.streams, ...covered.gaps, ...covered.events].map((each) => each.exchange)),
   ]

@@ -94,16 +94,18 @@ export function Figures({ screen, covered, rates }: FiguresProps) {
   const rate = [...rates.values()].reduce((sum, each) => sum + each, 0);
   const all = share(covered);
   return (
-    <dl class="figures" aria-label="At a glance">
+    <section aria-label="At a glance">
+    <dl class="figures">
       <Figure name="bad streams" word={bad ? "bad" : "good"} value={count(bad)} of={`of ${streams.length}`} />
       <Figure name="to look at" word={look ? "warn" : "good"} value={count(look)} />
       <Figure name="facts a second" value={count(rate)} />
       <Figure name="books live" {...booksOf(books)} />
-      <Figure name="lag p50 / p99" value={lags(streams)} of="ms, worst stream" />
+      <Figure name="lag p50 / p99" value={lags(streams)} of="ms, worst" />
       <Figure name="complete" word={all === undefined ? undefined : all.whole >= 1 ? "good" : "warn"} value={all ? percent(all.complete) : "–"} of={all ? `+ ${percent(all.healed)} healed` : ""} />
-      <Figure name="lost" word={all?.lost ? "bad" : "good"} value={all ? lasts(all.lost) : "–"} of="of all streams" />
+      <Figure name="lost" word={all?.lost ? "bad" : "good"} value={all ? lasts(all.lost) : "–"} of="all streams" />
       <Figure name="not acknowledged" value={number(checks.nats, "pending")} of={`spool ${number(checks.spool, "rows")}`} />
     </dl>
+    </section>
   );
 }
 

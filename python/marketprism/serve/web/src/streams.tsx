@@ -29,7 +29,7 @@ export function Streams({ screen, covered, rates, chosen, choose }: StreamsProps
   const streams = screen.data?.streams ?? [];
   const words = wanted.toLowerCase().split(/\s+/);
   const shown = streams.filter((stream) => {
-    const text = `${keyOf(stream)} ${stream.state} ${stream.verdict}`.toLowerCase();
+    const text = `${keyOf(stream)} ${stream.verdict_state} ${stream.verdict}`.toLowerCase();
     return words.every((word) => text.includes(word));
   });
   const filter = (
@@ -75,7 +75,7 @@ export function Streams({ screen, covered, rates, chosen, choose }: StreamsProps
               return (
                 <tr key={`${key} ${stream.connection}`} class={stream.verdict} aria-current={same(chosen, stream)}>
                   <td class="state">
-                    <Sign word={stream.verdict} /> {said(stream)}
+                    <Sign word={stream.verdict} /> {stream.verdict_state}
                   </td>
                   <th scope="row">
                     <button class="link" onClick={() => choose(stream)} title="Show its book">
@@ -107,8 +107,4 @@ function same(chosen: Name | undefined, stream: Stream): "true" | undefined {
     chosen.market_type === stream.market_type &&
     chosen.symbol === stream.symbol;
   return is ? "true" : undefined;
-}
-
-function said(stream: Stream): string {
-  return stream.verdict === "warn" && stream.state === "live" ? "look" : stream.state;
 }
