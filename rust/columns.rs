@@ -565,41 +565,6 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The time that a payload is filed under, found without reading it: its first `ts_event`, or else
-/// its first `ts_recv`, or 0; and whether it is the venue's. What no `i64` holds is cut to one.
-pub fn time(payload: &[u8]) -> (i64, bool) {
-    match number_of(payload, b"\"ts_event\":") {
-        Some(time) => (time, true),
-        None => (number_of(payload, b"\"ts_recv\":").unwrap_or(0), false),
-    }
-}
-
-/// The number behind the first `key` that has one.
-fn number_of(payload: &[u8], key: &[u8]) -> Option<i64> {
-    let mut at = 0;
-    loop {
-        at += payload[at..].iter().position(|&byte| byte == b'"')?;
-        if let Some(rest) = payload[at..].strip_prefix(key) {
-            let negative = rest.first() == Some(&b'-');
-            let digits = &rest[usize::from(negative)..];
-            let length = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
-            if length > 0 {
-                let push = |value: i64, byte: &u8| {
-                    let digit = i64::from(byte - b'0');
-                    let value = value.saturating_mul(10);
-                    if negative {
-                        value.saturating_sub(digit)
-                    } else {
-                        value.saturating_add(digit)
-                    }
-                };
-                return Some(digits[..length].iter().fold(0, push));
-            }
-        }
-        at += 1;
-    }
-}
-
 #[inline]
 fn push_varint(out: &mut Vec<u8>, mut value: usize) {
     while value >= 0x80 {
@@ -716,23 +681,6 @@ mod tests {
         assert_eq!(error, "at: no column of type DateTime64(3) can be written");
     }
 
-    #[test]
-    fn the_time_of_a_payload_is_its_first_number_of_that_name() {
-        for (payload, expected) in [
-            ("", (0, false)),
-            ("\"ts_event\":", (0, false)),
-            (r#"{"ts_event":17,"ts_recv":18}"#, (17, true)),
-            (r#"{"ts_recv":18,"ts_event":-17}"#, (-17, true)),
-            (r#"{"ts_event":null,"ts_recv":18"#, (18, false)),
-            (r#"{"ts_event":null,"ts_event":5"#, (5, true)),
-            (r#"{"ts_event": 17}"#, (0, false)),
-            (r#""ts_event":99999999999999999999"#, (i64::MAX, true)),
-            (r#""ts_event":-99999999999999999999"#, (i64::MIN, true)),
-        ] {
-            assert_eq!(time(payload.as_bytes()), expected, "{payload}");
-        }
-    }
-
     fn depths() -> impl Strategy<Value = Vec<u8>> {
         (0usize..200_000, "[\\[{]")
             .prop_map(|(depth, open)| format!("{{\"bids\":{}", open.repeat(depth)).into_bytes())
@@ -761,7 +709,7 @@ mod tests {
             bad in proptest::collection::vec(hostile(), 0..6)
         ) {
             for payload in &bad {
-                let _ = time(payload);
+                let _ = crate::filed::time(payload);
             }
             let layout = layout();
             let mut payloads = vec![WHOLE.as_bytes().to_vec()];

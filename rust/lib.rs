@@ -29,6 +29,7 @@ pub mod decimal;
 pub mod encode;
 pub mod event;
 pub mod fault;
+pub mod filed;
 pub mod heard;
 pub mod instrument;
 pub mod json;

@@ -260,6 +260,55 @@ def test_rows_that_fit_and_rows_that_do_not_are_all_stored_or_buried(
     writer.close()
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["ids", "sequences alone"])
+def test_messages_that_come_again_late_or_by_another_writer_add_no_row(
+    client: Client, url: str, named: bool
+) -> None:
+    """Batches as a server sends them after trouble: some of what was stored, in between what is
+    new; and two writers that take turns, as stores do that lose the lease."""
+    random, database = Random(5), f"again_{named}".lower()
+    create(client, database)
+    # A merge would hide a row that is there twice.
+    client.command(f"SYSTEM STOP MERGES {database}.trades")
+    writers = [Writer(url, database, Letters("test", 1)) for _ in range(2)]
+    sent, turn, top = set[int](), 0, 0
+    for _ in range(80):
+        if random.random() < 0.2:
+            turn = 1 - turn
+            writers[turn].forget()
+        fresh = [*range(top + 1, top + random.randint(2, 9))] if random.random() < 0.4 else []
+        # Of what was never sent before, some comes later still.
+        fresh = [seq for seq in fresh if random.random() < 0.7]
+        late = range(max(1, top - random.choice((8, 8, top))), top + 1)
+        old = random.sample(late, min(len(late), random.randint(0, 3)))
+        batch = list({*fresh, *old}) or [1]
+        random.shuffle(batch)
+        top = max(top, *batch)
+        rows = [trade(seq) if named else trade(seq)._replace(message_id="") for seq in batch]
+        counts = writers[turn].store(TABLES["trade"], [(LIFE, row) for row in rows])
+        assert counts["stored"] == len({*batch} - sent)
+        assert counts["skipped"] == len({*batch} & sent)
+        sent.update(batch)
+    assert numbers(client, database) == sorted(sent)
+    for writer in writers:
+        writer.close()
+
+
+def test_a_fact_that_came_by_another_stream_is_known_by_its_id(client: Client, url: str) -> None:
+    create(client, "facts")
+    first = [trade(number) for number in (5, 70, 900)]
+    aggregated = trade(70, aggregated=1)._replace(
+        seq=71, message_id="trade:binance_spot:spot:BTC-USDT:a70"
+    )
+    writer = Writer(url, "facts", Letters("test", 1))
+    assert writer.store(TABLES["trade"], [(LIFE, row) for row in first])["stored"] == 3
+    again = [row._replace(seq=row.seq + 1000) for row in first]
+    other = [("MARKET_DATA@2", row) for row in [*again, aggregated, trade(6)]]
+    counts = writer.store(TABLES["trade"], other)
+    assert (counts["stored"], counts["skipped"]) == (2, 3)
+    writer.close()
+
+
 def test_a_block_that_the_engine_refuses_is_judged_row_by_row(client: Client, url: str) -> None:
     create(client, "older")
     client.command("ALTER TABLE older.trades DROP COLUMN quote_quantity")

@@ -64,13 +64,15 @@ RUST: dict[str, Rule] = {
         "it says what bytes mean and whether they follow, never what becomes of it",
     ),
     "columns": rule("decimal", "the store's side knows bytes and tables, and nothing of venues"),
+    "filed": rule("", "where a message is filed is seen from outside"),
     "single": rule(
         "book ladder life event decimal venue instrument",
         "a book alone needs the rules of books and of venues, and nothing that makes rows",
     ),
     "session": rule(ENGINE, "it is the whole engine without a binding"),
     "python": rule(
-        f"{ENGINE} columns single", "it maps the engine to Python and holds no rule of its own"
+        f"{ENGINE} columns filed single",
+        "it maps the engine to Python and holds no rule of its own",
     ),
 }
 RUST_TARGETS = {
@@ -248,6 +250,7 @@ PYTHON: dict[str, Rule] = {
         "_core clock collect store", "it writes down what the store's own checks have found"
     ),
     "directory": rule("", "whoever is given a directory must be able to ask who holds it"),
+    "loop": rule("", "what runs in a loop is nothing to the loop"),
     "clock": rule("", "time is there before anything that happens in it"),
     "config": rule("settings", "settings are read before anything else is there"),
     "settings": rule("settings", "how settings are read knows no setting"),
@@ -281,6 +284,7 @@ PYTHON_TARGETS = {
 }
 THIRD_PARTY: dict[str, Rule] = {
     "websockets": rule("collect.feed sim", "there is one way in from a venue, and one venue"),
+    "uvloop": rule("loop", "which loop a process runs in is chosen once"),
     "apscheduler": rule("collect.timetable", "what is done at set times has one list"),
     "textual": rule("terminal", "what is typed has one place"),
     "rich": rule("cli.watching terminal", "a terminal is drawn on by few"),
@@ -296,7 +300,9 @@ THIRD_PARTY: dict[str, Rule] = {
     ),
 }
 # The engine as the store may know it: it never reads a frame.
-STORE_TAKES = frozenset({"Layout", "columns", "dead_letter_message", "ledger_message", "times"})
+STORE_TAKES = frozenset(
+    {"Layout", "columns", "dead_letter_message", "id_range", "ledger_message", "times"}
+)
 
 
 def python_violations(root: Path) -> list[str]:

@@ -384,6 +384,11 @@ def times(payloads: Sequence[bytes]) -> list[tuple[int, bool]]:
     """The time that each payload is filed under, and whether it is the venue's: the first number
     of a ``ts_event``, else of a ``ts_recv``, else 0; found without reading the payload."""
 
+def id_range(ids: Sequence[str], letters: str) -> tuple[int, int] | None:
+    """The lowest and the highest number among the facts of message ids: what follows the last
+    colon, but for one letter of ``letters`` and a first number with a dash. None where any of them
+    is another text, or a number of more than 64 bits."""
+
 @final
 class Trade:
     """One trade, or several that the venue merged (``aggregated``). ``side`` is the taker's."""

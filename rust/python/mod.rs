@@ -13,6 +13,7 @@ use pyo3::types::{PyBytes, PyList, PyString};
 use crate::columns;
 use crate::decimal;
 use crate::encode::{self, Author, Kind, Kinds, LedgerRow, Place, Rows};
+use crate::filed;
 use crate::heard::OCTAVES;
 use crate::instrument::{self as core_instrument, Section};
 use crate::session::{self as core, Options};
@@ -740,7 +741,12 @@ fn py_columns(
 
 #[pyfunction]
 fn times(py: Python<'_>, payloads: Vec<PyBackedBytes>) -> Vec<(i64, bool)> {
-    py.detach(|| payloads.iter().map(|payload| columns::time(payload)).collect())
+    py.detach(|| payloads.iter().map(|payload| filed::time(payload)).collect())
+}
+
+#[pyfunction]
+fn id_range(ids: Vec<PyBackedStr>, letters: &str) -> Option<(u64, u64)> {
+    filed::id_range(&ids, letters)
 }
 
 #[pymodule(gil_used = false)]
@@ -763,6 +769,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(dead_letter_message, m)?)?;
     m.add_function(wrap_pyfunction!(py_columns, m)?)?;
     m.add_function(wrap_pyfunction!(times, m)?)?;
+    m.add_function(wrap_pyfunction!(id_range, m)?)?;
     m.add_function(wrap_pyfunction!(parts::parse, m)?)?;
     m.add_class::<parts::OrderBook>()?;
     m.add_class::<parts::Trade>()?;

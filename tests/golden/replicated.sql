@@ -52,7 +52,7 @@ ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/marketprism_ho
 PARTITION BY toDate(timestamp)
 ORDER BY (exchange, market_type, symbol, timestamp, ifNull(last_update_id, 0), ifNull(ts_event, 0))
 TTL toDateTime(created_at) + INTERVAL 3 DAY DELETE
-SETTINGS index_granularity_bytes = 262144, replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
+SETTINGS index_granularity_bytes = 262144, merge_selector_base = 20, replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
 
 CREATE TABLE IF NOT EXISTS `marketprism_hot`.`trades` ON CLUSTER `prices`
 (
@@ -91,7 +91,7 @@ ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/marketprism_ho
 PARTITION BY toDate(timestamp)
 ORDER BY (exchange, market_type, symbol, timestamp, aggregated, trade_id)
 TTL toDateTime(created_at) + INTERVAL 3 DAY DELETE
-SETTINGS replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
+SETTINGS merge_selector_base = 20, replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
 
 CREATE TABLE IF NOT EXISTS `marketprism_hot`.`funding_rates` ON CLUSTER `prices`
 (
@@ -124,7 +124,7 @@ ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/marketprism_ho
 PARTITION BY toDate(timestamp)
 ORDER BY (exchange, market_type, symbol, timestamp, rate_kind, funding_time, ifNull(ts_event, 0))
 TTL toDateTime(created_at) + INTERVAL 3 DAY DELETE
-SETTINGS replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
+SETTINGS merge_selector_base = 20, replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
 
 CREATE TABLE IF NOT EXISTS `marketprism_hot`.`open_interests` ON CLUSTER `prices`
 (
@@ -153,7 +153,7 @@ ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/marketprism_ho
 PARTITION BY toDate(timestamp)
 ORDER BY (exchange, market_type, symbol, timestamp, ifNull(ts_event, 0))
 TTL toDateTime(created_at) + INTERVAL 3 DAY DELETE
-SETTINGS replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
+SETTINGS merge_selector_base = 20, replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
 
 CREATE TABLE IF NOT EXISTS `marketprism_hot`.`liquidations` ON CLUSTER `prices`
 (
@@ -189,7 +189,7 @@ ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/marketprism_ho
 PARTITION BY toDate(timestamp)
 ORDER BY (exchange, market_type, symbol, timestamp, fact)
 TTL toDateTime(created_at) + INTERVAL 3 DAY DELETE
-SETTINGS replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
+SETTINGS merge_selector_base = 20, replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
 
 CREATE TABLE IF NOT EXISTS `marketprism_hot`.`lsr_top_positions` ON CLUSTER `prices`
 (
@@ -218,7 +218,7 @@ ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/marketprism_ho
 PARTITION BY toDate(timestamp)
 ORDER BY (exchange, market_type, symbol, timestamp, period, ifNull(ts_event, 0))
 TTL toDateTime(created_at) + INTERVAL 3 DAY DELETE
-SETTINGS replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
+SETTINGS merge_selector_base = 20, replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
 
 CREATE TABLE IF NOT EXISTS `marketprism_hot`.`lsr_all_accounts` ON CLUSTER `prices`
 (
@@ -247,7 +247,7 @@ ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/marketprism_ho
 PARTITION BY toDate(timestamp)
 ORDER BY (exchange, market_type, symbol, timestamp, period, ifNull(ts_event, 0))
 TTL toDateTime(created_at) + INTERVAL 3 DAY DELETE
-SETTINGS replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
+SETTINGS merge_selector_base = 20, replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
 
 CREATE TABLE IF NOT EXISTS `marketprism_hot`.`volatility_indices` ON CLUSTER `prices`
 (
@@ -278,7 +278,7 @@ ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/marketprism_ho
 PARTITION BY toDate(timestamp)
 ORDER BY (exchange, market_type, symbol, timestamp, ifNull(resolution, 'x'), ifNull(ts_event, 0))
 TTL toDateTime(created_at) + INTERVAL 3 DAY DELETE
-SETTINGS replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
+SETTINGS merge_selector_base = 20, replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
 
 CREATE TABLE IF NOT EXISTS `marketprism_hot`.`ledger` ON CLUSTER `prices`
 (
@@ -315,7 +315,7 @@ CREATE TABLE IF NOT EXISTS `marketprism_hot`.`ledger` ON CLUSTER `prices`
 ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/marketprism_hot/ledger', '{replica}')
 PARTITION BY toDate(timestamp)
 ORDER BY (exchange, market_type, symbol, timestamp, collector, run, n)
-SETTINGS replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
+SETTINGS merge_selector_base = 20, replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
 
 CREATE TABLE IF NOT EXISTS `marketprism_hot`.`dead_letters` ON CLUSTER `prices`
 (
@@ -346,7 +346,7 @@ ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/marketprism_ho
 PARTITION BY toDate(timestamp)
 ORDER BY (exchange, market_type, symbol, timestamp, collector, run, n)
 TTL toDateTime(created_at) + INTERVAL 30 DAY DELETE
-SETTINGS replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
+SETTINGS merge_selector_base = 20, replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
 
 CREATE TABLE IF NOT EXISTS `marketprism_hot`.`instruments` ON CLUSTER `prices`
 (
@@ -384,7 +384,7 @@ CREATE TABLE IF NOT EXISTS `marketprism_hot`.`instruments` ON CLUSTER `prices`
 ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/marketprism_hot/instruments', '{replica}')
 PARTITION BY toDate(timestamp)
 ORDER BY (exchange, market_type, symbol, timestamp, fact)
-SETTINGS replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
+SETTINGS merge_selector_base = 20, replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
 
 CREATE TABLE IF NOT EXISTS `marketprism_hot`.`orderbook_deltas` ON CLUSTER `prices`
 (
@@ -418,7 +418,7 @@ ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/marketprism_ho
 PARTITION BY toDate(timestamp)
 ORDER BY (exchange, market_type, symbol, timestamp, last_update_id, ifNull(toInt64(first_update_id), ifNull(prev_update_id, 0)))
 TTL toDateTime(created_at) + INTERVAL 3 DAY DELETE
-SETTINGS index_granularity_bytes = 262144, replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
+SETTINGS index_granularity_bytes = 262144, merge_selector_base = 20, replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
 
 CREATE TABLE IF NOT EXISTS `marketprism_hot`.`klines` ON CLUSTER `prices`
 (
@@ -453,7 +453,7 @@ ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/marketprism_ho
 PARTITION BY toDate(timestamp)
 ORDER BY (exchange, market_type, symbol, timestamp, interval, open_time)
 TTL toDateTime(created_at) + INTERVAL 3 DAY DELETE
-SETTINGS replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
+SETTINGS merge_selector_base = 20, replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
 
 CREATE TABLE IF NOT EXISTS `marketprism_hot`.`tickers` ON CLUSTER `prices`
 (
@@ -501,7 +501,7 @@ ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/marketprism_ho
 PARTITION BY toDate(timestamp)
 ORDER BY (exchange, market_type, symbol, timestamp, fact)
 TTL toDateTime(created_at) + INTERVAL 3 DAY DELETE
-SETTINGS replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
+SETTINGS merge_selector_base = 20, replicated_deduplication_window = 10000, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000;
 
 ALTER TABLE `marketprism_hot`.`trades` ON CLUSTER `prices` ADD COLUMN IF NOT EXISTS trade_seq Nullable(UInt64) AFTER trade_count;
 
@@ -540,6 +540,34 @@ ALTER TABLE `marketprism_hot`.`orderbook_deltas` ON CLUSTER `prices` MODIFY COLU
 ALTER TABLE `marketprism_hot`.`klines` ON CLUSTER `prices` MODIFY COLUMN `exchange` CODEC(ZSTD(1)), MODIFY COLUMN `market_type` CODEC(ZSTD(1)), MODIFY COLUMN `symbol` CODEC(ZSTD(1)), MODIFY COLUMN `instrument_id` CODEC(ZSTD(1)), MODIFY COLUMN `ts_event` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `ts_sent` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `ts_recv` CODEC(Delta, ZSTD(1)), MODIFY COLUMN `collector` CODEC(ZSTD(1)), MODIFY COLUMN `v` CODEC(ZSTD(1)), MODIFY COLUMN `flags` CODEC(ZSTD(1)), MODIFY COLUMN `interval` CODEC(ZSTD(1)), MODIFY COLUMN `open_time` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `close_time` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `open` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `high` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `low` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `close` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `volume` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `quote_volume` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `trades` CODEC(Delta, ZSTD(1)), MODIFY COLUMN `timestamp` CODEC(Delta, ZSTD(1)), MODIFY COLUMN `created_at` CODEC(Delta, ZSTD(1)), MODIFY COLUMN `stream` CODEC(ZSTD(1)), MODIFY COLUMN `stream_seq` CODEC(Delta, ZSTD(1));
 
 ALTER TABLE `marketprism_hot`.`tickers` ON CLUSTER `prices` MODIFY COLUMN `exchange` CODEC(ZSTD(1)), MODIFY COLUMN `market_type` CODEC(ZSTD(1)), MODIFY COLUMN `symbol` CODEC(ZSTD(1)), MODIFY COLUMN `instrument_id` CODEC(ZSTD(1)), MODIFY COLUMN `ts_event` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `ts_sent` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `ts_recv` CODEC(Delta, ZSTD(1)), MODIFY COLUMN `collector` CODEC(ZSTD(1)), MODIFY COLUMN `v` CODEC(ZSTD(1)), MODIFY COLUMN `flags` CODEC(ZSTD(1)), MODIFY COLUMN `last_price` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `last_quantity` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `best_bid_price` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `best_bid_quantity` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `best_ask_price` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `best_ask_quantity` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `mark_price` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `index_price` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `open_24h` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `high_24h` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `low_24h` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `volume_24h` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `quote_volume_24h` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `open_interest` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `mark_iv` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `bid_iv` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `ask_iv` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `delta` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `gamma` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `vega` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `theta` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `rho` CODEC(GCD, ZSTD(1)), MODIFY COLUMN `fact` CODEC(ZSTD(3)), MODIFY COLUMN `timestamp` CODEC(Delta, ZSTD(1)), MODIFY COLUMN `created_at` CODEC(Delta, ZSTD(1)), MODIFY COLUMN `stream` CODEC(ZSTD(1)), MODIFY COLUMN `stream_seq` CODEC(Delta, ZSTD(1));
+
+ALTER TABLE `marketprism_hot`.`orderbooks` ON CLUSTER `prices` MODIFY SETTING merge_selector_base = 20;
+
+ALTER TABLE `marketprism_hot`.`trades` ON CLUSTER `prices` MODIFY SETTING merge_selector_base = 20;
+
+ALTER TABLE `marketprism_hot`.`funding_rates` ON CLUSTER `prices` MODIFY SETTING merge_selector_base = 20;
+
+ALTER TABLE `marketprism_hot`.`open_interests` ON CLUSTER `prices` MODIFY SETTING merge_selector_base = 20;
+
+ALTER TABLE `marketprism_hot`.`liquidations` ON CLUSTER `prices` MODIFY SETTING merge_selector_base = 20;
+
+ALTER TABLE `marketprism_hot`.`lsr_top_positions` ON CLUSTER `prices` MODIFY SETTING merge_selector_base = 20;
+
+ALTER TABLE `marketprism_hot`.`lsr_all_accounts` ON CLUSTER `prices` MODIFY SETTING merge_selector_base = 20;
+
+ALTER TABLE `marketprism_hot`.`volatility_indices` ON CLUSTER `prices` MODIFY SETTING merge_selector_base = 20;
+
+ALTER TABLE `marketprism_hot`.`ledger` ON CLUSTER `prices` MODIFY SETTING merge_selector_base = 20;
+
+ALTER TABLE `marketprism_hot`.`dead_letters` ON CLUSTER `prices` MODIFY SETTING merge_selector_base = 20;
+
+ALTER TABLE `marketprism_hot`.`instruments` ON CLUSTER `prices` MODIFY SETTING merge_selector_base = 20;
+
+ALTER TABLE `marketprism_hot`.`orderbook_deltas` ON CLUSTER `prices` MODIFY SETTING merge_selector_base = 20;
+
+ALTER TABLE `marketprism_hot`.`klines` ON CLUSTER `prices` MODIFY SETTING merge_selector_base = 20;
+
+ALTER TABLE `marketprism_hot`.`tickers` ON CLUSTER `prices` MODIFY SETTING merge_selector_base = 20;
 
 CREATE OR REPLACE VIEW `marketprism_hot`.`trades_1m` ON CLUSTER `prices` AS
 SELECT

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
+from .. import loop
 from ..config import ConfigError, Exchange, Settings, load
 from ..directory import PORTS, RunError
 from .options import child, common, market_speed, overrides, present, settings_of, speed_of
@@ -121,7 +121,7 @@ def _collect(arguments: argparse.Namespace) -> int:
         restarted=arguments.restarted,
         parent=Parent() if arguments.until_pipe_closes else None,
     )
-    status, summary = asyncio.run(run_collector(settings, options))
+    status, summary = loop.run(run_collector(settings, options))
     if arguments.json:
         say(summary)
     else:

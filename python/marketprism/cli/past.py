@@ -8,6 +8,7 @@ import sys
 import time
 from typing import Any
 
+from .. import loop
 from ..config import Settings, moment
 from ..directory import RunError, held_by
 from .options import common, overrides, settings_of
@@ -79,4 +80,4 @@ def _run_alone(
         config=arguments.config,
         backfill=window,
     )
-    return asyncio.run(run_collector(settings, options))
+    return loop.run(run_collector(settings, options))

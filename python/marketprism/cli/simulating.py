@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .. import loop
 from ..clock import SteadyClock
 from ..config import Settings
 from ..directory import RunError
@@ -80,7 +80,7 @@ def _sim(arguments: argparse.Namespace) -> int:
         )
 
     try:
-        return asyncio.run(run())
+        return loop.run(run())
     except (PortError, LedgerError) as error:
         raise RunError(str(error)) from error
 

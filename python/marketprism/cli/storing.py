@@ -7,6 +7,7 @@ import asyncio
 import sys
 from typing import Any
 
+from .. import loop
 from ..config import Settings
 from ..directory import RunError, held_by
 from .options import child, common, settings_of
@@ -69,7 +70,7 @@ def _store(arguments: argparse.Namespace) -> int:
             return 0
         if url.startswith("chdb:"):
             directory.mkdir(parents=True, exist_ok=True)
-        asyncio.run(_hot(arguments, settings, url))
+        loop.run(_hot(arguments, settings, url))
     except (StoreError, PortInUse) as error:
         raise RunError(str(error)) from error
     except OSError as error:

@@ -301,6 +301,7 @@ class Store:
 
     async def _give_up(self, consumer: Consumer) -> None:
         """Hand back what is held: another store may have the lease, or had it in between."""
+        self._writers[consumer.table.data_type].forget()
         try:
             await self._tell(consumer.give_up(), b"-NAK")
         except nats.errors.Error as error:

@@ -31,7 +31,7 @@ import orjson
 from clickhouse_connect.driver.client import Client as ClickHouse
 from clickhouse_connect.driver.exceptions import DatabaseError
 
-from marketprism._core import Layout, columns
+from marketprism._core import Layout, columns, id_range
 from marketprism.store.letters import Letters
 from marketprism.store.query import connect
 from marketprism.store.schema import RATE_DIGITS, TABLES, Table
@@ -124,6 +124,11 @@ class Writer:
         self._allowed = allowed
         self._client: ClickHouse | None = None
         self._not_kept: dict[str, list[int]] = {}
+        self._highest: dict[str, int] = {}
+
+    def forget(self) -> None:
+        """Another writer may have inserted meanwhile: the table is asked anew what it has."""
+        self._highest.clear()
 
     def store(self, table: Table, rows: Sequence[tuple[str, Row]]) -> Counter[str]:
         """When this returns, every row, given with the life of its stream, is in its table or in
@@ -156,12 +161,16 @@ class Writer:
 
     def _ask(self, sql: str) -> bytes:
         assert self._client is not None
-        return bytes(self._client.raw_query(sql, fmt="TabSeparatedRaw", settings=dict(_FIRST)))
+        return bytes(
+            self._client.raw_query(
+                sql, fmt="TabSeparatedRaw", settings={**_FIRST, "max_threads": 1}
+            )
+        )
 
     def _missing(self, table: Table, life: str, rows: list[Row]) -> list[Row]:
         """The rows of one day that are not stored yet, in the order of the stream, each once."""
         rows = sorted(rows, key=_SEQ)
-        known = self._sequences(table, life, [row.seq for row in rows])
+        known = self._redelivered(table, life, [row.seq for row in rows])
         if known:
             rows = [row for row in rows if row.seq not in known]
         if not rows:
@@ -177,6 +186,27 @@ class Writer:
         if not stored:
             return rows
         return [row for name, row in once.items() if name not in stored]
+
+    def _redelivered(self, table: Table, life: str, seqs: list[int]) -> frozenset[int]:
+        """Those of ascending ``seqs`` that the table has.
+
+        It is not asked for sequences above all that it had when this was asked first and all that
+        were tried since: only this writer inserts, and what was never tried is not there.
+        """
+        highest = self._highest.get(life)
+        if highest is None:
+            # A message that comes late has a low sequence, so the highest one stored says nothing
+            # of those below it, and everything of those above.
+            answer = self._ask(
+                f"SELECT max(stream_seq) FROM {self._name(table)}"
+                f" WHERE stream = {quoted(life)} AND stream_seq > {seqs[-1]}"
+            )
+            highest = max(int(answer), seqs[-1])
+        elif seqs[0] > highest:
+            self._highest[life] = seqs[-1]
+            return frozenset()
+        self._highest[life] = max(highest, seqs[-1])
+        return self._sequences(table, life, seqs)
 
     def _sequences(self, table: Table, life: str, seqs: list[int]) -> frozenset[int]:
         spans = " OR ".join(
@@ -196,7 +226,8 @@ class Writer:
             if not some:
                 continue
             where = _names(some)
-            where.append(_span(table, some) if timed else _untimed(table, some))
+            where.append(_span(some) if timed else "isNull(ts_event)")
+            where += _numbers(table, some)
             answer = self._ask(
                 f"SELECT {identities(table)} FROM {self._name(table)} WHERE {' AND '.join(where)}"
             )
@@ -339,7 +370,7 @@ def _runs(values: Iterable[int], gap: int) -> list[tuple[int, int]]:
     One late redelivery among new messages must not make a query read everything in between.
     """
     ordered = list(values)
-    if ordered[-1] - ordered[0] <= gap:
+    if ordered[-1] - ordered[0] <= max(gap, len(ordered)):
         return [(ordered[0], ordered[-1])]
     breaks = sorted(
         (
@@ -382,24 +413,23 @@ def _names(rows: Iterable[Row]) -> list[str]:
     return conditions
 
 
-def _span(table: Table, rows: Iterable[Row]) -> str:
+def _span(rows: Iterable[Row]) -> str:
     """The windows of venue time in which facts equal to ``rows`` would lie."""
     windows = " OR ".join(
         f"timestamp BETWEEN fromUnixTimestamp64Milli(toInt64({low}), 'UTC')"
         f" AND fromUnixTimestamp64Milli(toInt64({high}), 'UTC')"
-        for low, high in _runs(sorted(row.ts // _MS_NS for row in rows), _TIME_GAP_MS)
+        for low, high in _runs(sorted({row.ts // _MS_NS for row in rows}), _TIME_GAP_MS)
     )
     return f"({windows})"
 
 
-def _untimed(table: Table, rows: Iterable[Row]) -> str:
-    """The range of ids, where a fact has no venue time to look for it by."""
-    condition = "isNull(ts_event)"
-    numbers = [re.search(r"\d+", row.message_id.rsplit(":", 1)[-1]) for row in rows]
-    if table.id_number and all(numbers):
-        values = [int(number[0]) for number in numbers if number]
-        condition += f" AND {table.id_number} BETWEEN {min(values)} AND {max(values)}"
-    return condition
+def _numbers(table: Table, rows: Iterable[Row]) -> list[str]:
+    """The condition that a fact equal to one of ``rows`` has a number among theirs: cheaper to
+    look at than its whole name, and all there is where a fact has no venue time."""
+    if table.id_number is None:
+        return []
+    between = id_range([row.message_id for row in rows], table.id_letters)
+    return [f"{table.id_number} BETWEEN {between[0]} AND {between[1]}"] if between else []
 
 
 def _unsound(table: Table, data: bytes) -> str | None:
