@@ -176,7 +176,7 @@ PYTHON: dict[str, Rule] = {
     ),
     "__main__": rule("cli", "it only starts the commands"),
     "cli": rule(
-        "marketprism app backfill cli clock collect config directory doctor latency launcher "
+        "marketprism app backfill cli clock collect config directory doctor latency launcher loop "
         "parent plan processes reading report rehearsal run settings sim standing store serve "
         "terminal verify",
         "a command is settings and one call; what it calls has its own place",
