@@ -42,6 +42,7 @@ from marketprism import metrics
 from marketprism.config import Settings, nats_login
 from marketprism.serve.health import Check, PortInUse, check, port_of, serve_health
 from marketprism.store import cold, expire, pages
+from marketprism.store.condition import Condition
 from marketprism.store.consumer import Consumer, Delivered, parameters, rows
 from marketprism.store.durability import Durability, switch
 from marketprism.store.insert import NotOurs, Writer
@@ -682,7 +683,8 @@ async def run_hot(
     await asyncio.to_thread(backups.open)
     client, leaving = await asyncio.to_thread(_make_tables, clickhouse_url, settings)
     lasting = Durability(client, database, power, settings.nats.monitor_url)
-    watching = asyncio.create_task(lasting.watch())
+    tables = Condition(client, database)
+    watching = asyncio.gather(lasting.watch(), tables.watch())
     store = Store(settings, nats_url=nats_url, clickhouse_url=clickhouse_url)
     ports: dict[str, int] = {}
     gateway = page = beside = None
@@ -702,6 +704,7 @@ async def run_hot(
             lambda: {
                 **store.checks(),
                 "durability": lasting.check(),
+                "tables": tables.check(),
                 "expiry": leaving,
                 **backups.checks(),
             },
