@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from conftest import marketprism
+from conftest import marketprism, summary
 from marketprism.collect.budget import Priority, lasting
 from marketprism.venues import VENUES
 
@@ -82,3 +82,31 @@ def test_a_directory_without_a_run_says_so(tmp_path: Path) -> None:
     done = marketprism("plan", "--measured", tmp_path / "none")
     assert done.returncode == 1
     assert "nothing is stored here" in done.stderr
+
+
+def test_measured_rates_foretell_what_was_measured_and_more_of_it(tmp_path: Path) -> None:
+    market = ["exchanges=[{exchange: okx_spot}]", 'sim.venues=["okx"]', "journal.level=1"]
+    sets = [word for item in market for word in ("--set", item)]
+    ran = summary(
+        marketprism(
+            *("collect", "--demo", "--duration", "8", "--json", *sets),
+            *("--data-dir", tmp_path / "ran"),
+        )
+    )
+    okx = {"exchange": "okx_spot", "symbols": ["BTC-USDT", "ETH-USDT"]}
+    words = ("--measured", str(tmp_path / "ran"))
+    same = planned(tmp_path, {"exchanges": [okx]}, *words)
+    assert same["source"].startswith("measured in ")
+    # Within a quarter, as the seconds are counted from the first connection and not from the start.
+    rows = same["exchanges"]["okx_spot"]["rows_per_second"]
+    assert rows["trade"] == pytest.approx(ran["stored"]["trades"] / 8, rel=0.25)
+    assert rows["orderbook"] == pytest.approx(2, rel=0.25)
+    twice = planned(
+        tmp_path,
+        {"exchanges": [okx | {"symbols": [*okx["symbols"], "SOL-USDT", "XRP-USDT"]}]},
+        *words,
+    )
+    for key in ("messages_per_second", "rows_per_second"):
+        assert twice[key] == pytest.approx(2 * same[key], rel=0.01)
+    for key, size in same["gb_per_day"].items():
+        assert twice["gb_per_day"][key] == pytest.approx(2 * size, rel=0.05, abs=0.002)

@@ -12,12 +12,15 @@ Not here: spawning, delays and the bound of starts (``embedded.child``), what a 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import logging
 import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
@@ -27,7 +30,7 @@ from .directory import RunError, locked
 from .embedded.child import Child, ChildError
 from .standing import page
 
-__all__ = ["LOCK", "launch"]
+__all__ = ["LOCK", "launch", "others"]
 
 log = logging.getLogger(__name__)
 
@@ -52,17 +55,36 @@ class _Wrong(NamedTuple):
     detail: str
 
 
-async def launch(settings: Settings, words: Sequence[str]) -> tuple[int, dict[str, Any]]:
+async def launch(
+    settings: Settings, words: Sequence[str], beside: Mapping[str, Sequence[str]] | None = None
+) -> tuple[int, dict[str, Any]]:
     """Runs ``marketprism`` with these words as a child, until it has done its work or somebody asks
-    to stop. Returns its status and the summary that it gave, empty if none. Raises ``RunError``,
-    also when it had to be started again too often."""
+    to stop. Returns its status and the summary that it gave, empty if none. ``beside`` are others,
+    by name, that run once it is ready, and end before it. Raises ``RunError``, also when it had to
+    be started again too often."""
     with locked(settings.data_dir, LOCK):
-        return await _Launcher(settings, words).run()
+        return await _Launcher(settings, words, beside or {}).run()
+
+
+def _file(directory: Path) -> Path:
+    return directory / "launcher.json"
+
+
+def others(directory: Path) -> dict[str, dict[str, float]]:
+    """The processes that a launcher runs beside its collector: pid, start time, restarts."""
+    try:
+        said: dict[str, dict[str, float]] = json.loads(_file(directory).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return said
 
 
 class _Launcher:
-    def __init__(self, settings: Settings, words: Sequence[str]) -> None:
+    def __init__(
+        self, settings: Settings, words: Sequence[str], beside: Mapping[str, Sequence[str]]
+    ) -> None:
         self._settings = settings
+        self._beside = [self._other(name, some) for name, some in beside.items()]
         self._watched = settings.launcher
         self._argv = [sys.executable, "-m", "marketprism", *words]
         self._ports: dict[str, int] = {}
@@ -92,6 +114,7 @@ class _Launcher:
             await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)
             if starting.done() and not stopped.done():
                 starting.result()
+                await self._start_others(stopped)
                 await asyncio.wait([stopped, over, watching], return_when=asyncio.FIRST_COMPLETED)
                 if watching.done():
                     watching.result()
@@ -99,7 +122,9 @@ class _Launcher:
             if child.status != 0:
                 raise RunError(str(error), max(1, child.status or 1)) from error
         finally:
+            await asyncio.gather(*(other.stop() for other in self._beside))
             await child.stop()
+            _file(self._settings.data_dir).unlink(missing_ok=True)
             tasks = (starting, stopped, watching, over)
             for task in tasks:
                 task.cancel()
@@ -110,6 +135,34 @@ class _Launcher:
                 f"have to be once more ({child.cause}): see its log above; launcher.restarts_max"
             )
         return 0 if self._stop.is_set() else child.status or 0, self._summary
+
+    def _other(self, name: str, words: Sequence[str]) -> Child:
+        def heard(said: dict[str, Any]) -> None:
+            if said.get("event") == "ready":
+                self._write()
+
+        return Child(name, [sys.executable, "-m", "marketprism", *words], announce=heard)
+
+    async def _start_others(self, stopped: asyncio.Task[bool]) -> None:
+        """One that cannot be started costs the collector nothing."""
+        for other in self._beside:
+            starting = asyncio.create_task(other.start())
+            await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                starting.cancel()
+            elif error := starting.exception():
+                log.error("%s", error)
+
+    def _write(self) -> None:
+        """Which processes are ours beside the collector, for ``status`` and ``down``."""
+        found = {}
+        for other in self._beside:
+            with contextlib.suppress(psutil.Error):
+                if other.running:
+                    began = psutil.Process(other.pid).create_time()
+                    numbers = {"pid": other.pid, "started": began, "restarts": other.restarts}
+                    found[other.name] = numbers
+        _file(self._settings.data_dir).write_text(json.dumps(found), encoding="utf-8")
 
     def _listen_for_signals(self) -> None:
         def on_signal() -> None:

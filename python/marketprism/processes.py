@@ -26,7 +26,7 @@ import psutil
 from .config import Settings
 from .directory import RunError, held_by, holder, left_behind
 from .embedded.nats import NatsServerError, end_stale
-from .launcher import LOCK
+from .launcher import LOCK, others
 from .standing import standing
 
 __all__ = ["Known", "down", "known", "up"]
@@ -64,12 +64,14 @@ def known(settings: Settings, found: dict[str, Any] | None = None) -> list[Known
         found = standing(settings.listen, run["ports"])
     pages = (found or {}).get("services", {})
     children = pages.get("collector", {}).get("checks", {}).get("children", {})
-    listed = []
+    listed: list[tuple[str, int, float | None, int]] = []
     for name, lock in (("launcher", LOCK), ("collector", "lock")):
         if pid := holder(directory, lock):
             listed.append((name, pid, None, 0))
     for name, one in children.get("processes", {}).items():
         listed.insert(-1, (name, one["pid"], one["started"], one["restarts"]))
+    for name, one in others(directory).items() if holder(directory, LOCK) else ():
+        listed.append((name, int(one["pid"]), one["started"], int(one["restarts"])))
     return [each for one in listed for each in _seen(*one, pages)]
 
 
@@ -90,10 +92,11 @@ def _seen(
 def up(
     settings: Settings, words: Sequence[str], patience: float, ready: Callable[[Known], None]
 ) -> list[Known]:
-    """Starts what does not run, by ``marketprism`` with these words, and returns when all pages
-    answer; ``ready`` is told of each once. Raises ``RunError`` that names what is not ready, and
+    """Starts what does not run, by ``marketprism`` with these words, and returns when all serve;
+    ``ready`` is told of each once. Raises ``RunError`` that names what is not ready, and
     why."""
     directory = settings.data_dir
+    wanted = ["api"] if "--with-api" in words else []
     log = directory / "logs" / "collector.log"
     started = None
     if holder(directory, LOCK) is None and holder(directory) is None:
@@ -108,7 +111,7 @@ def up(
             if (each.pid, each.started) not in told and each.status != "unhealthy":
                 told[each.pid, each.started] = each
                 ready(each)
-        missing = _missing(settings, found, there)
+        missing = _missing(settings, found, there, wanted)
         if not missing:
             return there
         if started and started.poll() is not None:
@@ -121,17 +124,26 @@ def up(
         time.sleep(_LOOK)
 
 
-def _missing(settings: Settings, found: dict[str, Any], there: Sequence[Known]) -> list[str]:
+def _missing(
+    settings: Settings, found: dict[str, Any], there: Sequence[Known], beside: Sequence[str]
+) -> list[str]:
     """What is to run and does not, or does not answer, with the reason."""
     names = {each.name for each in there}
     wanted = [] if settings.nats.url else ["nats-server"]
     wanted += ["store"] if settings.store.run else []
+    wanted += ["collector", *beside]
     if not found:
-        return [f"{name} (starting)" for name in [*wanted, "collector"]]
-    missing = [f"{name} (does not run)" for name in [*wanted, "collector"] if name not in names]
+        return [f"{name} (starting)" for name in wanted]
+    missing = [f"{name} (does not run)" for name in wanted if name not in names]
     for name, page in found["services"].items():
-        if "checks" not in page:
-            missing.append(f"{name} ({page.get('why', 'says nothing')})")
+        if page["status"] != "unhealthy":
+            continue
+        wrong = [
+            f"{check}: {said['detail']}"
+            for check, said in page.get("checks", {}).items()
+            if said["status"] == "unhealthy"
+        ]
+        missing.append(f"{name} ({'; '.join(wrong) or page.get('why', 'says nothing')})")
     return missing
 
 

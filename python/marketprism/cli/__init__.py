@@ -35,7 +35,7 @@ from . import (
     storing,
     watching,
 )
-from .examples import show
+from .examples import parsers, show
 from .process import say
 
 __all__ = ["collect", "main", "parser_of"]
@@ -60,8 +60,10 @@ def collect(argv: Sequence[str] | None = None) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """``marketprism``: runs the command, returns the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
-    arguments = parser_of("marketprism").parse_args(words)
+    parser = parser_of("marketprism")
+    arguments = parser.parse_args(words)
     arguments.words = words
+    arguments.commands = [name for name, _, _ in parsers(parser)]
     run: Callable[[argparse.Namespace], int] = arguments.run
     try:
         return run(arguments)

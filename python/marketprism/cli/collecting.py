@@ -12,7 +12,7 @@ from typing import Any
 from .. import loop
 from ..config import ConfigError, Exchange, Settings, load
 from ..directory import PORTS, RunError
-from .options import child, common, market_speed, overrides, present, settings_of, speed_of
+from .options import child, common, given, market_speed, overrides, present, settings_of, speed_of
 from .process import say
 
 __all__ = ["grammar"]
@@ -86,6 +86,7 @@ def _collect_options(parser: argparse.ArgumentParser) -> None:
     common(parser)
     child(parser)
     parser.add_argument("--restarted", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--with-api", action="store_true", help=argparse.SUPPRESS)
     parser.set_defaults(run=_collect)
 
 
@@ -136,7 +137,11 @@ def _launch(arguments: argparse.Namespace) -> int:
 
     settings = settings_of(arguments)
     words = [*arguments.words, "--mode", "collector", "--json", "--until-pipe-closes"]
-    status, summary = asyncio.run(launch(settings, words))
+    beside = {}
+    if arguments.with_api:
+        beside["api"] = ["api", *given(arguments), "--until-pipe-closes"]
+        beside["api"] += ["--port", "0"] if arguments.ports == "auto" else []
+    status, summary = asyncio.run(launch(settings, words, beside))
     if summary and arguments.json:
         say(summary)
     elif summary:

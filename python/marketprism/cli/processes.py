@@ -47,6 +47,7 @@ def _up(arguments: argparse.Namespace) -> int:
     words = ["collect", "--mode", "launcher", *given(arguments)]
     words += ["--demo"] if arguments.demo else []
     words += ["--ports", arguments.ports] if arguments.ports else []
+    words += ["--with-api"] if "api" in arguments.commands else []
 
     def ready(one: Known) -> None:
         if arguments.json:

@@ -52,8 +52,13 @@ class _Flow:
     streams: int = 0
     connections: int = 0
     symbols: int = 0
-    frames: float = 0.0
+    frames: Counter[str] = field(default_factory=Counter)  # by data type
     rows: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def messages(self) -> float:
+        """Frames of every kind."""
+        return float(sum(self.frames.values()))
 
 
 @dataclass
@@ -70,7 +75,7 @@ class Plan:
     @property
     def frames(self) -> float:
         """Messages a second, of all venues."""
-        return sum(each.frames for each in self.exchanges.values())
+        return sum(each.messages for each in self.exchanges.values())
 
     @property
     def rows(self) -> Counter[str]:
@@ -108,7 +113,11 @@ class Plan:
     @property
     def journal(self) -> float:
         """Bytes a second of journals."""
-        return self.frames * self.rates.bytes.frame if self.settings.journal.enabled else 0.0
+        sizes, total = self.rates.bytes, 0.0
+        for each in self.exchanges.values() if self.settings.journal.enabled else ():
+            for kind, rate in each.frames.items():
+                total += sizes.frame.get(kind, sizes.frame_else) * rate
+        return total
 
     def as_json(self) -> dict[str, Any]:
         """One object, with units in the names."""
@@ -171,7 +180,7 @@ def _told_exchange(each: _Flow) -> dict[str, Any]:
         "symbols": each.symbols,
         "streams": each.streams,
         "connections": each.connections,
-        "messages_per_second": round(each.frames, 2),
+        "messages_per_second": round(each.messages, 2),
         "rows_per_second": {kind: round(rate, 3) for kind, rate in sorted(each.rows.items())},
     }
 
@@ -222,7 +231,7 @@ def _add(
             flow.streams += len(channel.data_types)
             each = rates.frames(wanted.exchange, channel.heard_as[1], rank)
             each += rates.beside.get(wanted.exchange, 0.0) * len(channel.data_types)
-            flow.frames += each * wanted.legs
+            flow.frames[channel.heard_as[1]] += each * wanted.legs  # type: ignore[assignment]
             for kind in channel.data_types:
                 flow.rows[kind] += rates.rows(wanted.exchange, kind, rank)  # type: ignore[assignment]
 

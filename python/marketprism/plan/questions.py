@@ -110,17 +110,24 @@ def asked(
     if settings.scheduler.enabled:
         for each in taken:
             _polls(settings, each, found)
-        sections = {(b.instrument.section, b.instrument.exchange) for b in books}
-        for section, exchange in sorted(sections):
+        # One book of each section has its turn, and each host is asked for its time once, whatever
+        # exchanges they are of.
+        for one in {b.instrument.section: b.instrument for b in books}.values():
             if jobs.audit.enabled:
-                one = next(b for b in books if b.instrument.section == section)
-                shallow, _ = _urls(settings, one.instrument)
-                venue = venues.venue_of(exchange)
-                found.add(venue.charges(shallow), "audit", _MINUTE / jobs.audit.interval)
+                shallow, _ = _urls(settings, one)
+                charges = venues.venue_of(one.exchange).charges(shallow)
+                found.add(charges, "audit", _MINUTE / jobs.audit.interval)
+        times = {
+            venues.venue_of(each.exchange).time_url(i.section): venues.venue_of(each.exchange)
+            for each in taken
+            for i in each.instruments
+        }
+        for url, venue in times.items() if jobs.clock.enabled else ():
+            found.add(venue.charges(url), "clock", _CLOCK_TRIES * _MINUTE / jobs.clock.interval)
     for name, count in connects.items():
         charge = Charge(venues.VENUES[name].CONNECTS, 1)
-        times = Budget(SteadyClock()).forecast([((charge,), Priority.SEED)] * count)
-        found.ready = max([found.ready, *times])
+        waits = Budget(SteadyClock()).forecast([((charge,), Priority.SEED)] * count)
+        found.ready = max([found.ready, *waits])
     found.ready += _LISTS_SECONDS
     return found
 
@@ -149,7 +156,7 @@ def _line(settings: Settings, book: Book, rates: Rates) -> _Line:
     if shallow != deep and venue.SEEDED_BY_REST:
         wear = _WEAR * book.rank**-_WEAR_POWER
         renewals = wear / max(depth - enough, 1.0)
-        if rates.renewals:
+        if rates.renewals is not None:
             renewals = rates.renewals.get(instrument.exchange, 0.0) / _MINUTE
     return _Line(venue.charges(shallow), venue.charges(deep), renewals, shallow != deep)
 
@@ -194,6 +201,3 @@ def _polls(settings: Settings, taken: Wanted, found: Questions) -> None:
         if jobs.instruments.enabled:
             for url in venue.list_urls(section, taken.exchange):
                 found.add(venue.charges(url), "lists", _MINUTE / jobs.instruments.interval)
-        if jobs.clock.enabled:
-            charges = venue.charges(venue.time_url(section))
-            found.add(charges, "clock", _CLOCK_TRIES * _MINUTE / jobs.clock.interval)

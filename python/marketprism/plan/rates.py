@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..config import Settings
@@ -30,12 +30,13 @@ _MAJORS = (
     *("SUI", "LTC", "BCH", "DOT", "NEAR", "APT", "UNI", "ARB", "OP", "FIL"),
 )
 _UNKNOWN_RANK = 50
-_KNOWN_MAX = 4096  # instruments of which a rate of their own is kept
+_SETTLES = 300.0  # seconds until all books of a run are as deep as they get
 
 # Frames a second of the most traded symbol, by data type, and by which power of its rank a symbol
 # has fewer. Trades of the first: the recorded BTC sessions of 2024-08-08 (`benches/planned.py
-# --recordings` counts them); the power is a guess. Books push every 100 ms where something changes.
-_TRADES = {"binance_spot": 30.0, "binance_derivatives": 20.0}
+# --recordings` counts them: 31 a second on spot, 62 single ones on USD-M, of which aggregates are
+# taken for half); the power is a guess. Books push every 100 ms where something changes.
+_TRADES = {"binance_spot": 30.0, "binance_derivatives": 30.0}
 _TRADES_ELSE, _TRADES_POWER = 10.0, 0.8
 _DIFFS, _DIFFS_POWER = 10.0, 0.25
 # What comes by the clock, whatever is traded (PROTOCOLS 4); forced orders are a guess.
@@ -50,25 +51,27 @@ _SAMPLED = {"funding_rate": 1 / 60, "open_interest": 1 / 60, "ticker": 1.0, "kli
 
 @dataclass(frozen=True)
 class Bytes:
-    """What one costs. ``payload`` and ``stored`` are of a row, by data type, ``frame`` is of one in
+    """What one costs, by data type. ``payload`` and ``stored`` are of a row, ``frame`` is of one in
     the journal, compressed; ``message`` is what a message takes in a stream beside its payload."""
 
     payload: Mapping[str, float]
     payload_else: float
     stored: Mapping[str, float]
     stored_else: float
-    frame: float
+    frame: Mapping[str, float]
+    frame_else: float
     message: float
 
 
 # Stored: docs/storage.md, recorded sessions. A level of a book is 26 bytes of JSON. A frame of the
-# journal: recorded sessions, compressed as a run does.
+# journal: the recorded BTC sessions of 2024-08-08 (`benches/planned.py --recordings`).
 BYTES = Bytes(
     payload={"orderbook": 21_000.0, "orderbook_delta": 2_000.0, "trade": 420.0},
     payload_else=420.0,
     stored={"orderbook": 948.2, "orderbook_delta": 250.0, "trade": 11.9},
     stored_else=30.0,
-    frame=110.0,
+    frame={"orderbook": 280.0, "trade": 18.0},
+    frame_else=60.0,
     message=190.0,
 )
 _LEVELS = 400  # of the images that BYTES is of
@@ -88,7 +91,7 @@ class Rates:
     frames: Callable[[str, str, int], float]
     rows: Callable[[str, str, int], float]
     bytes: Bytes
-    renewals: Mapping[str, float] = field(default_factory=dict)
+    renewals: Mapping[str, float] | None = None
     beside: Mapping[str, float] = field(default_factory=dict)
     """Frames a second that no data type counts (tickers that give several, answers), a stream."""
 
@@ -125,7 +128,7 @@ def _at_depth(settings: Settings) -> Bytes:
     share = settings.snapshot.depth / _LEVELS
     scaled = {**BYTES.payload, "orderbook": BYTES.payload["orderbook"] * share}
     stored = {**BYTES.stored, "orderbook": BYTES.stored["orderbook"] * share}
-    return Bytes(scaled, BYTES.payload_else, stored, BYTES.stored_else, BYTES.frame, BYTES.message)
+    return replace(BYTES, payload=scaled, stored=stored)
 
 
 # --- measured -----------------------------------------------------------------------------------
@@ -163,7 +166,9 @@ def measured(settings: Settings, ask: Callable[[str], bytes], database: str) -> 
     for exchange, detail, count in rows_of(ask, f"{sql} AND {during}"):
         kinds = {kind: int(n) for kind, n in json.loads(detail or "{}").items()}
         known = {kind: n for kind, n in kinds.items() if (exchange, kind) in streams}
-        heard.update({(exchange, kind): n for kind, n in known.items()})
+        # Deribit has several trades a frame, and each of them is counted.
+        share = min(1.0, int(count) / max(1, sum(known.values())))
+        heard.update({(exchange, kind): round(n * share) for kind, n in known.items()})
         others[exchange] += max(0, int(count) - sum(known.values()))
     stored, rows = _tables(ask, database, run)
     if not heard or not streams:
@@ -174,12 +179,16 @@ def measured(settings: Settings, ask: Callable[[str], bytes], database: str) -> 
         of_exchange[exchange] += n
     beside = {name: n / run.seconds / of_exchange[name] for name, n in others.items()}
     per_stream = {key: n / run.seconds / max(1, streams.get(key, 1)) for key, n in rows.items()}
+    # At first books are deepened, which is no renewal.
+    settled = min(_SETTLES, run.seconds / 4)
     sql = (
-        f"SELECT exchange, count() FROM {database}.ledger WHERE event = 'horizon' "
-        f"AND cause = 'reseeded' AND {during} GROUP BY exchange"
+        f"SELECT exchange, count() FROM {database}.ledger WHERE event = 'horizon' AND cause = "
+        f"'reseeded' AND {during} AND ts_event >= {run.start + round(settled * _NS)} "
+        "GROUP BY exchange"
     )
+    minutes = (run.seconds - settled) / 60
     renewals = {
-        exchange: int(n) / (run.seconds / 60) / max(1, streams[exchange, "orderbook"])
+        exchange: int(n) / minutes / max(1, streams[exchange, "orderbook"])
         for exchange, n in rows_of(ask, sql)
     }
     return Rates(
@@ -216,11 +225,12 @@ def _last_run(ask: Callable[[str], bytes], database: str, where: str) -> _Run:
 def _tables(
     ask: Callable[[str], bytes], database: str, run: _Run
 ) -> tuple[dict[str, float], Counter[tuple[str, str]]]:
-    """Bytes on disk a row, by table, and the rows of the run, by exchange and data type."""
+    """Bytes on disk a row of each table's largest part, into which the others are merged in time,
+    and the rows of the run, by exchange and data type."""
     from ..store.schema import TABLES
 
     parts = (
-        "SELECT table, sum(bytes_on_disk) / sum(rows) FROM system.parts "
+        "SELECT table, argMax(bytes_on_disk / rows, rows) FROM system.parts "
         f"WHERE active AND database = '{database}' AND rows > 0 GROUP BY table"
     )
     stored = {table: float(size) for table, size in rows_of(ask, parts)}
@@ -246,13 +256,15 @@ def _bytes(settings: Settings, run: _Run, stored: Mapping[str, float], frames: i
     if rows > books:
         other = payload["trade"] = (sizes["bytes"] - sizes["bytes_of_books"]) / (rows - books)
     parts = budget(settings).parts
-    frame = parts["journal"] / frames if parts["journal"] and frames else BYTES.frame
+    found = BYTES
+    if parts["journal"] and frames:
+        # Of all kinds together: in one journal they lie side by side.
+        found = replace(found, frame={}, frame_else=parts["journal"] / frames)
     rest = [size for kind, size in stored.items() if kind not in BYTES.stored]
-    return Bytes(
-        payload,
-        other,
-        {**BYTES.stored, **stored},
-        sum(rest) / len(rest) if rest else BYTES.stored_else,
-        frame,
-        BYTES.message,
+    return replace(
+        found,
+        payload=payload,
+        payload_else=other,
+        stored={**BYTES.stored, **stored},
+        stored_else=sum(rest) / len(rest) if rest else BYTES.stored_else,
     )
