@@ -20,6 +20,9 @@ BINANCE = (
     "--set",
     'exchanges=[{"exchange": "binance_spot"}, {"exchange": "binance_derivatives"}]',
 )
+# An API beside each of some hundred collectors that tests start would cost its second of start-up
+# each time: where it is tested, it is asked for.
+os.environ.setdefault("MARKETPRISM_API__RUN", "false")
 RECORDINGS = Path(__file__).resolve().parents[1].parent / "shared" / "recordings"
 
 

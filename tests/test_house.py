@@ -270,7 +270,11 @@ PYTHON: dict[str, Rule] = {
     ),
     "embedded": rule("config embedded", "a server we start knows nothing of what it is used for"),
     "serve.health": rule("", "every process has a health page, so it may need none of them"),
-    "serve": rule("config metrics store.query serve", "it reads through the store"),
+    "serve": rule(
+        "_core config directory metrics reading report serve standing store.jetstream "
+        "store.query store.schema store.views",
+        "it reads through the store, and what it is asked to change it asks the collector",
+    ),
     "sim": rule(
         "clock config sim collect.journal",
         "a venue that shared code with the collector could hide the collector's mistakes; both "
@@ -289,9 +293,14 @@ THIRD_PARTY: dict[str, Rule] = {
     "textual": rule("terminal", "what is typed has one place"),
     "rich": rule("cli.watching terminal", "a terminal is drawn on by few"),
     "nats": rule(
-        "collect.publish store.hot store.jetstream embedded.nats",
-        "the narrow ends are two files; who only asks does it by a third",
+        "collect.publish store.hot store.jetstream embedded.nats serve.stream",
+        "the narrow ends are two files; who only asks does it by a third, who only listens by a "
+        "fourth",
     ),
+    "fastapi": rule("serve", "the API has one place"),
+    "fastapi_swagger": rule("serve.api", "the API has one place"),
+    "starlette": rule("serve", "the API has one place"),
+    "uvicorn": rule("serve.api", "the API has one place"),
     "clickhouse_connect": rule("store embedded.clickhouse", "the tables have one owner"),
     "chdb": rule("store embedded.clickhouse", "one process owns an embedded engine's directory"),
     "aiohttp_socks": rule("collect.rest", "by which proxy HTTP goes is known where HTTP is spoken"),

@@ -243,7 +243,7 @@ def test_moments_are_numbers_texts_and_datetimes(stored: Stored, reader: Reader)
     assert 0 < counts.pop() < reader.trades(exchange="binance_spot").arrow().num_rows
     assert reader.trades(exchange="binance_spot", start="1h").arrow().num_rows == 0
     finer = "2024-08-08T23:55:00.123456"
-    assert reading._nanoseconds(finer, 0) == at * SECOND + 123_456_000
+    assert reading.nanoseconds(finer, 0) == at * SECOND + 123_456_000
 
 
 def test_frames_keep_decimals_and_whole_numbers_unless_asked_otherwise(reader: Reader) -> None:

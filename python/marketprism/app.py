@@ -156,6 +156,8 @@ def _ports_needed(settings: Settings) -> list[str]:
             needed.append("clickhouse")
         if settings.cold.enabled:
             needed.append("cold")
+    if settings.api.run and settings.store.run:
+        needed.append("api")
     if not settings.nats.url:
         needed += ["nats", "nats_http"]
     return needed
@@ -190,6 +192,7 @@ async def _go(
     )
     if state.options.backfill:
         return await _backfill(state, state.options.backfill, wanted)
+    _start_api(state, lambda: _write_run(state, nats_url, source), stack)
     stack.push_async_callback(wanted.end)
     state.feeds = await _feeds(state, wanted)
     try:
@@ -389,6 +392,28 @@ async def _start_store(state: Run, nats_url: str, stack: contextlib.AsyncExitSta
         words += ["--data-dir", str(directory), *_inherited(state)]
         child = Child("cold", _marketprism(*words), ended=lambda *a: _ended(state, *a))
         await _start_child(state, child, stack)
+
+
+def _start_api(state: Run, up: Callable[[], None], stack: contextlib.AsyncExitStack) -> None:
+    """Nobody waits for it: who collects needs none. ``up`` is called when it is there."""
+    if "api" not in state.ports:
+        return
+    words = ["api", "--port", str(state.ports["api"]), "--until-pipe-closes"]
+    words += ["--data-dir", str(state.settings.data_dir), *_inherited(state)]
+    child = Child("api", _marketprism(*words), ended=lambda *a: _ended(state, *a))
+
+    async def begin() -> None:
+        try:
+            await child.start()
+        except ChildError as error:
+            log.error("there is no API: %s", error)
+        else:
+            state.children.append(child)
+            up()
+
+    beginning = asyncio.create_task(begin())
+    stack.push_async_callback(child.stop)
+    stack.callback(beginning.cancel)
 
 
 def _inherited(state: Run) -> list[str]:

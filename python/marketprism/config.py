@@ -15,6 +15,7 @@ import re
 import socket
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 from urllib.parse import quote
@@ -588,9 +589,77 @@ class Log(_Section):
     level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = "INFO"
 
 
+class Token(_Section):
+    """Who may ask, and for what: ``read``, and ``control`` (what is collected). One of the three
+    keys says the token."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    scopes: tuple[Literal["read", "control"], ...] = Field(("read",), min_length=1)
+    token: _Token | None = Field(None, repr=False)
+    token_env: PasswordVariable = None
+    token_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _said_once(self) -> Self:
+        if sum(each is not None for each in (self.token, self.token_env, self.token_file)) != 1:
+            raise ValueError("expected one of token, token_env and token_file")
+        return self
+
+    def secret(self, environ: Mapping[str, str] | None = None) -> str:
+        """The token itself. Raises ``ConfigError``, which does not repeat it."""
+        if self.token:
+            text = self.token.get_secret_value()
+        elif self.token_env:
+            text = (os.environ if environ is None else environ).get(self.token_env, "")
+        else:
+            assert self.token_file
+            try:
+                text = self.token_file.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigError(
+                    f"api.tokens: {self.token_file}: cannot be read ({error.__class__.__name__})"
+                ) from None
+        if not (text := text.strip()):
+            raise ConfigError(f"api.tokens: {self.name}: empty or not there; expected the token")
+        return text
+
+
+Fee = Annotated[Decimal, Field(ge=0, lt=1)]
+
+
+class Fees(_Section):
+    """The share of a trade's value that a taker pays, by exchange, as the venues' price lists have
+    it for whoever trades little."""
+
+    binance_spot: Fee = Decimal("0.001")
+    binance_derivatives: Fee = Decimal("0.0005")
+    okx_spot: Fee = Decimal("0.001")
+    okx_derivatives: Fee = Decimal("0.0005")
+    deribit_spot: Fee = Decimal("0")
+    deribit_derivatives: Fee = Decimal("0.0005")
+
+
+class Api(_Section):
+    """``run``: the collector starts it as a child. Without ``tokens`` everybody who reaches it may
+    read, and control where it listens on this machine alone. ``rate`` requests a second a client
+    are answered, ``burst`` at once. ``rows_max``: of one answer. ``cors``: origins whose pages may
+    ask. ``fees`` and ``stale`` are of ``stats/arbitrage``; a book that is older is left out."""
+
+    run: bool = True
+    tokens: tuple[Token, ...] = Field((), max_length=64)
+    cors: tuple[HttpUrl, ...] = Field((), max_length=64)
+    rate: float = Field(50.0, gt=0, le=1e6)
+    burst: int = Field(100, ge=1, le=1_000_000)
+    rows_max: int = Field(10_000_000, ge=1_000, le=1_000_000_000)
+    sockets_max: int = Field(200, ge=1, le=10_000)
+    control_timeout: Seconds = Field(10.0, gt=0, le=120)
+    stale: Seconds = Field(5.0, gt=0)
+    fees: Fees = Fees()
+
+
 class Ports(_Section):
-    """Where we listen: health pages of the collector and its metrics, the pages of the stores, and
-    the embedded servers. ``--ports auto`` and ``--ports BASE`` choose others."""
+    """Where we listen: health pages of the collector and its metrics, the pages of the stores, the
+    API, and the embedded servers. ``--ports auto`` and ``--ports BASE`` choose others."""
 
     health: Port = 8087
     metrics: Port = 9093
@@ -599,6 +668,7 @@ class Ports(_Section):
     nats_http: Port = 8222
     clickhouse: Port = 8123
     cold: Port = 8086
+    api: Port = 8080
 
     @model_validator(mode="after")
     def _differ(self) -> Self:
@@ -648,6 +718,7 @@ class Settings(_Section):
     cold: Cold = Cold()
     scheduler: Scheduler = Scheduler()
     sim: Sim = Sim()
+    api: Api = Api()
     log: Log = Log()
     ports: Ports = Ports()
 

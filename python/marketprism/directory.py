@@ -43,6 +43,7 @@ PORTS = {
     "nats_http": 8222,
     "clickhouse": 8123,
     "cold": 8086,
+    "api": 8080,
 }
 
 _LOCK_TRIES = 10

@@ -15,7 +15,8 @@ from typing import Any
 __all__ = ["page", "standing", "told"]
 
 _SECONDS = 5.0  # within which a page of this machine answers
-_SERVICES = {"collector": "health", "store": "store", "cold": "cold"}  # by the name of their port
+# By the name of their port.
+_SERVICES = {"collector": "health", "store": "store", "cold": "cold", "api": "api"}
 _SHOWN_MAX = 20
 
 
@@ -27,6 +28,9 @@ def standing(host: str, ports: Mapping[str, int]) -> dict[str, Any]:
         for name, port in _SERVICES.items()
         if port in ports
     }
+    if "why" in found.get("api", {}):
+        # It begins last, and all that is collected is stored without it.
+        found["api"]["status"] = "degraded"
     order = ("healthy", "degraded", "unhealthy")
     worst = max((order.index(page["status"]) for page in found.values()), default=2)
     streams = page(f"http://{host}:{ports['health']}/status").get("streams", [])

@@ -58,6 +58,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "marketprism store hot --nats nats://127.0.0.1:4222 --clickhouse http://127.0.0.1:8123/",
         "marketprism store cold --once --data-dir data --set cold.age=10m",
     ),
+    "api": (
+        "marketprism api --data-dir data",
+        "marketprism api --port 8090 --nats nats://10.0.0.5:4222 --clickhouse http://10.0.0.6:8123/",
+    ),
     "requeue": ("marketprism requeue --where \"reason LIKE '%price%'\"",),
     "init-db": ("marketprism init-db --clickhouse http://127.0.0.1:8123/ --dry-run",),
     "backup": (

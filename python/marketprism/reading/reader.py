@@ -31,7 +31,18 @@ from .rows import Rows
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["Moment", "Named", "Reader", "UnknownName", "table_of", "unknown"]
+__all__ = [
+    "Moment",
+    "Named",
+    "Reader",
+    "UnknownName",
+    "expressions",
+    "fields_of",
+    "finished",
+    "nanoseconds",
+    "table_of",
+    "unknown",
+]
 
 
 class Named(NamedTuple):
@@ -162,9 +173,9 @@ class Reader:
         ``timestamp`` (the venue's time, else ours) before their own columns, or those of
         ``columns`` alone. Streams follow each other; each is in order of time."""
         table = table_of(data_type)
-        fields = _fields(table, columns)
+        fields = fields_of(table, columns)
         streams = self.streams(data_type, exchange, market_type, symbol)
-        since, until = _nanoseconds(start, 0), _nanoseconds(end, _ALWAYS)
+        since, until = nanoseconds(start, 0), nanoseconds(end, _ALWAYS)
         return Rows(partial(self.pages, table, streams, since, until, fields))
 
     def streams(
@@ -196,7 +207,7 @@ class Reader:
         fields: Sequence[str] | None = None,
     ) -> Iterator[pyarrow.Table]:
         """Rows of each stream in order of time, a page after the other, at least an empty one."""
-        fields = fields or _fields(table, None)
+        fields = fields or fields_of(table, None)
         none = True
         for stream in streams:
             for page in self._pages_of(table, stream, since, until, fields):
@@ -204,7 +215,7 @@ class Reader:
                 yield page
         if none:
             nothing = f"SELECT {_selected(table, fields)} FROM {self._name(table)} LIMIT 0"
-            yield _finished(arrow(self.client, nothing, {}), table, fields)
+            yield finished(arrow(self.client, nothing, {}), table, fields)
 
     def days(self, table: Table) -> list[tuple[Named, date]]:
         """The days (UTC) of which rows are stored, stream by stream."""
@@ -248,7 +259,7 @@ class Reader:
         Raises ``StoreError`` where there is no image so early.
         """
         [stream] = self._one("orderbook", exchange, market_type, symbol)
-        until = _nanoseconds(time, 0)
+        until = nanoseconds(time, 0)
         values = {**stream._asdict(), "until": until, "until_ms": until // _MS}
         image = self.ask(self._image(), **values)
         if not image.num_rows:
@@ -269,8 +280,8 @@ class Reader:
         """How complete each stream is, day by day (UTC), as ``marketprism audit`` says it: seconds
         that are complete, healed and lost, and every gap with its cause and ids."""
         wanted = [_listed(each) for each in (exchange, market_type, symbol, data_type)]
-        since = None if start is None else _nanoseconds(start, 0)
-        until = None if end is None else _nanoseconds(end, 0)
+        since = None if start is None else nanoseconds(start, 0)
+        until = None if end is None else nanoseconds(end, 0)
         ask = partial(run_sql, self.client)
 
         def fits(stream: Sequence[str]) -> bool:
@@ -356,7 +367,7 @@ class Reader:
                 at = page.column("page_time")[taken].as_py() // _MS
             if taken:
                 fits = PAGE_BYTES * page.num_rows // max(1, page.nbytes)
-                yield _finished(page.slice(0, taken), table, fields)
+                yield finished(page.slice(0, taken), table, fields)
             if page.num_rows < rows:
                 return
             rows = max(2, min(fits, PAGE_ROWS, rows * 64))
@@ -373,7 +384,8 @@ def table_of(data_type: str) -> Table:
     return TABLES[data_type]
 
 
-def _fields(table: Table, columns: Sequence[str] | None) -> list[str]:
+def fields_of(table: Table, columns: Sequence[str] | None) -> list[str]:
+    """The columns that are asked for, by default all. Raises ``UnknownName``."""
     known = ["timestamp", *(column.name for column in table.columns)]
     if columns is None:
         return known
@@ -397,19 +409,27 @@ def _wide(table: Table) -> dict[str, int]:
     return found
 
 
-def _selected(table: Table, fields: Sequence[str]) -> str:
+def expressions(table: Table, fields: Sequence[str]) -> dict[str, str]:
+    """What is selected, by its name in the answer: of which ``finished`` makes the columns."""
     wide = _wide(table)
-    shown = [
-        f"toString(`{name}`) AS `{name}`" if name in wide else f"`{name}`"
+    shown = {
+        name: f"toString(`{name}`)" if name in wide else f"`{name}`"
         for name in fields
         if name != "timestamp"
-    ]
+    }
     if "timestamp" in fields:
-        shown.append(f"{_TIME} AS full_time")
-    return ", ".join(shown)
+        shown["full_time"] = _TIME
+    return shown
 
 
-def _finished(page: pyarrow.Table, table: Table, fields: Sequence[str]) -> pyarrow.Table:
+def _selected(table: Table, fields: Sequence[str]) -> str:
+    return ", ".join(
+        each if each == f"`{name}`" else f"{each} AS `{name}`"
+        for name, each in expressions(table, fields).items()
+    )
+
+
+def finished(page: pyarrow.Table, table: Table, fields: Sequence[str]) -> pyarrow.Table:
     """The columns that were asked for, with their types."""
     import pyarrow
 
@@ -442,7 +462,8 @@ def _whole_milliseconds(page: pyarrow.Table) -> int:
     return int(compute.sum(compute.less(milliseconds, last)).as_py())
 
 
-def _nanoseconds(at: Moment | None, default: int) -> int:
+def nanoseconds(at: Moment | None, default: int) -> int:
+    """A moment as nanoseconds UTC. Raises ``StoreError`` for a text that is none."""
     match at:
         case None:
             return default
@@ -462,7 +483,7 @@ def _nanoseconds(at: Moment | None, default: int) -> int:
 def _said(text: str) -> int:
     try:
         # Finer than a millisecond, which `moment` rounds to.
-        return _nanoseconds(datetime.fromisoformat(text), 0)
+        return nanoseconds(datetime.fromisoformat(text), 0)
     except ValueError:
         pass
     try:

@@ -21,7 +21,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["StoreError", "TooMuch", "arrow", "connect", "run_sql", "shown"]
+__all__ = ["StoreError", "TooMuch", "arrow", "connect", "raw", "run_sql", "shown"]
 
 CONNECT_SECONDS = 5
 # A statement may run this long before the client gives up on a silent server.
@@ -164,9 +164,35 @@ def arrow(client: Client, sql: str, values: Mapping[str, Any]) -> pyarrow.Table:
             "columns come by pyarrow: pip install 'marketprism[embedded]', or pyarrow"
         ) from None
     except ClickHouseError as error:
-        text = " ".join(str(error).split())
-        code = getattr(error, "code", None) or _code(text)
-        raise (TooMuch if code in _TOO_MUCH else StoreError)(text) from error
+        raise _told(error) from error
+
+
+def raw(
+    client: Client,
+    sql: str,
+    values: Mapping[str, Any],
+    fmt: str,
+    settings: Mapping[str, str] | None = None,
+) -> bytes:
+    """The answer as ClickHouse writes it in the format ``fmt``; ``values`` are bound to
+    ``{name:Type}`` by ClickHouse.
+
+    Raises ``StoreError`` with ClickHouse's own words, ``TooMuch`` where less at a time would do.
+    """
+    try:
+        return bytes(
+            client.raw_query(
+                sql, parameters=dict(values), fmt=fmt, settings=dict(settings) if settings else None
+            )
+        )
+    except ClickHouseError as error:
+        raise _told(error) from error
+
+
+def _told(error: ClickHouseError) -> StoreError:
+    text = " ".join(str(error).split())
+    code = getattr(error, "code", None) or _code(text)
+    return (TooMuch if code in _TOO_MUCH else StoreError)(text)
 
 
 def _code(text: str) -> int:
