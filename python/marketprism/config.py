@@ -624,7 +624,7 @@ class Token(_Section):
         return text
 
 
-Fee = Annotated[Decimal, Field(ge=0, lt=1)]
+Fee = Annotated[Decimal, Field(ge=0, lt=1, decimal_places=9)]
 
 
 class Fees(_Section):

@@ -37,7 +37,7 @@ KEY = "_k"
 _TIME = "coalesce(ts_event, ts_recv)"
 _MS = 1_000_000
 _CURSOR_MAX = 2_000
-_KEY_COLUMN = re.compile(rb'^\{"_k":"([A-Za-z0-9+/=\\]*)",?', re.MULTILINE)
+_KEY_COLUMN = re.compile(rb'^\{"_k":"([0-9A-F]*)",?', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Page:
 
     def behind(self, key: bytes) -> Page:
         """The page behind the row with this key (the first group of ``cut``)."""
-        milliseconds, *rest = orjson.loads(base64.b64decode(key.replace(b"\\/", b"/")))
+        milliseconds, *rest = orjson.loads(bytes.fromhex(key.decode()))
         cursor = Cursor(
             self.table.data_type,
             self.order,
@@ -126,7 +126,7 @@ class Page:
                 *(f"toString({each})" for each in self.table.identity),
             ]
         )
-        columns = {KEY: f"base64Encode(toJSONString([{key}]))"}
+        columns = {KEY: f"hex(toJSONString([{key}]))"}
         return self._statement(rows, columns | {name: f"`{name}`" for name in self.fields})
 
     def columns(self, rows: int, fields: Mapping[str, str]) -> tuple[str, dict[str, Any]]:

@@ -1,7 +1,7 @@
 """``/api/v1/stats/…``: throughput and lag, arbitrage across venues, sentiment; ClickHouse computes.
 
-Decimals stay decimals: the embedded engine has no + and - of decimals of 38 digits, but sums of
-arrays and products.
+Decimals stay decimals: the embedded engine has no + and - of decimals of 38 digits and makes none of
+them, but sums of arrays and products with smaller ones, which have 76.
 
 Not here: rows (``data``), and the ledger (``records``).
 """
@@ -172,8 +172,8 @@ WHERE timestamp >= fromUnixTimestamp64Milli({{since_ms:Int64}}, 'UTC')
 ORDER BY timestamp DESC, ts_recv DESC
 LIMIT 1 BY exchange, market_type, symbol"""
 _FACTOR = (
-    "toDecimal128(arrayElement({{{name}:Array(String)}}, "
-    "indexOf({{exchanges:Array(String)}}, exchange)), 18)"
+    "toDecimal64(arrayElement({{{name}:Array(String)}}, "
+    "indexOf({{exchanges:Array(String)}}, toString(exchange))), 9)"
 )
 _BEST = """\
 SELECT symbol, market_type, count() AS venues,
@@ -185,7 +185,7 @@ SELECT symbol, market_type, count() AS venues,
     argMin(unit, bought) AS ask_unit, argMin(age_s, bought) AS ask_age,
     arrayReduce('sum', [bid_price, negate(ask_price)]) AS gross,
     arrayReduce('sum', [bid_net, negate(ask_net)]) AS net,
-    divideDecimal(multiplyDecimal(net, toDecimal128(10000, 0), 18), ask_net, 4) AS net_bps
+    divideDecimal(multiplyDecimal(net, toDecimal32(10000, 0), 18), ask_net, 4) AS net_bps
 FROM
 (
     SELECT *, multiplyDecimal(bid, {sell}, 18) AS sold, multiplyDecimal(ask, {buy}, 18) AS bought
@@ -335,6 +335,8 @@ _MEASURES = {
     "liquidated_sell": "Nullable(Decimal(76, 18))",
     "liquidations": "Nullable(UInt64)",
 }
+# With the digits of a total.
+_WIDE = "multiplyDecimal(quantity, toDecimal32(1, 0), 18)"
 # Of each table what it has to say of a cell; all that it does not say is NULL.
 _SOURCES: Mapping[str, Mapping[str, str]] = {
     "lsr_top_positions": {"top_position_ratio": "argMax(long_short_ratio, timestamp)"},
@@ -342,8 +344,8 @@ _SOURCES: Mapping[str, Mapping[str, str]] = {
     "funding_rates": {"funding_rate": "argMax(funding_rate, timestamp)"},
     "open_interests": {"open_interest": "argMax(open_interest, timestamp)"},
     "liquidations": {
-        "liquidated_buy": "sumIf(quantity, side = 'buy')",
-        "liquidated_sell": "sumIf(quantity, side = 'sell')",
+        "liquidated_buy": f"sumIf({_WIDE}, side = 'buy')",
+        "liquidated_sell": f"sumIf({_WIDE}, side = 'sell')",
         "liquidations": "count()",
     },
 }

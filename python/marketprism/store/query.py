@@ -179,6 +179,10 @@ def raw(
 
     Raises ``StoreError`` with ClickHouse's own words, ``TooMuch`` where less at a time would do.
     """
+    for name in settings or ():
+        # Whether it may be chosen the server says: the gateway takes those of how an answer looks,
+        # although its engine calls all of them readonly, and so the client would refuse.
+        client.server_settings.pop(name, None)
     try:
         return bytes(
             client.raw_query(
