@@ -8,8 +8,10 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.parse
@@ -472,3 +474,43 @@ def test_a_venues_message_is_normalized(api: Demo) -> None:
     wrong = ask(f"{api.url}/api/v1/normalize/okx/spot", {"e": "trade"})
     assert wrong.status in (200, 422)
     assert ask(f"{api.url}/api/v1/normalize/kraken/spot", binance).status == 422
+
+
+# --- by its own schema --------------------------------------------------------------------------
+
+ROOT = Path(__file__).resolve().parents[1]
+SEED = 20261129
+EXAMPLES = 8
+"""Drawn requests an endpoint."""
+
+
+def test_the_page_lists_every_endpoint(api: Demo) -> None:
+    schema = ask(f"{api.url}/openapi.json").json()
+    there = {
+        (method.upper(), path) for path, methods in schema["paths"].items() for method in methods
+    }
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    table = page.partition("<!-- endpoints -->")[2].partition("<!-- /endpoints -->")[0]
+    assert set(re.findall(r"^\| (GET|POST) \| `([^`]+)` \|", table, re.MULTILINE)) == there
+
+
+def test_drawn_requests_find_no_error_of_the_server(api: Demo) -> None:
+    """A fixed seed, a bounded number: what is asked of the collector is left out, since a demo
+    without control has nobody to answer it, which is an error of the server by its status."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "schemathesis.cli", "run", f"{api.url}/openapi.json"),
+            *("--seed", str(SEED), "--max-examples", str(EXAMPLES), "--phases", "examples,fuzzing"),
+            *(
+                "--checks",
+                "not_a_server_error,content_type_conformance,response_schema_conformance",
+            ),
+            *("--exclude-path-regex", "collector/(subscribe|unsubscribe|batch-subscribe|resync)"),
+            *("--request-timeout", "20", "--max-failures", "5", "--no-color"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]

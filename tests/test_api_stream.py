@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -180,3 +184,63 @@ def test_what_cannot_be_read_is_told_and_costs_nothing(api: Demo) -> None:
     with pytest.raises(InvalidStatus) as refused:
         connect(api.url.replace("http", "ws") + "/ws/data/stream", origin=Origin(origin))
     assert refused.value.response.status_code == 403
+
+
+# --- NATS itself, as docs/consuming.md has it ----------------------------------------------------
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "consuming.md"
+
+
+def example(language: str) -> str:
+    """The program of the page."""
+    text = PAGE.read_text(encoding="utf-8").partition(f"<!-- {language} -->")[2]
+    return text.partition(f"```{language}\n")[2].partition("```")[0]
+
+
+def test_the_example_in_python_reads_trades(api: Demo, tmp_path: Path) -> None:
+    program = tmp_path / "consume.py"
+    program.write_text(example("python"), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(program), api.run["nats_url"], "20"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told = [line.split() for line in done.stdout.splitlines()]
+    assert len(told) >= 20
+    assert {symbol for _, symbol, *_ in told} == {"BTC-USDT"}
+    assert {side for *_, side in told} <= {"buy", "sell"}
+
+
+def test_the_example_in_javascript_reads_books(api: Demo, tmp_path: Path) -> None:
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        pytest.skip("node and npm are not installed")
+    text = PAGE.read_text(encoding="utf-8")
+    packages = text.partition("npm install ")[2].partition("`")[0].split()
+    program = tmp_path / "consume.mjs"
+    program.write_text(example("javascript"), encoding="utf-8")
+    (tmp_path / "package.json").write_text('{"private": true}', encoding="utf-8")
+    installed = subprocess.run(
+        ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", *packages],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if installed.returncode:
+        pytest.skip(f"npm cannot install {' '.join(packages)}: {installed.stderr[-300:]}")
+    done = subprocess.run(
+        ["node", str(program), api.run["nats_url"], "8"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told = [line.split() for line in done.stdout.splitlines()]
+    assert len(told) == 8
+    assert all(line[0].startswith("orderbook:") and "." in line[2] for line in told)

@@ -104,7 +104,7 @@ def log(level: str) -> None:
         datefmt="%H:%M:%S",
     )
     # One line a state change is ours; these tell one a connection.
-    for library in ("websockets", "nats", "aiohttp", "clickhouse_connect"):
+    for library in ("websockets", "nats", "aiohttp", "clickhouse_connect", "uvicorn"):
         logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLevelName(level)))
 
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
@@ -90,12 +90,17 @@ def chosen(accept: str | None, named: Format | None) -> Format:
     return min(weighed)[2]
 
 
-async def rows(tables: Tables, page: Page, limit: int, shape: Format) -> Response:
-    """The rows of a page and those that follow, ``limit`` in all. Raises ``Problem``,
-    ``StoreError``."""
+async def rows(
+    tables: Tables, page: Page, limit: int, shape: Format, *, apart: bool = False
+) -> Response:
+    """The rows of a page and those that follow, ``limit`` in all; ``apart``: stream by stream, each
+    in order, which is read in one go. Raises ``Problem``, ``StoreError``."""
+    parts = [page]
+    if apart and len(page.streams) > 1:
+        parts = [replace(page, streams=[each], every=False) for each in page.streams]
     if shape in ("arrow", "parquet"):
-        return await _columns(tables, page, limit, shape)
-    pages = _text(tables, page, limit)
+        return await _columns(tables, parts, limit, shape)
+    pages = _text(tables, parts, limit)
     first = await anext(pages)
     if first.last:
         body = _head(page, shape) + _body(page, shape, first, b"") + _tail(shape, first)
@@ -128,7 +133,19 @@ class _Part:
     cursor: str | None
 
 
-async def _text(tables: Tables, page: Page, limit: int) -> AsyncIterator[_Part]:
+async def _text(tables: Tables, parts: Sequence[Page], limit: int) -> AsyncIterator[_Part]:
+    left = limit
+    for at, page in enumerate(parts):
+        last = at == len(parts) - 1
+        async for part in _text_of(tables, page, left):
+            left -= part.count
+            over = part.last and (last or left == 0)
+            yield replace(part, last=over, cursor=part.cursor if over else None)
+        if left == 0:
+            return
+
+
+async def _text_of(tables: Tables, page: Page, limit: int) -> AsyncIterator[_Part]:
     left = limit
     of_book = page.table.granule_bytes is not None and {"bids", "asks"} & set(page.fields)
     rows = max(1, _FIRST_BYTES // (_BOOK_BYTES if of_book else _ROW_BYTES))
@@ -193,7 +210,7 @@ def _csv(found: list[list[Any]]) -> bytes:
 # --- columns -----------------------------------------------------------------------------------
 
 
-async def _columns(tables: Tables, page: Page, limit: int, shape: Format) -> Response:
+async def _columns(tables: Tables, parts: Sequence[Page], limit: int, shape: Format) -> Response:
     try:
         import pyarrow
     except ImportError:
@@ -203,7 +220,7 @@ async def _columns(tables: Tables, page: Page, limit: int, shape: Format) -> Res
             f"{shape} needs pyarrow, which this server does not have: ask for json, ndjson or csv, "
             "or have it installed (pip install 'marketprism[embedded]')",
         ) from None
-    pages = _tables(tables, page, limit)
+    pages = _tables(tables, parts, limit)
     first = await anext(pages)
     sink = _Sink()
     writer: Any
@@ -249,8 +266,20 @@ class _Sink(io.RawIOBase):
         return [b"".join(pieces)] if pieces else []
 
 
-async def _tables(tables: Tables, page: Page, limit: int) -> AsyncIterator[pyarrow.Table]:
+async def _tables(
+    tables: Tables, parts: Sequence[Page], limit: int
+) -> AsyncIterator[pyarrow.Table]:
     """At least one, which may be empty: it says what columns there are."""
+    left = limit
+    for page in parts:
+        async for table in _tables_of(tables, page, left):
+            left -= table.num_rows
+            yield table
+        if left == 0:
+            return
+
+
+async def _tables_of(tables: Tables, page: Page, limit: int) -> AsyncIterator[pyarrow.Table]:
     left, rows = limit, 2_000
     fields = expressions(page.table, page.fields)
     while True:

@@ -174,6 +174,8 @@ async def run_api(
         log_config=None,
         access_log=False,
         server_header=False,
+        # An address that a client could claim would be a bucket of its own.
+        proxy_headers=False,
         ws_max_size=socket.SAID_MAX,
         ws_per_message_deflate=False,
         timeout_graceful_shutdown=GRACE_SECONDS,

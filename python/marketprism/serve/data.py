@@ -83,7 +83,8 @@ async def page(
         {name: value for name, value in (equal or {}).items() if value is not None},
         cursor,
     )
-    return await rows(tables, asking, min(limit, most), words.shape)
+    whole = words.limit is None and cursor is None and words.shape != "json"
+    return await rows(tables, asking, min(limit, most), words.shape, apart=whole)
 
 
 Words = Annotated[Asked, Depends(Asked)]

@@ -387,7 +387,7 @@ async def data_stream(socket: WebSocket) -> None:
                 asyncio.CancelledError, WebSocketDisconnect, RuntimeError, TimeoutError, OSError
             ):
                 await task
-        with contextlib.suppress(RuntimeError, OSError):
+        with contextlib.suppress(RuntimeError, OSError, WebSocketDisconnect):
             await socket.close()
 
 

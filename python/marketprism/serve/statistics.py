@@ -1,7 +1,7 @@
 """``/api/v1/stats/…``: throughput and lag, arbitrage across venues, sentiment; ClickHouse computes.
 
-Decimals stay decimals: the embedded engine has no + and - of decimals of 38 digits and makes none of
-them, but sums of arrays and products with smaller ones, which have 76.
+Decimals stay decimals: the embedded engine has no + and - of decimals of 38 digits and makes none
+of them, but sums of arrays and products with smaller ones, which have 76.
 
 Not here: rows (``data``), and the ledger (``records``).
 """
