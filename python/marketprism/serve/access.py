@@ -78,8 +78,7 @@ class Access:
         if token is None:
             if self._tokens:
                 return Client(address, frozenset())
-            rights = {"read", "control"} if self.local else {"read"}
-            return Client(address, frozenset(rights))
+            return Client(address, frozenset(("read", "control") if self.local else ("read",)))
         found = None
         for name, ours, rights in self._tokens:
             # Every one of them, so that time tells nothing.

@@ -180,9 +180,9 @@ class _Connection:
             async with asyncio.timeout(SILENT_SECONDS):
                 await self._socket.send_text(text)
 
-    async def tell(self, kind: str, **said: Any) -> None:
+    async def tell(self, type_: str, **said: Any) -> None:
         """An answer to what the client said."""
-        await self.send(orjson.dumps({"type": kind, **said}).decode())
+        await self.send(orjson.dumps({"type": type_, **said}).decode())
 
     # --- what it asks for -----------------------------------------------------------------------
 

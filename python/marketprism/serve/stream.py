@@ -62,7 +62,7 @@ _AGAIN_SECONDS = 1.0
 _HEARTBEAT_SECONDS = 5
 _SILENT_SECONDS = 16.0
 _GONE_NS = 60 * 10**9  # the server removes a consumer so long after we went
-_PENDING = {"pending_msgs_limit": 200_000, "pending_bytes_limit": 256 * 1024**2}
+_PENDING_MESSAGES, _PENDING_BYTES = 200_000, 256 * 1024**2
 
 
 class NotAnswered(Exception):
@@ -318,7 +318,12 @@ class Stream:
                 if source.inbox == inbox:
                     await self._hear(source, message)
 
-            source.subscription = await client.subscribe(inbox, cb=heard, **_PENDING)
+            source.subscription = await client.subscribe(
+                inbox,
+                cb=heard,
+                pending_msgs_limit=_PENDING_MESSAGES,
+                pending_bytes_limit=_PENDING_BYTES,
+            )
             answer = await self._consumer(
                 source.name,
                 deliver_subject=inbox,
@@ -398,7 +403,9 @@ class Stream:
         answer = await self._consumer(stream, filter_subjects=list(filters), **policy)
         name, left = str(answer["name"]), int(answer.get("num_pending", 0))
         inbox = client.new_inbox()
-        waiting = await client.subscribe(inbox, **_PENDING)
+        waiting = await client.subscribe(
+            inbox, pending_msgs_limit=_PENDING_MESSAGES, pending_bytes_limit=_PENDING_BYTES
+        )
         try:
             while left > 0:
                 asks = min(BATCH, left)
