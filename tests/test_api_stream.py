@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,9 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
-from conftest import rows
 from test_api import DEADLINE, Demo, ask, demo, until
 
+PATH = "/ws/data/stream"
 BTC = {"exchange": "binance_spot", "symbol": "BTC-USDT"}
 
 
@@ -31,12 +33,13 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         yield found
 
 
-def client(api: Demo, **said: Any) -> ClientConnection:
+@contextlib.contextmanager
+def client(api: Demo, **said: Any) -> Iterator[ClientConnection]:
     """Connected, with one subscription where there is any."""
-    found = connect(api.url.replace("http", "ws") + "/ws/data/stream", max_size=None)
-    if said:
-        found.send(json.dumps({"action": "subscribe", **said}))
-    return found
+    with connect(api.url.replace("http", "ws") + PATH, max_size=None) as found:
+        if said:
+            found.send(json.dumps({"action": "subscribe", **said}))
+        yield found
 
 
 def messages(connection: ClientConnection) -> Iterator[dict[str, Any]]:
@@ -74,8 +77,7 @@ def test_a_snapshot_and_then_every_trade_once(api: Demo) -> None:
     stored = until(
         lambda: (
             int(
-                rows(
-                    api.data,
+                api.sql(
                     "SELECT count() FROM marketprism_hot.trades WHERE exchange = 'binance_spot' "
                     f"AND symbol = 'BTC-USDT' AND toUInt64(trade_id) BETWEEN {ids[0]} AND {last}",
                 )[0][0]
@@ -94,8 +96,7 @@ def test_a_book_comes_at_once_and_wildcards_bring_all(api: Demo) -> None:
         books = {
             (b["exchange"], b["market_type"], b["symbol"]) for b in snapshot["data"]["orderbook"]
         }
-        stored = rows(
-            api.data,
+        stored = api.sql(
             "SELECT DISTINCT exchange, market_type, symbol FROM marketprism_hot.orderbooks",
         )
         assert {tuple(row) for row in stored} <= books
@@ -181,8 +182,9 @@ def test_what_cannot_be_read_is_told_and_costs_nothing(api: Demo) -> None:
         connection.send('{"action":"ping","id":1}')
         assert next(answers)["type"] == "pong"
     origin = "https://evil.example.com"
-    with pytest.raises(InvalidStatus) as refused:
-        connect(api.url.replace("http", "ws") + "/ws/data/stream", origin=Origin(origin))
+    url = api.url.replace("http", "ws") + PATH
+    with pytest.raises(InvalidStatus) as refused, connect(url, origin=Origin(origin)):
+        pass
     assert refused.value.response.status_code == 403
 
 
@@ -243,4 +245,4 @@ def test_the_example_in_javascript_reads_books(api: Demo, tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     told = [line.split() for line in done.stdout.splitlines()]
     assert len(told) == 8
-    assert all(line[0].startswith("orderbook:") and "." in line[2] for line in told)
+    assert all(line[0].startswith("orderbook:") and Decimal(line[2]) > 0 for line in told)
