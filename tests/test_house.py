@@ -252,7 +252,8 @@ PYTHON: dict[str, Rule] = {
     "directory": rule("", "whoever is given a directory must be able to ask who holds it"),
     "loop": rule("", "what runs in a loop is nothing to the loop"),
     "clock": rule("", "time is there before anything that happens in it"),
-    "config": rule("settings", "settings are read before anything else is there"),
+    "config": rule("api_settings settings", "settings are read before anything else is there"),
+    "api_settings": rule("settings", "it is a section of the settings"),
     "settings": rule("settings", "how settings are read knows no setting"),
     "metrics": rule("config", "anything may count, so counting may need nothing"),
     "log": rule("config", "anything may log, so logging may need nothing"),
@@ -271,7 +272,7 @@ PYTHON: dict[str, Rule] = {
     "embedded": rule("config embedded", "a server we start knows nothing of what it is used for"),
     "serve.health": rule("", "every process has a health page, so it may need none of them"),
     "serve": rule(
-        "_core config directory metrics reading report serve standing store.jetstream "
+        "_core api_settings config directory metrics reading report serve standing store.jetstream "
         "store.query store.schema store.views",
         "it reads through the store, and what it is asked to change it asks the collector",
     ),

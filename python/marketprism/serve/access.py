@@ -27,7 +27,7 @@ from fastapi.security import HTTPBearer
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..config import Api
+from ..api_settings import Api
 from .problem import Problem, answered
 
 __all__ = ["Access", "Client", "Gate", "control", "read"]

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from ..config import Api
+from ..api_settings import Api
 from ..store.schema import MARKET_DATA_TYPES, TABLES
 from . import asked
 from .access import read
