@@ -137,6 +137,7 @@ def _ports(settings: Settings, running: Mapping[str, Any] | None) -> Iterator[Fi
     unused |= {"clickhouse"} if settings.clickhouse.url or not settings.store.run else set()
     unused |= set() if settings.store.run else {"store"}
     unused |= set() if settings.cold.enabled else {"cold"}
+    unused |= set() if settings.api.run and settings.store.run else {"api"}
     wrong = {
         name: (port, reason)
         for name, port in ports.items()

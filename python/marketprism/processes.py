@@ -36,7 +36,7 @@ _LOOK = 0.2  # seconds between two looks
 _ENDS = 40.0  # seconds that all have to drain and end
 _LOG_BYTES_MAX = 16 * 1024**2  # of a log that the next start goes on with
 _LOG_TAIL = 4096
-_PAGES = {"collector": "collector", "store": "store", "cold": "cold"}
+_PAGES = {"collector": "collector", "store": "store", "cold": "cold", "api": "api"}
 
 
 class Known(NamedTuple):
