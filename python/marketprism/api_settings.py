@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -20,7 +19,6 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    model_validator,
 )
 
 from .settings import forms
@@ -50,14 +48,12 @@ class Token(Section):
     token_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     token_file: Path | None = None
 
-    @model_validator(mode="after")
-    def _said_once(self) -> Self:
-        if sum(each is not None for each in (self.token, self.token_env, self.token_file)) != 1:
-            raise ValueError("expected one of token, token_env and token_file")
-        return self
-
     def secret(self, environ: Mapping[str, str] | None = None) -> str:
         """The token itself. Raises ``ConfigError``, which does not repeat it."""
+        if sum(each is not None for each in (self.token, self.token_env, self.token_file)) != 1:
+            raise ConfigError(
+                f"api.tokens: {self.name}: expected one of token, token_env and token_file"
+            )
         if self.token:
             text = self.token.get_secret_value()
         elif self.token_env:
@@ -75,19 +71,19 @@ class Token(Section):
         return text
 
 
-Fee = Annotated[Decimal, Field(ge=0, lt=1, decimal_places=9)]
+Fee = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Fees(Section):
     """The share of a trade's value that a taker pays, by exchange, as the venues' price lists have
     it for whoever trades little."""
 
-    binance_spot: Fee = Decimal("0.001")
-    binance_derivatives: Fee = Decimal("0.0005")
-    okx_spot: Fee = Decimal("0.001")
-    okx_derivatives: Fee = Decimal("0.0005")
-    deribit_spot: Fee = Decimal("0")
-    deribit_derivatives: Fee = Decimal("0.0005")
+    binance_spot: Fee = 0.001
+    binance_derivatives: Fee = 0.0005
+    okx_spot: Fee = 0.001
+    okx_derivatives: Fee = 0.0005
+    deribit_spot: Fee = 0.0
+    deribit_derivatives: Fee = 0.0005
 
 
 class Api(Section):

@@ -229,7 +229,9 @@ async def arbitrage(
 
 
 async def _arbitrage(tables: Tables, api: Api, now: int) -> dict[str, Any]:
-    fees: Mapping[str, Decimal] = api.fees.model_dump()
+    # As they were typed: the shortest text of a float is that. ClickHouse has nine of its digits.
+    said = api.fees.model_dump().items()
+    fees = {name: Decimal(repr(fee)).quantize(Decimal("1e-9")).normalize() for name, fee in said}
     streams = await tables.streams("orderbook")
     exchanges = sorted({each.exchange for each in streams} | set(fees))
     values: dict[str, Any] = {
