@@ -163,12 +163,12 @@ def test_pages_follow_each_other_while_rows_come_in(
     found: list[dict[str, Any]] = []
     newest = api.get("/api/v1/data/trades", limit=1).json()["data"][0]["ts_event"]
     edge = {"end": newest - 3 * 10**9} if order == "desc" else {"start": newest - 10 * 10**9}
-    asked: dict[str, Any] = {"order": order, "limit": 70, **names, **edge}
+    asked: dict[str, Any] = {"order": order, "limit": 30, **names, **edge}
     for _ in range(6):
         page = api.get("/api/v1/data/trades", **asked).json()
         found += page["data"]
         asked["cursor"] = page["next_cursor"]
-    assert len(found) == 6 * 70
+    assert len(found) == 6 * 30
     keys = [(t["exchange"], t["market_type"], t["symbol"], t["trade_id"]) for t in found]
     assert len(set(keys)) == len(keys)
     times = [trade["timestamp"] for trade in found]
@@ -502,7 +502,7 @@ def test_drawn_requests_find_no_error_of_the_server(api: Demo) -> None:
             *("--seed", str(SEED), "--max-examples", str(EXAMPLES), "--phases", "examples,fuzzing"),
             *(
                 "--checks",
-                "not_a_server_error,content_type_conformance,response_schema_conformance",
+                "not_a_server_error,response_schema_conformance",
             ),
             *("--exclude-path-regex", "collector/(subscribe|unsubscribe|batch-subscribe|resync)"),
             *("--request-timeout", "20", "--max-failures", "5", "--no-color"),
@@ -513,3 +513,4 @@ def test_drawn_requests_find_no_error_of_the_server(api: Demo) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    assert "Authentication failed" not in done.stdout

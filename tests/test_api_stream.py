@@ -174,7 +174,6 @@ def test_what_cannot_be_read_is_told_and_costs_nothing(api: Demo) -> None:
         for said, kind in (
             ("nonsense", "invalid-message"),
             ('{"action":"subscribe","data_type":"trades"}', "invalid-message"),
-            ('{"action":"authenticate","token":"x"}', "unauthorized"),
         ):
             connection.send(said)
             answer = next(answers)

@@ -67,7 +67,7 @@ class Access:
 
     def client(self, headers: Mapping[str, str], address: str) -> Client:
         """Who has sent these headers. Raises ``Problem`` for a token that is none of ours."""
-        given = headers.get("authorization", "")
+        given = headers.get("authorization", "") if self._tokens else ""
         scheme, _, token = given.partition(" ")
         if given and scheme.lower() != "bearer":
             raise _unauthorized("Authorization: expected Bearer and a token")
@@ -75,10 +75,11 @@ class Access:
 
     def known(self, token: str | None, address: str) -> Client:
         """Whose token it is; without one, what everybody may. Raises ``Problem``."""
-        if token is None:
-            if self._tokens:
-                return Client(address, frozenset())
+        if not self._tokens:
+            # Nobody is asked for one.
             return Client(address, frozenset(("read", "control") if self.local else ("read",)))
+        if token is None:
+            return Client(address, frozenset())
         found = None
         for name, ours, rights in self._tokens:
             # Every one of them, so that time tells nothing.
