@@ -245,8 +245,8 @@ def test_what_is_commented_out_in_the_file_of_all_keys_may_stand_there(place: Pa
     paths = {line.path for line in hidden}
     tried = 0
     for line in hidden:
-        if line.path[:-1] in paths:
-            continue  # it is tried with the section that it stands in
+        if line.path[:-1] in paths or (0 in line.path[-2:-1] and line.path[:-2] in paths):
+            continue  # it is tried with the section, or the list of them, that it stands in
         inside = [each.number for each in hidden if each.path[: len(line.path)] == line.path]
         if len(line.path) == 2:
             # What belongs to a server needs its URL, a password one with a user.
