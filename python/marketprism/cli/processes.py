@@ -47,7 +47,8 @@ def _up(arguments: argparse.Namespace) -> int:
     words = ["collect", "--mode", "launcher", *given(arguments)]
     words += ["--demo"] if arguments.demo else []
     words += ["--ports", arguments.ports] if arguments.ports else []
-    words += ["--with-api"] if "api" in arguments.commands else []
+    # The collector starts its own unless it is told not to.
+    words += ["--with-api"] if "api" in arguments.commands and not settings.api.run else []
 
     def ready(one: Known) -> None:
         if arguments.json:

@@ -18,7 +18,7 @@ from ..store.schema import TABLES
 from . import asked
 from .access import read
 from .answer import Format, as_json, chosen, lines, rows
-from .models import responses
+from .models import Level, responses
 from .paging import Cursor, Order, Page, cut
 from .problem import RESPONSES, Problem
 from .tables import Tables
@@ -162,8 +162,8 @@ class BookAnswer(BaseModel):
     deltas: int
     epoch: int
     last_update_id: int | None
-    bids: list[tuple[str, str]] = Field(description="Best first: price, quantity")
-    asks: list[tuple[str, str]]
+    bids: list[Level] = Field(description="Best first: price, quantity")
+    asks: list[Level]
     known_bids: int
     known_asks: int
     horizon_bid: str | None

@@ -9,7 +9,7 @@ Not here: values (``answer``).
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -17,7 +17,10 @@ from ..store.schema import TABLES, Column, Table
 from .answer import FORMATS
 from .problem import RESPONSES
 
-__all__ = ["columns_of", "page_of", "responses", "row_of"]
+__all__ = ["Level", "columns_of", "page_of", "responses", "row_of"]
+
+Level = Annotated[list[str], Field(min_length=2, max_length=2, description="Price and quantity")]
+"""One level of a book."""
 
 _EXAMPLES: dict[str, Any] = {
     "exchange": "binance_spot",
@@ -45,7 +48,7 @@ def kind_of(column: Column) -> Any:
     """The type of a column's values in an answer."""
     text = column.type
     if "Tuple(" in text:
-        return list[tuple[str, str]]
+        return list[Level]
     if text.startswith("Array("):
         return list[str]
     inner = re.sub(r"LowCardinality\(|Nullable\(|\)$", "", text)
