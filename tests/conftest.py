@@ -83,21 +83,47 @@ def write_journal(path: Path, lines: Sequence[tuple[int, str, str, str]]) -> Pat
     return path
 
 
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate and its key in one file, for loopback and venue.test, signed by nobody else."""
+_CA = """
+[ca]
+default_ca = own
+[own]
+dir = .
+database = $dir/index.txt
+serial = $dir/serial
+new_certs_dir = $dir
+default_md = sha256
+policy = any
+x509_extensions = names
+[any]
+commonName = supplied
+[names]
+subjectAltName = {names}
+basicConstraints = CA:TRUE
+"""
+
+
+def certified(folder: Path, names: str, *, expired: bool = False) -> Path:
+    """A certificate and its key in one file of a new folder, signed by nobody else; ``names`` as
+    OpenSSL has them. Skips where that is not installed."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed: no certificate can be made")
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    key = path.with_name("key.pem")
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-            *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1,DNS:venue.test"),
-            *("-keyout", str(key), "-out", str(path)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    path.write_bytes(path.read_bytes() + key.read_bytes())
-    return path
+    folder.mkdir()
+    (folder / "ca.conf").write_text(_CA.format(names=names))
+    (folder / "index.txt").touch()
+    (folder / "serial").write_text("01\n")
+    request = "req -newkey rsa:2048 -nodes -subj /CN=venue -keyout key.pem -out request.pem"
+    sign = "ca -batch -selfsign -notext -config ca.conf -keyfile key.pem -in request.pem"
+    ends = "20200102000000Z" if expired else "20991231235959Z"
+    sign += f" -startdate 20200101000000Z -enddate {ends} -out certificate.pem"
+    for words in (request, sign):
+        done = subprocess.run(["openssl", *words.split()], cwd=folder, capture_output=True)
+        assert done.returncode == 0, done.stderr
+    both = folder / "both.pem"
+    both.write_bytes((folder / "certificate.pem").read_bytes() + (folder / "key.pem").read_bytes())
+    return both
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For loopback and venue.test."""
+    return certified(tmp_path_factory.mktemp("tls") / "good", "IP:127.0.0.1,DNS:venue.test")

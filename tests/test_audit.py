@@ -3,10 +3,16 @@ is found out and had anew."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import subprocess
+import time
+import urllib.request
 from pathlib import Path
 
-from conftest import marketprism, rows, summary
+from prometheus_client.parser import text_string_to_metric_families
+
+from conftest import command, marketprism, rows, summary
 
 ASKED = {
     "binance_spot": ["BTC-USDT", "ETH-USDT"],
@@ -22,6 +28,31 @@ def told_of(directory: Path, kind: str) -> list[tuple[str, bool, int]]:
     [path] = (directory / "sim").glob("*.jsonl")
     lines = map(json.loads, path.read_text(encoding="utf-8")[21:].splitlines()[1:])
     return [(line[1], line[2], line[3]) for line in lines if line[0] == "fault" and kind in line[1]]
+
+
+def watched(*words: object, data: Path) -> tuple[subprocess.CompletedProcess[str], dict[str, int]]:
+    """Runs the command to its end, with what its metrics page said last of compared levels."""
+    running = subprocess.Popen(
+        command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    levels: dict[str, int] = {}
+    end = time.monotonic() + 150
+    try:
+        while running.poll() is None and time.monotonic() < end:
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                ports = json.loads((data / "run.json").read_text())["ports"]
+                with urllib.request.urlopen(f"http://127.0.0.1:{ports['metrics']}/metrics") as page:
+                    text = page.read().decode()
+                for family in text_string_to_metric_families(text):
+                    if family.name == "marketprism_audit_levels":
+                        found = {s.labels["result"]: int(s.value) for s in family.samples}
+                        levels = found or levels
+            time.sleep(0.2)
+        out, err = running.communicate(timeout=60)
+    finally:
+        running.kill()
+        running.communicate()
+    return subprocess.CompletedProcess([], running.returncode, out, err), levels
 
 
 def test_each_live_book_is_compared_in_turn_with_what_its_venue_says_of_it(tmp_path: Path) -> None:
@@ -57,8 +88,21 @@ def test_a_level_that_is_wrong_is_found_out_and_costs_no_other_book(tmp_path: Pa
     ]
     faults.write_text(json.dumps({"faults": planted}))
     words = ("collect", "--config", path, "--demo", "--faults", faults, "--duration", "30")
-    result = summary(marketprism(*words, "--json"))
-    assert result["books"] == {"live": 6}
+    done, levels = watched(*words, "--json", data=tmp_path)
+    assert summary(done)["books"] == {"live": 6}
+    # The metrics page counts what the ledger names: the last look was after the last fault.
+    counts = ", ".join(
+        f"sum(toUInt64OrZero(extract(detail, '(\\\\d+) {word}')))"
+        for word in ("levels match", "are missing", "are ghosts", "differ")
+    )
+    [[matched, *others]] = rows(
+        tmp_path, f"SELECT {counts} FROM marketprism_hot.ledger WHERE event = 'audit'"
+    )
+    assert {name: levels.pop(name) for name in ("missing", "ghost", "differing")} == dict(
+        zip(("missing", "ghost", "differing"), map(int, others), strict=True)
+    )
+    assert int(others[-1]) >= 3
+    assert 0 < levels["matched"] <= int(matched)
     query = (
         "SELECT exchange, symbol, cause, max(toUInt64OrZero(extract(detail, '(\\\\d+) differ'))) "
         "> 0 "
@@ -69,6 +113,15 @@ def test_a_level_that_is_wrong_is_found_out_and_costs_no_other_book(tmp_path: Pa
     wrong.append(("okx_derivatives", "BTC-USDT"))
     assert [(row[0], row[1]) for row in found if row[2] == "differs"] == wrong
     assert {row[3] for row in found if row[2] == "differs"} == {"1"}
+    # Each of them was had anew at once.
+    again = rows(
+        tmp_path,
+        "SELECT DISTINCT exchange, symbol FROM marketprism_hot.ledger AS l JOIN (SELECT exchange, "
+        "symbol, min(n) AS since FROM marketprism_hot.ledger WHERE event = 'audit' AND cause = "
+        "'differs' GROUP BY 1, 2) AS wrong USING (exchange, symbol) "
+        "WHERE event = 'horizon' AND cause = 'reseeded' AND n > since ORDER BY ALL",
+    )
+    assert [tuple(row) for row in again] == wrong
     # Whoever's image is of a later id than the first wrong level is found out, not a round later.
     began = min(at for _, on, at in told_of(tmp_path, "wrong_level") if on)
     first = rows(

@@ -4,8 +4,9 @@ connection that is told to end opens nothing any more."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -64,40 +65,60 @@ class Rows:
 
     def __init__(self) -> None:
         self.events: list[str] = []
+        self.ledger: list[dict[str, Any]] = []
         self.one = asyncio.Event()
+        self.more = asyncio.Condition()
 
     async def publish(self, messages: Sequence[Row]) -> None:
-        self.events += [json.loads(message.payload)["event"] for message in messages]
+        found = [json.loads(message.payload) for message in messages]
+        self.events += [row["event"] for row in found if "event" in row]
+        self.ledger += [row for row in found if "event" in row]
         self.one.set()
+        async with self.more:
+            self.more.notify_all()
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Looks at each row that comes whether it is so."""
+        async with self.more:
+            await self.more.wait_for(holds)
+
+
+@contextlib.asynccontextmanager
+async def feeding(url: str, rows: Rows, rest: Rest, **options: Any) -> AsyncIterator[Feed]:
+    """A feed of this URL, which has ended when the context does."""
+    bitcoin = guess_instrument("binance_spot", "BTCUSDT")
+    publisher = cast(Publisher, rows)
+    ledger, gaps = Ledger(publisher, "test", 1), Gaps(None)
+    connection = options.pop("connection", None) or Connection(
+        "binance_spot", "wss://stream.binance.com:9443/stream", (), ("BTCUSDT",), ()
+    )
+    feed = Feed(
+        connection,
+        Session("binance_spot", [bitcoin]),
+        [bitcoin],
+        url=url,
+        venue=binance,
+        publisher=publisher,
+        ledger=ledger,
+        rest=rest,
+        seeds=Seeds(rest, ledger, published=400, depth_max=5000),
+        healing=Healing(rest, ledger, gaps),
+        **{"route": Route(), **options},
+    )
+    running = asyncio.create_task(feed.run())
+    try:
+        yield feed
+    finally:
+        await feed.stop()
+        await running
+        gaps.end()
 
 
 async def ended(port: int, stop_after: Callable[[Rows], Awaitable[Any]]) -> list[str]:
     """What the ledger says of a feed of this port that is told to end, and has ended."""
-    rows, bitcoin = Rows(), guess_instrument("binance_spot", "BTCUSDT")
-    publisher = cast(Publisher, rows)
-    ledger = Ledger(publisher, "test", 1)
-    async with Rest() as rest:
-        gaps = Gaps(None)
-        feed = Feed(
-            Connection(
-                "binance_spot", "wss://stream.binance.com:9443/stream", (), ("BTCUSDT",), ()
-            ),
-            Session("binance_spot", [bitcoin]),
-            [bitcoin],
-            url=f"ws://127.0.0.1:{port}/stream",
-            route=Route(),
-            venue=binance,
-            publisher=publisher,
-            ledger=ledger,
-            rest=rest,
-            seeds=Seeds(rest, ledger, published=400, depth_max=5000),
-            healing=Healing(rest, ledger, gaps),
-        )
-        running = asyncio.create_task(feed.run())
+    rows = Rows()
+    async with Rest() as rest, feeding(f"ws://127.0.0.1:{port}/stream", rows, rest):
         await stop_after(rows)
-        await feed.stop()
-        await running
-        gaps.end()
     return rows.events
 
 

@@ -102,11 +102,11 @@ def test_what_was_dropped_or_cut_off_is_had_again_on_every_venue(tmp_path: Path)
 def test_what_the_venue_keeps_no_more_is_lost_by_its_ids(tmp_path: Path) -> None:
     config = written(tmp_path / "c.yaml", exchanges=exchanges("binance_spot"))
     # The built-in venue keeps 10,000 trades of a symbol.
-    faults = [{"kind": "reset", "at": 90}, {"kind": "refuse", "at": 90, "for": 30}]
+    faults = [{"kind": "reset", "at": 60}, {"kind": "refuse", "at": 60, "for": 30}]
     where = ("--data-dir", tmp_path / "data", "--config", config)
     words = ("--demo", "--faults", written(tmp_path / "f.yaml", faults=faults), "--json")
     rate = ("--set", "sim.trades_per_second=600", "--set", 'sim.symbols=["BTC-USDT"]', "--speed", 5)
-    result = summary(marketprism("collect", *where, *words, *rate, "--duration", "50"))
+    result = summary(marketprism("collect", *where, *words, *rate, "--duration", "32"))
     assert result["gaps"] == {"open": 0, "healed": 0, "lost": 1}
     lost = ids(tmp_path / "data", "lost")
     assert lost > 0

@@ -250,7 +250,7 @@ PYTHON: dict[str, Rule] = {
         "_core clock collect store", "it writes down what the store's own checks have found"
     ),
     "directory": rule("", "whoever is given a directory must be able to ask who holds it"),
-    "loop": rule("", "what runs in a loop is nothing to the loop"),
+    "loop": rule("collect.names", "what runs in a loop is nothing to the loop"),
     "clock": rule("", "time is there before anything that happens in it"),
     "config": rule("api_settings settings", "settings are read before anything else is there"),
     "api_settings": rule("settings", "it is a section of the settings"),

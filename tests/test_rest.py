@@ -485,28 +485,7 @@ def test_a_recording_is_asked_once_and_has_no_limits() -> None:
     run(body)
 
 
-# --- whom TLS trusts ----------------------------------------------------------------------------
-
-
-def test_a_certificate_is_trusted_where_the_settings_say_so(certificate: Path) -> None:
-    async def body() -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        host = Answers(FINE)
-        async with serving(host, tls=context), Rest(clock=FakeClock()) as rest:
-            error = await refused(rest.ask(SPOT, SEED, to(host)))
-            assert "certificate" in str(error)
-            assert "tls.ca_file" in str(error)
-            assert host.asked == 0
-            for tls in (Tls(ca_file=certificate), Tls(verify=False)):
-                assert await rest.get(SPOT, SEED, to(host, tls=tls)) == b"fine"
-            # Who signed it is trusted, for the names that it names.
-            elsewhere = host.url.replace("127.0.0.1", "localhost")
-            route = to(elsewhere, tls=Tls(ca_file=certificate))
-            assert "certificate" in str(await refused(rest.get(SPOT, SEED, route)))
-            assert host.asked == 2
-
-    run(body)
+# --- whom TLS trusts: test_trust ----------------------------------------------------------------
 
 
 def test_verification_that_is_off_is_counted_by_exchange() -> None:

@@ -6,11 +6,14 @@ Real engine, no server: chDB in this process.
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal, localcontext
 from functools import partial
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -28,6 +31,7 @@ from marketprism.store.schema import TABLES, create
 from test_schema import COMMON, SMALLEST
 
 DATABASE = "views"
+PAGE = Path(__file__).parents[1] / "docs" / "reading.md"
 MINUTE = 60_000_000_000
 START = 1_800_000_000_000_000_000
 MINUTES = 5
@@ -49,12 +53,14 @@ def digits() -> Iterator[None]:
         yield
 
 
-def put(client: Client, data_type: str, rows: list[dict[str, Any]]) -> None:
+def put(
+    client: Client, data_type: str, rows: list[dict[str, Any]], database: str = DATABASE
+) -> None:
     lines = [
         json.dumps({**COMMON, **SMALLEST[data_type], **row, "stream": "S@1", "stream_seq": n})
         for n, row in enumerate(rows, 1)
     ]
-    name = f"{DATABASE}.{TABLES[data_type].name}"
+    name = f"{database}.{TABLES[data_type].name}"
     client.raw_insert(
         name, insert_block="\n".join(lines).encode(), settings=dict(_INSERT), fmt="JSONEachRow"
     )
@@ -242,3 +248,42 @@ def test_seconds_of_evidence_are_those_that_the_audit_counts(client: Client) -> 
     first, second = minute_of(base), minute_of(base + CELL)
     assert [found[one]["gaps"] for one in (first, second)] == [1, 1]
     assert sum(row["gaps"] for row in found.values()) == 2
+
+
+def test_the_questions_of_the_page_are_answered(client: Client) -> None:
+    database = "questions"
+    create(client, database)
+    at = (time.time_ns() // MINUTE - 1) * MINUTE
+    spot = {"exchange": "binance_spot", "market_type": "spot", "symbol": "BTC-USDT"}
+    tops = [
+        # In the first second one bids more than the other asks, in the second one only for a while.
+        ("binance_spot", 0, "101", "102"),
+        ("okx_spot", 0, "99", "100"),
+        ("binance_spot", 1_000, "101", "102"),
+        ("binance_spot", 1_500, "100", "102"),
+        ("okx_spot", 1_000, "99", "100"),
+    ]
+    images = [
+        spot
+        | {"exchange": exchange, "ts_event": at + ms * 1_000_000, "last_update_id": number}
+        | {"best_bid_price": bid, "best_ask_price": ask}
+        for number, (exchange, ms, bid, ask) in enumerate(tops)
+    ]
+    put(client, "orderbook", images, database)
+    trade = {"ts_event": at, "price": "7", "quantity": "2"}
+    put(client, "trade", [spot | trade], database)
+    for data_type, ratio in (("lsr_top_position", "1.5"), ("lsr_all_account", "0.7")):
+        said = {"ts_event": at, "long_short_ratio": ratio}
+        put(client, data_type, [spot | said], database)
+    blocks = re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    bars, arbitrage, sentiment = (
+        asked(client, block.replace("marketprism_hot", database)) for block in blocks
+    )
+    assert [(row["open"], row["volume"]) for row in bars] == [(7, 2)]
+    places = ("sell_at", "bid", "buy_at", "ask")
+    assert [[row[name] for name in places] for row in arbitrage] == [
+        ["binance_spot", 101, "okx_spot", 100]
+    ]
+    assert [(row["top_positions"], row["all_accounts"]) for row in sentiment] == [
+        (Decimal("1.5"), Decimal("0.7"))
+    ]

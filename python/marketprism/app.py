@@ -40,6 +40,7 @@ from .collect.record import Journals
 from .collect.rest import Rest
 from .collect.seeds import Seeds
 from .collect.status import streams
+from .collect.steps import Steps
 from .collect.timetable import Outcome, Timetable
 from .config import Settings, without_secrets
 from .directory import HOST, RunError, choose_ports, free_port, left_behind, locked
@@ -202,7 +203,7 @@ async def _go(
             "collector",
             lambda: checks(state),
             {
-                "/status": lambda: {"streams": streams(state.feeds, time.time_ns())},
+                "/status": lambda: {"streams": streams(state.feeds)},
                 "/scheduler": lambda: state.timetable.page(),
             },
         )
@@ -488,6 +489,9 @@ def _listen_for_signals(state: Run, stack: contextlib.AsyncExitStack) -> None:
 async def _run_feeds(state: Run, wanted: Sources, frames_in_all: int) -> None:
     """Until the time is up, all is served, or somebody asks to stop."""
     polls = await _polls(state, wanted)
+    if not state.options.replay:
+        asked = state.offsets, state.timetable, wanted.polled
+        state.steps = Steps(state.clock, state.ledger, *asked)
     async with asyncio.TaskGroup() as group:
         feeds = [
             group.create_task(_hold(state, wanted, feed), name=feed.url) for feed in state.feeds
@@ -501,6 +505,7 @@ async def _run_feeds(state: Run, wanted: Sources, frames_in_all: int) -> None:
         stopped = asyncio.create_task(state.stop.wait())
         over = asyncio.create_task(_over(state, feeds, joining))
         progress = asyncio.create_task(_progress(state, frames_in_all))
+        looking = asyncio.create_task(state.steps.run()) if state.steps else progress
         writing = asyncio.create_task(state.journals.run()) if state.journals else None
         keeping = asyncio.create_task(state.disk.run())
         trouble = [
@@ -520,7 +525,7 @@ async def _run_feeds(state: Run, wanted: Sources, frames_in_all: int) -> None:
         stopping = [group.create_task(feed.stop()) for feed in state.feeds]
         if not await _by_deadline(state, [*feeds, *stopping]):
             log.error("what was received last could not be published before the end")
-        for task in (stopped, over, progress, keeping, *feeds, *stopping, *trouble):
+        for task in (stopped, over, progress, looking, keeping, *feeds, *stopping, *trouble):
             task.cancel()
         await state.disk.close()
         if state.journals and writing:

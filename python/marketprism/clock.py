@@ -1,5 +1,9 @@
 """The time of a run: the machine's, or that of a built-in market which lives many times as fast.
 
+The machine's clock may be set while a run goes on, by an hour at that. A run's time does not jump
+with it: it is the machine's at the start and what its monotonic clock has counted since, until
+somebody who knows that the machine is right takes its time over (``follow``, ``collect.steps``).
+
 What a venue counts in is *venue* time: stamps, ages, its limits, the pauses before it is asked
 again. A week of it passes in five minutes at speed 2000. What is about this machine, how long a
 connection or an acknowledgement may take and how soon a run ends, is read from ``time.monotonic``
@@ -32,7 +36,8 @@ class Clock(Protocol):
 
 
 class SteadyClock:
-    """The machine's time at the start, and what its monotonic clock has counted since.
+    """The machine's time at the start, and what its monotonic clock has counted since. ``wall`` is
+    the machine's clock, ns UTC.
 
     At a ``speed`` other than 1 the venue's time: ``start`` (ns UTC; None: now) when the monotonic
     clock showed ``origin`` (ns; None: now), and from then on ``speed`` seconds in each of the
@@ -40,23 +45,48 @@ class SteadyClock:
     """
 
     now_ns: Callable[[], int]
-    """The time in ns UTC. At speed 1 it is the machine's own and may be set while it runs."""
+    """The time in ns UTC. It jumps where ``follow`` says so, and nowhere else."""
 
     def __init__(
-        self, speed: float = 1.0, *, start: int | None = None, origin: int | None = None
+        self,
+        speed: float = 1.0,
+        *,
+        start: int | None = None,
+        origin: int | None = None,
+        wall: Callable[[], int] = time.time_ns,
     ) -> None:
         self.speed = speed
         self.origin = time.monotonic_ns() if origin is None else origin
-        self.start = time.time_ns() if start is None else start
-        # Every frame is stamped: where there is no speed nothing may stand in between.
-        self.now_ns = time.time_ns if speed == 1 else self._venue_ns
-        self._zero = time.time() - time.monotonic()
+        self.start = wall() if start is None else start
+        self.now_ns = self._machine_ns if speed == 1 else self._venue_ns
+        self._wall = wall
+        self._zero_ns = wall() - time.monotonic_ns()
+        self._zero = self._zero_ns / _SECOND
+
+    def _machine_ns(self) -> int:
+        return self._zero_ns + time.monotonic_ns()
 
     def _venue_ns(self) -> int:
         return self.start + int((time.monotonic_ns() - self.origin) * self.speed)
 
+    def held(self) -> Callable[[], int]:
+        """``now_ns`` as it is, for whose times may never jump."""
+        if self.speed != 1:
+            return self.now_ns
+        zero = self._zero_ns
+        return lambda: zero + time.monotonic_ns()
+
+    def ahead(self) -> int:
+        """By how many ns the machine's clock is ahead of the run's time: it was set since. The time
+        of a market is nobody's to set."""
+        return self._wall() - self._machine_ns() if self.speed == 1 else 0
+
+    def follow(self, ahead: int) -> None:
+        """Takes over what the machine's clock is ahead: by that ``now_ns`` jumps; ``now`` never."""
+        self._zero_ns += ahead
+
     def now(self) -> float:
-        """The time."""
+        """The time, for what is measured by it: it never jumps."""
         if self.speed == 1:
             return self._zero + time.monotonic()
         return self._venue_ns() / _SECOND

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import socket
 import ssl
 from base64 import b64encode
@@ -213,7 +212,7 @@ async def _reach(
 
 def _why(error: RestError, subject: str, proxy: str | None) -> tuple[str, str, str, str, str]:
     """What is wrong where no answer came."""
-    detail = re.sub(r" ssl:<[^>]*>", "", without_secrets(str(error)))
+    detail = without_secrets(str(error))
     if error.status in (451, 403):
         fix = "name a regional host (exchanges: site or hosts) or a proxy that is elsewhere"
         return "region", subject, "failed", detail, fix

@@ -33,11 +33,11 @@ def duties(state: Run, wanted: Sources) -> dict[str, Callable[[], Awaitable[Outc
         return await state.offsets.run(wanted.polled())
 
     async def health() -> Outcome:
+        await state.names.look()
         return await condition.run(checks(state))
 
     async def liquidations() -> Outcome:
-        now = clock.now_ns()
-        return await forced.run(streams(state.feeds, now), now)
+        return await forced.run(streams(state.feeds), clock.now_ns())
 
     async def quality() -> Outcome:
         places = {

@@ -6,7 +6,7 @@ collector that looks seldom. These processes hold tens of thousands of messages 
 each by its last reference; looking through them every 700 new objects found nothing and was a
 fifth of a store's time.
 
-Not here: what runs in the loop.
+Not here: what runs in the loop, and how it asks for addresses (``collect.names``).
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ import gc
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-try:
-    import uvloop
-except ImportError:
-    uvloop = None  # type: ignore[assignment]
+from .collect.names import Asking
 
-__all__ = ["run"]
+_Quickest: type[asyncio.AbstractEventLoop]
+try:
+    from uvloop import Loop as _Quickest
+except ImportError:
+    _Quickest = asyncio.SelectorEventLoop
+
+__all__ = ["Loop", "run"]
 
 # More new objects than all queues together hold, so that a full queue by itself starts nothing.
 # Cycles are few and small (an exception with its frames), and are still found, in time.
@@ -30,12 +33,15 @@ YOUNG, MIDDLE, OLD = 50_000, 20, 20
 T = TypeVar("T")
 
 
+class Loop(Asking, _Quickest):  # type: ignore[misc, valid-type]
+    """The quickest loop there is, whose questions for addresses hold nothing up."""
+
+
 def run(main: Coroutine[Any, Any, T]) -> T:
     """``asyncio.run`` in the quickest loop there is; what was imported so far is never looked at
     by the garbage collector again."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, MIDDLE, OLD)
-    make = None if uvloop is None else uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=make) as runner:
+    with asyncio.Runner(loop_factory=Loop) as runner:
         return runner.run(main)

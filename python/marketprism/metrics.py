@@ -65,6 +65,11 @@ METRICS: dict[str, Metric] = {
         ("host",),
         moment=True,
     ),
+    "marketprism_name_failures_total": Metric(
+        "Questions for a host's addresses without a good answer; the last good ones are used for a "
+        "day. Grows: see names in /health, and /etc/resolv.conf.",
+        ("host",),
+    ),
     "marketprism_books": Metric(
         "Order books by state; down: not connected. Not live for minutes: seeds are refused, see "
         "the ledger.",

@@ -8,8 +8,8 @@ Not here: ports (``serve``), what each name means and what to do (``metrics``).
 from __future__ import annotations
 
 import contextlib
-import time
 from collections import Counter
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -21,6 +21,7 @@ from .serve.health import Check, Status, check
 __all__ = ["books", "checks", "values"]
 
 _NAMED_MAX = 20  # names in a check of the health page
+_TOLD_MAX = 5  # sentences in one
 
 
 def checks(state: Run) -> dict[str, Check]:
@@ -32,6 +33,7 @@ def checks(state: Run) -> dict[str, Check]:
     frames = sum(feed.frames for feed in feeds)
     silent = sorted(f"{name} {kind}" for feed in feeds for name, kind in feed.silent)
     down = [child.name for child in state.children if not child.running]
+    apart = [f"{urlsplit(f.url).netloc}: {f.trouble}" for f in feeds if f.trouble]
     return {
         "nats": check(
             "healthy" if publisher.connected else "degraded",
@@ -52,11 +54,13 @@ def checks(state: Run) -> dict[str, Check]:
         "disk": _disk(state),
         "connections": check(
             "healthy" if up == len(feeds) else "degraded" if up else "unhealthy",
-            f"{up} of {len(feeds)} connected",
+            _told(f"{up} of {len(feeds)} connected", apart),
             connected=up,
             wanted=len(feeds),
             frames=frames,
         ),
+        "names": _named(state.names.troubles, "every host has an address"),
+        "rest": _named(state.rest.failing, "every host answers"),
         "streams": check(
             "degraded" if silent else "healthy",
             f"{len(silent)} have stopped while others go on" if silent else "none has stopped",
@@ -77,11 +81,7 @@ def checks(state: Run) -> dict[str, Check]:
             f"without an answer: {', '.join(wrong)}" if wrong else "every job does its work",
             jobs=wrong,
         ),
-        "clock": check(
-            "degraded" if (off := state.offsets.wrong) else "healthy",
-            f"not the venues' time: {', '.join(off)}" if off else "the venues' time",
-            offset_seconds={host: value for (host,), value in state.offsets.values().items()},
-        ),
+        "clock": _clock(state),
         "children": check(
             "degraded" if down else "healthy",
             f"down: {', '.join(down)}" if down else "running",
@@ -101,6 +101,31 @@ def _processes(state: Run) -> dict[str, dict[str, float]]:
                 numbers = {"pid": child.pid, "started": began, "restarts": child.restarts}
                 found[child.name] = numbers
     return found
+
+
+def _told(sentence: str, names: list[str]) -> str:
+    """With some of what is wrong, each once: many may have one reason."""
+    some = [*dict.fromkeys(names)]
+    more = f"and {len(some) - _TOLD_MAX} more" if len(some) > _TOLD_MAX else ""
+    return "; ".join(filter(None, [sentence, *some[:_TOLD_MAX], more]))
+
+
+def _named(troubles: list[str], well: str) -> Check:
+    """Healthy where there is no trouble."""
+    told = _told("", troubles)
+    return check("degraded" if told else "healthy", told or well, hosts=len(troubles))
+
+
+def _clock(state: Run) -> Check:
+    """Whether this machine's clock is the venues', and the run's time."""
+    off = state.offsets.wrong
+    apart = f"not the venues' time: {', '.join(off)}" if off else ""
+    wrong = "; ".join(filter(None, [state.steps.trouble if state.steps else "", apart]))
+    return check(
+        "degraded" if wrong else "healthy",
+        wrong or "the venues' time",
+        offset_seconds={host: value for (host,), value in state.offsets.values().items()},
+    )
 
 
 def _journal(state: Run) -> dict[str, Check]:
@@ -159,11 +184,11 @@ def values(state: Run) -> metrics.Values:
         "marketprism_websocket_connections": open_,
         "marketprism_websocket_reconnections_total": again,
         "marketprism_streams": Counter(
-            (each["exchange"], each["data_type"], each["state"])
-            for each in streams(state.feeds, time.time_ns())
+            (each["exchange"], each["data_type"], each["state"]) for each in streams(state.feeds)
         ),
         "marketprism_event_lag_seconds": lags(state.feeds),
         "marketprism_clock_offset_seconds": state.offsets.values(),
+        "marketprism_name_failures_total": state.names.failures,
         "marketprism_books": Counter(
             (b.state if feed.connected else "down",) for feed in state.feeds for b in feed.books()
         ),

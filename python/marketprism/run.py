@@ -16,12 +16,14 @@ from .collect.disk import Disk
 from .collect.feed import Feed
 from .collect.heal import Healing
 from .collect.ledger import Ledger
+from .collect.names import Asking, Names
 from .collect.offset import Offsets
 from .collect.plugins import Plugins
 from .collect.publish import Publisher
 from .collect.record import Journals
 from .collect.rest import Rest
 from .collect.seeds import Seeds
+from .collect.steps import Steps
 from .collect.timetable import Timetable
 from .config import Settings
 from .embedded.child import Child
@@ -76,15 +78,19 @@ class Run:
     faults_from: int = 0
     clickhouse: str = ""
     served: asyncio.Event = field(default_factory=asyncio.Event)
+    steps: Steps | None = None
+    names: Names = field(init=False)
     offsets: Offsets = field(init=False)
     quality: Quality = field(init=False)
     disk: Disk = field(init=False)
 
     def __post_init__(self) -> None:
-        """What only measures, and what keeps within the disk's budget."""
+        """What only measures, who knows addresses, and what keeps within the disk's budget."""
         self.disk = Disk(
             self.settings, self.publisher, self.ledger, self.clock, lambda: self.journals
         )
+        loop = asyncio.get_running_loop()
+        self.names = loop.names if isinstance(loop, Asking) else Names()
         self.offsets = Offsets(self.rest, self.ledger, self.clock)
         self.quality = Quality(
             self.publisher,

@@ -522,7 +522,8 @@ class Sources:
         )
         venue, _ = venues.section_of_host(connection.url)
         journals, exchange = self.journals, carried[0].exchange
-        recorded = journals and journals.connection(session, connection, exchange)
+        now_ns = self.clock.held()
+        recorded = journals and journals.connection(session, connection, exchange, now_ns)
         return Feed(
             connection,
             recorded or session,
@@ -533,6 +534,7 @@ class Sources:
             lives=rotate,
             leg=leg,
             clock=self.clock,
+            now_ns=now_ns,
             lists=[(body.url, body.payload, body.ts_recv) for body in listed.bodies],
             publisher=self.publisher,
             ledger=self.ledger,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from typing import Any
 
+from .. import loop
 from .options import common, settings_of
 from .process import say
 
@@ -28,7 +28,7 @@ def grammar(commands: Any) -> None:
 def _doctor(arguments: argparse.Namespace) -> int:
     from ..doctor import examine, status, told
 
-    found = asyncio.run(examine(settings_of(arguments)))
+    found = loop.run(examine(settings_of(arguments)))
     if arguments.json:
         for each in found:
             say(each.as_json())

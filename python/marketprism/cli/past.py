@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 import time
 from typing import Any
@@ -54,7 +53,7 @@ def _backfill(arguments: argparse.Namespace) -> int:
     elif not running.get("clickhouse_url"):
         raise RunError(f"{settings.data_dir}: a collector is starting or ending; ask again")
     else:
-        status, said = asyncio.run(beside(window, settings, running))
+        status, said = loop.run(beside(window, settings, running))
     if arguments.json:
         say(said)
     else:

@@ -10,7 +10,8 @@ of the ledger and costs no other. A channel that stops while others go on is sub
 then its connection is opened anew; a socket that is open and says nothing is closed.
 
 Stamps, ages and pauses follow the run's clock; what two ends of a socket need to answer each other
-follows the machine's.
+follows the machine's. A connection keeps the time that it began with: where the run's is set, its
+successor has the new one.
 
 Not here: what frames mean, whether a seed is asked again, and where to connect.
 """
@@ -23,11 +24,13 @@ import itertools
 import logging
 import math
 import random
+import ssl
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
 from dataclasses import replace
 from functools import partial
+from socket import gaierror
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -45,7 +48,7 @@ from .ledger import Ledger
 from .publish import Publisher
 from .record import Recorded
 from .rest import Rest
-from .route import Route
+from .route import Route, untrusted
 from .seeds import Seeds
 from .silence import Silence, Watchdog, socket_patience
 
@@ -71,6 +74,9 @@ _OPEN_TIMEOUT = 10.0
 _DELAY_FIRST, _DELAY_MAX, _DELAY_FACTOR = 1.0, 24.0, 2.0
 # A connection that lived so long has earned a quick return, as a book has.
 _EARNED = 10.0
+# A run's time that is so far from that of a connection was set since: within so many seconds, not
+# all at once, another connection takes over that has the new one.
+_SET, _SET_WITHIN = 500_000_000, 600.0
 # A socket without facts is closed (``silence``); where that brings none either, the market may be
 # quiet, and twice as long is waited the next time. So many seconds of the machine's at least.
 _SILENT_TIMES_MAX, _SILENT_LEAST = 16, 5.0
@@ -83,6 +89,15 @@ _HOUR = 3600.0
 _SPREAD = 0.2  # by how much of itself a delay or an age may be shorter
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 _PING_INTERVAL, _PING_TIMEOUT, _CLOSE_TIMEOUT = 20.0, 60.0, 2.0
+
+
+def _why(error: Exception) -> tuple[str, str]:
+    """The cause of a refusal, as the ledger has it, and a sentence."""
+    if isinstance(error, gaierror):
+        return "name", error.strerror or str(error)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "certificate", untrusted(error)
+    return "connect", str(error) or type(error).__name__
 
 
 def _delays() -> Generator[float, None, None]:
@@ -130,6 +145,7 @@ class Feed:
         lives: float = math.inf,
         draw: Callable[[], float] = random.random,
         clock: SteadyClock | None = None,
+        now_ns: Callable[[], int] | None = None,
         leg: str | None = None,
         lists: Sequence[tuple[str, bytes, int]] = (),
         publisher: Publisher,
@@ -139,19 +155,18 @@ class Feed:
         healing: Healing,
     ) -> None:
         self.connection = connection
-        self.session = session
-        self.instruments = instruments
+        self.session, self.instruments = session, instruments
         self._by_id = {i.instrument_id: i for i in instruments}
         self.exchange = instruments[0].exchange
         self.url = url
-        self.connected = self.served = False
+        self.connected = self.served = self._outdated = False
+        self.trouble = ""  # why it is not connected, as far as that is known
         self._stopped = asyncio.Event()
         self.frames = self.last_frame = 0
         self.reconnects = -1
         self.received: dict[str, int] = {}
-        self.route = route
         # Which of several connections for the same streams, if there are several.
-        self.leg = leg
+        self.route, self.leg = route, leg
         # Set when another feed should take over: after ``lives`` seconds of a connection, or when
         # the venue says that it will close it.
         self.due = asyncio.Event()
@@ -166,7 +181,8 @@ class Feed:
         # Connections that begin together neither come back nor are replaced at once.
         self._draw = draw
         self._clock = clock or SteadyClock()
-        self._now_ns = self._clock.now_ns
+        # Stamps: those of one connection do not jump where the run's time is set.
+        self.now_ns = now_ns or self._clock.now_ns
         self._due_at = lives * (1 - _SPREAD * draw())
         self._venue = venue
         # Channels whose answer is awaited, by name.
@@ -179,8 +195,7 @@ class Feed:
         self._speaking = asyncio.Lock()
         self._sayings: set[asyncio.Task[None]] = set()
         self._lists = list(lists)
-        self._publisher, self._ledger = publisher, ledger
-        self._rest = rest
+        self._publisher, self._ledger, self._rest = publisher, ledger, rest
         self._seeds, self._healing = seeds, healing
         self._held: list[bytes] = []
         self._times: list[int] = []
@@ -297,10 +312,10 @@ class Feed:
                 log.error("%s", error)
                 return
             except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed, Closed) as error:
-                reason = str(error) or type(error).__name__
-                log.warning("%s: cannot connect: %s", self.url, reason)
+                cause, self.trouble = _why(error)
+                log.warning("%s: cannot connect: %s", self.url, self.trouble)
                 await self._ledger.write(
-                    "refused", exchange=self.exchange, cause="connect", detail=reason
+                    "refused", exchange=self.exchange, cause=cause, detail=self.trouble
                 )
             if not self.stopping and not self.served:
                 pause = next(delays) * (1 - _SPREAD * self._draw())
@@ -335,21 +350,21 @@ class Feed:
 
     async def _converse(self, socket: ClientConnection) -> None:
         self.reconnects += 1
-        self.connected = True
+        self.connected, self.trouble = True, ""
         wanted = set(self.connection.book_ids)
         self._seeds.join(self, [i for i in self.instruments if i.instrument_id in wanted])
         self._healing.join(self)
         self.lost.clear()
         self.due.clear()
         await self._ledger.write("connected", exchange=self.exchange, detail=self.url, leg=self.leg)
-        await self._use(self.session.open(self._clock.now_ns()))
+        await self._use(self.session.open(self.now_ns()))
         while self._lists:
             await self._use(self.session.answer(*self._lists.pop(0)))
         self._opened, self._asked = self._clock.now(), time.monotonic()
         self._heard = self._asked
         self._spoken.clear()
         self._unanswered = {channel.name: channel for channel in self.connection.channels}
-        self._watchdog = Watchdog(self.connection.channels, self._clock.now_ns())
+        self._watchdog = Watchdog(self.connection.channels, self.now_ns())
         reader = asyncio.create_task(self._read(socket))
         # Not when all that came is worked off: until then a successor may have begun.
         reader.add_done_callback(lambda _: self._ended())
@@ -379,6 +394,7 @@ class Feed:
             else "no close frame"
         )
         log.info("%s: closed: %s", self.url, cause)
+        self.trouble = f"closed: {cause}"
         await self._ledger.write(
             "disconnected", exchange=self.exchange, cause=cause, count=self.frames, leg=self.leg
         )
@@ -473,6 +489,10 @@ class Feed:
     async def _watch(self, socket: ClientConnection) -> None:
         """Once a second: answers that did not come, a socket that says nothing, or is old."""
         clock, now = self._clock, time.monotonic()
+        if not self._outdated and abs(clock.now_ns() - self.now_ns()) > _SET:
+            self._outdated = True
+            soon = clock.now() - self._opened + _SET_WITHIN * self._draw()
+            self._due_at = min(self._due_at, soon)
         if clock.now() - self._opened >= self._due_at:
             self._fall_due()
         books = self.books()
@@ -493,7 +513,7 @@ class Feed:
         """At each channel: what stopped is asked for again, and then by a new socket, whose session
         knows what was last. A socket on which all have stopped is closed; signs of life are no
         facts."""
-        now = self._clock.now_ns()
+        now = self.now_ns()
         if self._held or self._order.locked():
             # It is we who do not listen.
             self._watchdog.opened = now
@@ -538,7 +558,7 @@ class Feed:
     def _hold(self, frame: bytes) -> None:
         self._heard = time.monotonic()
         self._held.append(frame)
-        self._times.append(self._now_ns())
+        self._times.append(self.now_ns())
         self._arrived.set()
         if len(self._held) >= _HELD_MAX and self._socket:
             self._socket.transport.pause_reading()
@@ -579,10 +599,10 @@ class Feed:
                     await self._look(self._socket)
             began = time.monotonic()
             async with self._order:
-                await self._use(self.session.tick(self._clock.now_ns()))
+                await self._use(self.session.tick(self.now_ns()))
             if time.monotonic() - began >= _HELD_UP:
                 # Nothing was taken for so long: what came meanwhile is still to be read.
-                self._watchdog.opened = self._clock.now_ns()
+                self._watchdog.opened = self.now_ns()
 
     async def _use(self, batch: Batch) -> None:
         if batch.requests:
@@ -616,6 +636,6 @@ class Feed:
         """What was asked of REST, an image of a book or trades that were missed, in its turn among
         what the socket brings. Returns what the engine made of it, which is published."""
         async with self._order:
-            batch = self.session.answer(url, body, self._clock.now_ns())
+            batch = self.session.answer(url, body, self.now_ns())
             await self._use(batch)
         return batch

@@ -104,6 +104,16 @@ class Offsets:
         half = (had - sent[-1]) // 2 + _MS
         return _Measured((had + sent[-1]) // 2 - said, half)
 
+    def measured(self) -> list[int]:
+        """How far the run's time is ahead of each host's, in ns, by its last word."""
+        return [found.offset for found in self._found.values()]
+
+    def shift(self, ahead: int) -> None:
+        """The run's time was set by so many ns."""
+        self._found = {
+            host: found._replace(offset=found.offset + ahead) for host, found in self._found.items()
+        }
+
     @property
     def wrong(self) -> list[str]:
         """Hosts from whose clocks ours is more than half a second away."""

@@ -309,11 +309,19 @@ class Journals:
         """Lines that no file has."""
         return self._counts["lost"]
 
-    def connection(self, session: Session, connection: Connection, exchange: str) -> Recorded:
-        """The session of a connection, from now on recorded in files of its own."""
+    def connection(
+        self,
+        session: Session,
+        connection: Connection,
+        exchange: str,
+        now_ns: Callable[[], int] | None = None,
+    ) -> Recorded:
+        """The session of a connection, from now on recorded in files of its own. ``now_ns`` is its
+        time, if that is not the run's."""
         self._named[connection.section] += 1
         name = f"{connection.section}-{self._named[connection.section]}"
-        return Recorded(session, self._journal(exchange, name), self._clock.now_ns, connection)
+        journal = self._journal(exchange, name)
+        return Recorded(session, journal, now_ns or self._clock.now_ns, connection)
 
     def polled(self, session: Session, section: str, exchange: str) -> Recorded:
         """The session that reads what is asked for at set times in a section. A later one of the

@@ -15,6 +15,7 @@ import json
 import logging
 import math
 import random
+import re
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -33,7 +34,7 @@ from ..metrics import Values
 from ..venues import VENUES, Charge, venue_of_rest, venue_of_socket
 from .budget import Budget, Closed, Priority, lasting
 from .host import Host
-from .route import Route
+from .route import Route, untrusted
 
 __all__ = ["Cause", "Priority", "Rest", "RestError"]
 
@@ -46,6 +47,8 @@ _BAN_MIN = 120.0  # seconds: the shortest ban of PROTOCOLS 6.1, where a 418 does
 _DELAY_MAX, _DELAY_FACTOR, _JITTER = 60.0, 2.0, 0.1  # FEATURES S0-03
 _TAKES_SHARE = 0.125  # of the newest answer in what a venue takes of late
 
+# What the library shows of its TLS, which says nothing to anybody.
+_SHOWN = re.compile(r" ssl:(<[^>]*>|\w+)")
 _TRANSPORT = (
     aiohttp.ClientError,
     asyncio.IncompleteReadError,
@@ -149,6 +152,8 @@ class Rest:
         self._takes: dict[str, float] = {}  # by venue
         self.spent: Counter[tuple[str, ...]] = Counter()
         """Units of each limit that our own questions took, since the start."""
+        # By documented host, while questions to it fail; a few a venue.
+        self._failing: dict[str, str] = {}
 
     async def __aenter__(self) -> Rest:
         self._bans = _read_bans(self._bans_file) if self._bans_file else {}
@@ -226,6 +231,12 @@ class Rest:
         if not self.recorded:
             self._budget(url).expect(who, _charges(url) if more else (), priority)
 
+    @property
+    def failing(self) -> list[str]:
+        """Of each documented host of which the last question got no answer: who was asked, and
+        why there is none."""
+        return [*self._failing.values()]
+
     def takes(self, url: str) -> float:
         """Seconds that this venue took of late for an answer; 0 until it has given one."""
         return self._takes.get(venue_of_rest(url), 0.0)
@@ -288,6 +299,7 @@ class Rest:
         if error is None:
             now = self._clock.now()
             host.ended(True, now)
+            self._failing.pop(urlsplit(url).netloc, None)
             if not self.recorded:
                 before = self._takes.setdefault(venue_of_rest(url), now - sent)
                 self._takes[venue_of_rest(url)] = before + (now - sent - before) * _TAKES_SHARE
@@ -296,6 +308,9 @@ class Rest:
         # What the venue says of us, or of the question, is no failure of the host.
         bad = error.status in (0, *_ADVICE) or error.cause is Cause.SERVER
         host.ended(not bad, self._clock.now())
+        if bad:
+            asked = urlsplit(place).netloc
+            self._failing[urlsplit(url).netloc] = f"{asked}: {error.reason}"
         raise error
 
     def _choose(self, url: str, route: Route) -> tuple[Host, str]:
@@ -348,14 +363,18 @@ class Rest:
                 while not response.content.at_eof() and len(body) <= _BODY_MAX:
                     body += await response.content.read(_BODY_MAX + 1 - len(body))
                 answer = _Answer(response.status, response.headers.copy(), body)
-        except (ssl.SSLCertVerificationError, aiohttp.ClientConnectorCertificateError) as error:
-            reason = f"its certificate is not trusted ({error}); tls.ca_file can name who signed it"
-            raise RestError(place, 0, reason) from error
+        except aiohttp.ClientConnectorCertificateError as error:
+            cause = error.certificate_error
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                raise RestError(place, 0, untrusted(cause)) from error
+            raise RestError(place, 0, str(cause)) from error
+        except ssl.SSLCertVerificationError as error:
+            raise RestError(place, 0, untrusted(error)) from error
         except TimeoutError as error:
             raise RestError(place, 0, "no answer in time", Cause.TIMEOUT) from error
         except _TRANSPORT as error:
             by = "" if proxy is None else f" by the proxy {urlsplit(proxy).hostname}"
-            reason = f"{str(error) or type(error).__name__}{by}"
+            reason = f"{_SHOWN.sub('', str(error)) or type(error).__name__}{by}"
             raise RestError(place, 0, reason, Cause.CONNECTION) from error
         if len(body) > _BODY_MAX:
             raise RestError(place, answer.status, f"more than {_BODY_MAX} bytes")
@@ -365,7 +384,12 @@ class Rest:
         if proxy not in self._sessions:
             connector: aiohttp.TCPConnector
             if proxy is None:
-                connector = aiohttp.TCPConnector(limit=_CONNECTIONS_MAX)
+                # Addresses are the loop's to have and to keep (``names``).
+                connector = aiohttp.TCPConnector(
+                    limit=_CONNECTIONS_MAX,
+                    resolver=aiohttp.ThreadedResolver(),
+                    use_dns_cache=False,
+                )
             else:
                 # The library knows one SOCKS 5; who resolves names is said apart.
                 connector = ProxyConnector.from_url(

@@ -17,12 +17,21 @@ from urllib.request import getproxies_environment, proxy_bypass
 from ..config import ConfigError, Proxy, Tls, proxy_url
 from ..venues import equal_urls
 
-__all__ = ["Route"]
+__all__ = ["Route", "untrusted"]
 
 _SECURE = ("https", "wss")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _CONTEXTS_MAX = 16  # to read the machine's certificates takes a moment, so it is done once
 _IN_ENVIRONMENT = ("http", "https", "ws", "wss", "socks", "all")
+# What OpenSSL finds wrong with a certificate (X509_V_ERR_*), and what to do about it.
+_NOT_YET_VALID, _EXPIRED, _OTHER_HOST, _OTHER_ADDRESS = 9, 10, 62, 64
+_REMEDIES = {
+    _NOT_YET_VALID: "is this machine's clock right?",
+    _EXPIRED: "is this machine's clock right? else whoever serves it has to renew it",
+    _OTHER_HOST: "another answers at this name, or exchanges: hosts has another name than he",
+    _OTHER_ADDRESS: "another answers at this address, or exchanges: hosts needs his name",
+}
+_WHO_SIGNED = "tls.ca_file can name who signed it"
 
 
 class Route:
@@ -59,6 +68,12 @@ class Route:
             return None
         names = parts.scheme, "https" if secure else "http", "socks", "all"
         return next((self._environment[n] for n in names if n in self._environment), None)
+
+
+def untrusted(error: ssl.SSLCertVerificationError) -> str:
+    """Why a certificate is not trusted, and what to do: nothing is sent to whoever shows it."""
+    remedy = _REMEDIES.get(error.verify_code, _WHO_SIGNED)
+    return f"its certificate is not trusted: {error.verify_message}; {remedy}"
 
 
 def _bypassed(host: str, no_proxy: str) -> bool:

@@ -43,12 +43,13 @@ class Stream(TypedDict):
     connection: str
 
 
-def streams(feeds: Iterable[Feed], now: int) -> list[Stream]:
-    """Everything that is subscribed to. ``now`` is of the clock that stamps frames, in ns."""
-    return [stream for feed in feeds for stream in _of(feed, now)]
+def streams(feeds: Iterable[Feed]) -> list[Stream]:
+    """Everything that is subscribed to."""
+    return [stream for feed in feeds for stream in _of(feed)]
 
 
-def _of(feed: Feed, now: int) -> Iterable[Stream]:
+def _of(feed: Feed) -> Iterable[Stream]:
+    now = feed.now_ns()
     heard = feed.streams(now)
     books = {book.instrument.instrument_id: book.state for book in feed.books()}
     silent = feed.silent

@@ -1,7 +1,8 @@
 """What is done at set times: each job once in each of its periods, and what became of it.
 
 Periods are the venue's: multiples of an interval since 1970, in the run's time, plus an offset by
-which the venue has what is asked for. A job that is still running when its next time comes is not
+which the venue has what is asked for. Where the machine's clock is set, by which the library waits,
+they stay where they are (``replan``). A job that is still running when its next time comes is not
 begun twice; what it did not do then is for its next run, which knows what it has.
 
 APScheduler begins the jobs; jobs live as long as the process, so none is kept on disk.
@@ -31,6 +32,7 @@ __all__ = ["Outcome", "PeriodTrigger", "Timetable"]
 # A run is counted here, and one that was left out too; the library would log each.
 logging.getLogger("apscheduler").setLevel(logging.ERROR)
 
+_SECOND = 1e9
 _LEAST = 1.0  # seconds of the machine between two runs of a job, at whatever speed
 _SAME = 1e-6  # of a period, by which a time may be short of the one it stands for
 _LATE = 2  # periods without a run that has ended, after which a job is behind
@@ -125,16 +127,27 @@ class Timetable:
         Times are the venue's, in seconds. A job of this name that is there already stays."""
         if any(job.name == name for job in self._jobs):
             return
-        every, speed = self.every(interval), self._clock.speed
-        trigger = PeriodTrigger(every, offset)
-        if speed != 1:
-            now = time.time()
-            trigger = PeriodTrigger(
-                every, offset, speed=speed, venue=self._clock.now(), machine=now
-            )
+        trigger = self._trigger(self.every(interval), offset)
         self._jobs.append(_Job(name, trigger, work, at_once))
         if self._scheduler.running:
             self._schedule(self._jobs[-1])
+
+    def _trigger(self, every: float, offset: float) -> PeriodTrigger:
+        """By what both clocks show now."""
+        venue, machine = self._clock.now_ns() / _SECOND, time.time()
+        return PeriodTrigger(every, offset, speed=self._clock.speed, venue=venue, machine=machine)
+
+    def replan(self) -> None:
+        """One of the clocks was set: when each job is due is found out anew, and what fell due
+        meanwhile is done now."""
+        for job in self._jobs:
+            job.trigger = self._trigger(job.trigger.every, job.trigger.offset)
+            if not self._scheduler.running:
+                continue
+            now = datetime.now(UTC)
+            behind = job.period is not None and job.trigger.period(now.timestamp()) > job.period
+            due = now if behind else job.trigger.get_next_fire_time(None, now)
+            self._scheduler.modify_job(job.name, trigger=job.trigger, next_run_time=due)
 
     def start(self) -> None:
         """From now on jobs are run."""
@@ -197,18 +210,22 @@ class Timetable:
         ahead = scheduled.next_run_time - datetime.now(UTC) if scheduled else None
         due = None
         if ahead is not None:
-            due = self._clock.now() + ahead / timedelta(seconds=1) * self._clock.speed
+            due = self._clock.now_ns() / _SECOND + ahead / timedelta(seconds=1) * self._clock.speed
         return {
             "id": job.name,
             "interval_seconds": job.trigger.every,
             "next_run": _time(due),
-            "last_run": _time(job.began),
+            "last_run": _time(self._shown(job.began)),
             "duration_seconds": None if job.duration is None else round(job.duration, 3),
             "result": job.result,
             **(job.outcome._asdict() if job.outcome else {}),
             "runs": sum(job.runs.values()),
             "missed": job.missed,
         }
+
+    def _shown(self, at: float | None) -> float | None:
+        """A time that was measured, as the run's time is now."""
+        return None if at is None else at + self._clock.now_ns() / _SECOND - self._clock.now()
 
     def runs(self) -> dict[tuple[str, ...], int]:
         """How many runs each job had, by its name and their result."""
