@@ -188,7 +188,7 @@ class Asking(asyncio.AbstractEventLoop):
         flags: int = 0,
     ) -> Addresses:
         """As ``socket.getaddrinfo``. What is no name needs no name server."""
-        if not isinstance(host, str):
+        if not isinstance(host, str) or _is_address(host):
             return await super().getaddrinfo(
                 host, port, family=family, type=type, proto=proto, flags=flags
             )
