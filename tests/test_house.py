@@ -272,8 +272,8 @@ PYTHON: dict[str, Rule] = {
     "embedded": rule("config embedded", "a server we start knows nothing of what it is used for"),
     "serve.health": rule("", "every process has a health page, so it may need none of them"),
     "serve": rule(
-        "_core api_settings config directory metrics reading report serve standing store.jetstream "
-        "store.query store.schema store.views",
+        "_core api_settings badness config directory metrics reading report serve standing "
+        "store.jetstream store.query store.schema store.views",
         "it reads through the store, and what it is asked to change it asks the collector",
     ),
     "sim": rule(

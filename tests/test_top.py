@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import subprocess
 import time
+import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from decimal import Decimal
 from functools import partial
@@ -63,7 +65,8 @@ def demo(directory: Path, faults: list[dict[str, Any]]) -> Iterator[Path]:
     script, data = directory / "faults.json", directory / "data"
     script.write_text(json.dumps({"faults": faults}), encoding="utf-8")
     words = ("collect", "--demo", "--data-dir", data, "--faults", script)
-    run = subprocess.Popen(command(*words), stderr=subprocess.PIPE, text=True)
+    environment = os.environ | {"MARKETPRISM_API__RUN": "true"}
+    run = subprocess.Popen(command(*words), stderr=subprocess.PIPE, text=True, env=environment)
     try:
         end = time.monotonic() + PATIENCE
         while not rows_of_books(data):
@@ -142,6 +145,7 @@ def test_top_shows_the_stalled_venue_first_and_opens_books_and_gaps(tmp_path: Pa
     with demo(tmp_path, faults) as data:
         asyncio.run(with_top(data, resync, use))
         printed(data)
+        screened(data)
 
 
 async def narrowed(pilot: Pilot[None]) -> None:
@@ -190,6 +194,35 @@ def printed(data: Path) -> None:
     table = marketprism("books", "BTC-USDT", "--data-dir", data, "--depth", "3")
     assert table.returncode == 0, table.stderr
     assert "spread" in table.stdout
+
+
+def screened(data: Path) -> None:
+    """The same for the dashboard: the worst first, each with its verdict, and what is complete."""
+    found = json.loads(page(data, "api/v1/screen"))
+    scores = [each["score"] for each in found["streams"]]
+    assert scores == sorted(scores, reverse=True)
+    assert found["streams"][0]["exchange"].startswith(STALLED)
+    assert found["streams"][0]["verdict"] in ("bad", "warn")
+    assert {"collector", "store"} <= set(found["services"])
+    end = time.monotonic() + PATIENCE
+    while not (covered := json.loads(page(data, "api/v1/screen/coverage?minutes=5")))["streams"]:
+        assert time.monotonic() < end
+        time.sleep(1)
+    told = marketprism("audit", "--data-dir", data, "--json").stdout.splitlines()
+    names = ("exchange", "market_type", "symbol", "data_type")
+    streams = {tuple(json.loads(line)[name] for name in names) for line in told}
+    assert {tuple(each[name] for name in names) for each in covered["streams"]} <= streams
+    assert {gap["state"] for gap in covered["gaps"]} <= {"lost", "healed"}
+    assert any(each["event"] == "connected" for each in covered["events"])
+    assert "MarketPrism" in page(data, "")
+
+
+def page(data: Path, path: str) -> str:
+    """What the API of a collector answers."""
+    ports = json.loads((data / "run.json").read_text(encoding="utf-8"))["ports"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{ports['api']}/{path}", timeout=30) as answer:
+        text: str = answer.read().decode()
+    return text
 
 
 def test_top_without_a_collector_says_so(tmp_path: Path) -> None:

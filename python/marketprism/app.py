@@ -399,8 +399,9 @@ def _start_api(state: Run, up: Callable[[], None], stack: contextlib.AsyncExitSt
     """Nobody waits for it: who collects needs none. ``up`` is called when it is there."""
     if "api" not in state.ports:
         return
+    settings = state.settings
     words = ["api", "--port", str(state.ports["api"]), "--until-pipe-closes"]
-    words += ["--data-dir", str(state.settings.data_dir), *_inherited(state)]
+    words += ["--data-dir", str(settings.data_dir), *_inherited(state)]
     child = Child("api", _marketprism(*words), ended=lambda *a: _ended(state, *a))
 
     async def begin() -> None:
@@ -411,6 +412,7 @@ def _start_api(state: Run, up: Callable[[], None], stack: contextlib.AsyncExitSt
         else:
             state.children.append(child)
             up()
+            log.info("dashboard and API: http://%s:%d/", settings.listen, state.ports["api"])
 
     beginning = asyncio.create_task(begin())
     stack.push_async_callback(child.stop)

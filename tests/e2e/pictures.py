@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 from PIL import Image
 from playwright.sync_api import Browser, expect
 
@@ -25,6 +26,7 @@ from marketprism.terminal.top import Top
 DOCS = Path(__file__).parents[2] / "docs"
 BYTES_MAX = 300_000
 COLOURS = 128
+SECONDS = 10
 GAPS_AFTER = 150.0  # seconds in which the evidence around the faults is closed
 
 SHOTS: dict[str, dict[str, Any]] = {
@@ -58,8 +60,11 @@ def _shoot(browser: Browser, desk: Desk, name: str, how: dict[str, Any]) -> None
     expect(page.locator("#book .ladder tr.bid").first).to_be_visible(timeout=PATIENCE * 1000)
     page.get_by_role("button", name="15 min").click()
     expect(page.locator("#gaps tbody tr").first).to_be_visible(timeout=PATIENCE * 1000)
-    # A few looks more, by which facts a second and trades are there.
-    page.wait_for_timeout(8000)
+    # A few looks more, by which facts a second and trades are there; and what they cost.
+    before = _used(desk)
+    page.wait_for_timeout(1000 * SECONDS)
+    costs = (100 * (now - then) / SECONDS for now, then in zip(_used(desk), before, strict=True))
+    print("percent of a core: API {:.1f}, browser {:.1f}".format(*costs))
     taken = Image.open(io.BytesIO(page.screenshot(full_page=True)))
     place = DOCS / f"dashboard-{name}.png"
     taken.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(place, optimize=True)
@@ -67,6 +72,17 @@ def _shoot(browser: Browser, desk: Desk, name: str, how: dict[str, Any]) -> None
     assert size <= BYTES_MAX, f"{place}: {size} bytes"
     print(f"{place.name}: {taken.width} x {taken.height}, {size:,} bytes")
     context.close()
+
+
+def _used(desk: Desk) -> tuple[float, float]:
+    """Seconds of a core so far: of the API, and of all of the browser."""
+    api = [psutil.Process(desk.children()["api"])]
+    browser = [p for p in psutil.Process().children(recursive=True) if "chrom" in p.name()]
+    sums = []
+    for processes in (api, browser):
+        times = [p.cpu_times() for p in processes if p.is_running()]
+        sums.append(sum(t.user + t.system for t in times))
+    return sums[0], sums[1]
 
 
 async def _top(desk: Desk) -> None:

@@ -18,17 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Response
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import HTMLResponse
-from fastapi.staticfiles import StaticFiles
 from fastapi_swagger import patch_fastapi
 
 from ..config import Settings
 from ..store.query import StoreError
-from . import control, data, normalize, records, socket, statistics
+from . import control, data, normalize, records, screen, socket, statistics
 from .access import Access, Gate
 from .answer import as_json
+from .dashboard import WEB, dashboard
 from .health import Check, PortInUse, Status, check, version_of
 from .problem import install
 from .stream import Stream
@@ -38,7 +37,6 @@ __all__ = ["build", "run_api"]
 
 log = logging.getLogger(__name__)
 
-WEB = Path(__file__).parent / "web" / "dist"
 GRACE_SECONDS = 1
 """So long an answer that is on its way has when we are told to end."""
 _LOOK_SECONDS = 2.0
@@ -49,14 +47,6 @@ Crypto market data that says whether it is right and whether it is all there.
 Decimals are text, times are nanoseconds UTC. What is large comes as NDJSON, CSV, Arrow or Parquet
 by `Accept` (or `format`), whole; JSON comes in pages: go on with `next_cursor`. Errors are problem
 documents (RFC 9457). The live stream is a WebSocket at `/ws/data/stream`: see docs/api.md."""
-_MISSING = """\
-<!doctype html><html lang="en"><meta charset="utf-8"><title>MarketPrism</title>
-<style>body{font:16px/1.5 system-ui;max-width:40em;margin:4em auto;padding:0 1em}</style>
-<h1>The dashboard was not built</h1>
-<p>This installation was made without Node.js, which builds the page that stands here. Everything
-else works: <a href="/docs">the API</a>, <a href="/health">its health</a>, and
-<code>marketprism top</code> in a terminal.</p>
-<p>To have it, install Node.js and build MarketPrism again.</p></html>"""
 
 
 def build(settings: Settings, web: Path = WEB) -> FastAPI:
@@ -94,25 +84,15 @@ def build(settings: Settings, web: Path = WEB) -> FastAPI:
         expose_headers=["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"],
     )
     app.add_middleware(Gate, access=access)
-    for part in (data, statistics, records, control, normalize, socket):
+    for part in (data, statistics, records, control, screen, normalize, socket):
         app.include_router(part.router)
 
     @app.get("/health", tags=["health"], summary="How this process stands")
     async def health() -> Response:
         return _health(await _checks(app), began)
 
-    _dashboard(app, web)
+    app.include_router(dashboard(web))
     return app
-
-
-def _dashboard(app: FastAPI, web: Path) -> None:
-    if (web / "index.html").is_file():
-        app.mount("/", StaticFiles(directory=web, html=True), name="dashboard")
-        return
-
-    @app.get("/", include_in_schema=False)
-    async def missing(_: Request) -> Response:
-        return HTMLResponse(_MISSING)
 
 
 async def _checks(app: FastAPI) -> dict[str, Check]:

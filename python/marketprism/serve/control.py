@@ -9,6 +9,7 @@ Not here: what a collector does then, and its own pages.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from time import time_ns
 from typing import Annotated, Any, Literal
 
 import anyio.to_thread
@@ -24,7 +25,7 @@ from .answer import as_json
 from .problem import RESPONSES, Problem
 from .stream import NotAnswered, Stream
 
-__all__ = ["SUBJECT", "router"]
+__all__ = ["SUBJECT", "router", "standing_of"]
 
 router = APIRouter(prefix="/api/v1/collector", tags=["collector"])
 
@@ -46,20 +47,23 @@ class Standing(BaseModel):
 @router.get("/status", responses={200: {"model": Standing}, **RESPONSES}, dependencies=[read])
 async def status(request: Request) -> Response:
     """The health of each process, and every stream: state, age, last id, lag."""
-    return as_json(await _standing(request))
+    return as_json(await standing_of(request))
 
 
-async def _standing(request: Request) -> dict[str, Any]:
+async def standing_of(request: Request) -> dict[str, Any]:
+    """What the collector's pages say, looked at a moment ago at most; ``time`` says when, in ns."""
     settings: Settings = request.app.state.settings
 
     def look() -> dict[str, Any]:
         running = held_by(settings.data_dir)
         if not running:
-            return {"running": False, "status": "unhealthy", "services": {}, "streams": []}
+            nothing: dict[str, Any] = {"services": {}, "streams": []}
+            return {"running": False, "status": "unhealthy", "time": time_ns(), **nothing}
         # Its own page is not asked by itself.
         ports = {name: port for name, port in running["ports"].items() if name != "api"}
         return {
             "running": True,
+            "time": time_ns(),
             "collector": settings.collector,
             "run": running.get("run"),
             **standing(settings.listen, ports),
@@ -93,7 +97,7 @@ class Exchanges(BaseModel):
 async def exchanges(request: Request) -> Response:
     """What is collected, by exchange; of a collector that does not run what is configured."""
     settings: Settings = request.app.state.settings
-    streams = (await _standing(request))["streams"]
+    streams = (await standing_of(request))["streams"]
     found: dict[str, dict[str, Any]] = {}
     for each in settings.exchanges:
         found[each.exchange] = _exchange(each.exchange, each.named, each.data_types)

@@ -218,7 +218,7 @@ function Depth({ book, look }: { book: BookRow; look: string }) {
       </figcaption>
       <Chart
         label={`Depth of ${book.symbol}: ${said}`}
-        height={215}
+        height={270}
         data={data}
         look={look}
         options={(c) => depthOptions(c, () => edges.current)}
@@ -312,7 +312,7 @@ function Price({ query, minutes, look }: { query: string; minutes: number; look:
       <figcaption>
         Price <span class="note">bars of a minute{last ? `, last ${digits(last)}` : ""}</span>
       </figcaption>
-      <Chart label={`Price by minute${last ? `, last ${digits(last)}` : ""}`} height={195} data={data} look={look} options={priceOptions} />
+      <Chart label={`Price by minute${last ? `, last ${digits(last)}` : ""}`} height={250} data={data} look={look} options={priceOptions} />
     </figure>
   );
 }

@@ -72,7 +72,7 @@ export function Coverage({ covered, minutes, path, database, choose }: CoverageP
                       {each.symbol}
                     </button>{" "}
                     <span class="note">
-                      {each.exchange} {each.data_type}
+                      {each.data_type} {each.exchange}
                     </span>
                   </th>
                   <td class="strip">
@@ -92,9 +92,10 @@ export function Coverage({ covered, minutes, path, database, choose }: CoverageP
   );
 }
 
-/** Nothing is drawn of the time before anything was asked for. */
+/** Nothing is drawn of the time before anything was listened to. What is polled goes further back. */
 export function shownFrom(covered: Covered): number {
-  const first = Math.min(...covered.streams.map((each) => each.from));
+  const live = covered.streams.filter((each) => ["trade", "orderbook"].includes(each.data_type));
+  const first = Math.min(...live.map((each) => each.from));
   return Number.isFinite(first) ? Math.max(covered.from, first) : covered.from;
 }
 

@@ -5,7 +5,7 @@ import { useMemo } from "preact/hooks";
 import type uPlot from "uplot";
 import type { Name, Screen } from "./api";
 import { Chart, axis, timeAxis, type Colours } from "./chart";
-import { amount, clock, digits, moment } from "./format";
+import { amount, clock, digits, moment, size } from "./format";
 import { Panel } from "./panel";
 import { usePoll } from "./poll";
 
@@ -281,7 +281,9 @@ export function Liquidations({ symbol, screen, minutes, database }: Omit<Derivat
                     {row.symbol} <span class="note">{row.exchange}</span>
                   </th>
                   <td class="number price">{digits(row.average_price ?? row.price)}</td>
-                  <td class="number">{digits(row.quantity)}</td>
+                  <td class="number" title={digits(row.quantity)}>
+                    {size(row.quantity)}
+                  </td>
                 </tr>
               );
             })}

@@ -15,7 +15,7 @@ export function fixed(value: number | null | undefined, places: number): string 
 /** A share as percent. What is not all is never rounded up to all. */
 export function percent(share: number): string {
   if (share >= 1) return "100 %";
-  return `${(Math.floor(share * 100_000) / 1000).toFixed(3)} %`;
+  return `${(Math.floor(share * 10_000) / 100).toFixed(2)} %`;
 }
 
 /** A length of time in its two largest units. */
@@ -47,6 +47,11 @@ export function amount(value: number): string {
   if (size >= 1e6) return `${(value / 1e6).toFixed(2)} M`;
   if (size >= 1e4) return `${(value / 1e3).toFixed(1)} k`;
   return size >= 100 || size === 0 ? value.toFixed(0) : value.toPrecision(3);
+}
+
+/** A size that was divided to 18 digits, with as many as are looked at. */
+export function size(text: string | undefined | null): string {
+  return text && text.length > 10 ? String(Number(Number(text).toPrecision(6))) : digits(text);
 }
 
 /** Nothing that the venue did not say: a decimal without the zeros at its end. */

@@ -1,6 +1,6 @@
 // The head of the screen: is it well, in one word, and the few numbers behind that word.
 
-import type { Check, Covered, Screen, Stream } from "./api";
+import type { Check, Covered, Screen, Stream, Word } from "./api";
 import { count, fixed, lasts, percent } from "./format";
 import { Choice, Sign } from "./panel";
 import type { Polled } from "./poll";
@@ -23,14 +23,13 @@ export interface HeadProps {
 
 export function Head({ screen, theme, setTheme, minutes, setMinutes }: HeadProps) {
   const now = screen.data;
-  const status = screen.problem ? "no answer" : (now?.status ?? "asking");
-  const word = status === "healthy" ? "good" : status === "degraded" ? "warn" : "bad";
+  const [word, status] = screen.problem ? (["bad", "no answer"] as const) : standing(now);
   const service = now?.services.collector ?? Object.values(now?.services ?? {})[0];
   return (
     <header class="head">
       <h1>MarketPrism</h1>
       <p class={`status ${word}`} role="status">
-        <Sign word={status === "asking" ? "quiet" : word} /> {status}
+        <Sign word={word} /> {status}
       </p>
       {service?.version && (
         <p class="note">
@@ -55,6 +54,16 @@ export function Head({ screen, theme, setTheme, minutes, setMinutes }: HeadProps
   );
 }
 
+/** The worst of the processes and of the streams, in one word and in a few. */
+function standing(now?: Screen): [Word, string] {
+  if (!now) return ["quiet", "asking"];
+  const of = (word: Word): number => now.streams.filter((each) => each.verdict === word).length;
+  if (now.status === "unhealthy") return ["bad", now.status];
+  if (of("bad")) return ["bad", `${of("bad")} streams are down`];
+  if (of("warn")) return ["warn", `${of("warn")} streams to look at`];
+  return [now.status === "healthy" ? "good" : "warn", now.status];
+}
+
 /** Everything that is not well, in the words of who found it. */
 function Troubles({ screen }: { screen: Polled<Screen> }) {
   const found: string[] = [];
@@ -68,13 +77,15 @@ function Troubles({ screen }: { screen: Polled<Screen> }) {
   }
   if (!found.length) return null;
   return (
-    <ul class="troubles" role="status" aria-label="What is not well">
+    <div class="said" role="status">
+    <ul class="troubles" aria-label="What is not well">
       {[...new Set(found)].map((text) => (
         <li key={text}>
           <Sign word="warn" /> {text}
         </li>
       ))}
     </ul>
+    </div>
   );
 }
 
@@ -100,7 +111,7 @@ export function Figures({ screen, covered, rates }: FiguresProps) {
       <Figure name="to look at" word={look ? "warn" : "good"} value={count(look)} />
       <Figure name="facts a second" value={count(rate)} />
       <Figure name="books live" {...booksOf(books)} />
-      <Figure name="lag p50 / p99" value={lags(streams)} of="ms, worst" />
+      <Figure name="lag p50 / p99" value={lags(streams)} of="ms" />
       <Figure name="complete" word={all === undefined ? undefined : all.whole >= 1 ? "good" : "warn"} value={all ? percent(all.complete) : "–"} of={all ? `+ ${percent(all.healed)} healed` : ""} />
       <Figure name="lost" word={all?.lost ? "bad" : "good"} value={all ? lasts(all.lost) : "–"} of="all streams" />
       <Figure name="not acknowledged" value={number(checks.nats, "pending")} of={`spool ${number(checks.spool, "rows")}`} />
