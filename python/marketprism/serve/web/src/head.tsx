@@ -112,8 +112,8 @@ export function Figures({ screen, covered, rates }: FiguresProps) {
       <Figure name="facts a second" value={count(rate)} />
       <Figure name="books live" {...booksOf(books)} />
       <Figure name="lag p50 / p99" value={lags(streams)} of="ms" />
-      <Figure name="complete" word={all === undefined ? undefined : all.whole >= 1 ? "good" : "warn"} value={all ? percent(all.complete) : "–"} of={all ? `+ ${percent(all.healed)} healed` : ""} />
-      <Figure name="lost" word={all?.lost ? "bad" : "good"} value={all ? lasts(all.lost) : "–"} of="all streams" />
+      <Figure name="complete, + healed" word={all === undefined ? undefined : all.whole >= 1 ? "good" : "warn"} value={all ? percent(all.complete) : "–"} of={all ? `+ ${percent(all.healed)}` : ""} />
+      <Figure name="lost, all streams" word={all?.lost ? "bad" : "good"} value={all ? lasts(all.lost) : "–"} />
       <Figure name="not acknowledged" value={number(checks.nats, "pending")} of={`spool ${number(checks.spool, "rows")}`} />
     </dl>
     </section>
