@@ -27,6 +27,14 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md LICENSE \
 	$(shell find rust python \( -name __pycache__ -o -path '*/web/node_modules' \
 		-o -path '*/web/dist' \) -prune -o ! -name '*.so' -print)
 
+# The dashboard, where there is npm; a package without it is whole but for the page, which says so.
+WEB := python/marketprism/serve/web
+WEB_SOURCES := $(addprefix $(WEB)/,package.json package-lock.json build.mjs tsconfig.json) \
+	$(wildcard $(WEB)/src/*)
+BUILD_WEB = cd $(WEB) && npm ci --silent --ignore-scripts && npm run --silent check && \
+	npm run --silent build
+DASHBOARD := $(if $(shell command -v npm),$(VENV)/.web)
+
 help: ## list the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
 
@@ -68,7 +76,7 @@ chaos-short: $(VENV)/.test $(VENV)/.package ## kill and pause every process, the
 chaos: $(VENV)/.test $(VENV)/.package ## the same 299 times each, and power cuts (hours; it resumes)
 	@PYTHONPATH=tests $(BIN)/python -m chaos
 
-wheel: $(VENV)/.run ## one abi3 wheel for CPython 3.11 and newer, in dist
+wheel: $(VENV)/.run $(DASHBOARD) ## one abi3 wheel for CPython 3.11 and newer, in dist
 	$(BIN)/maturin build --release --locked --out dist
 
 # Peers are named in pyproject.toml; benches/compare.py says how they are measured.
@@ -131,14 +139,6 @@ $(VENV)/peers: constraints/peers.txt | $(BIN)/python
 	@$@/bin/python -m pip --disable-pip-version-check --quiet install --no-compile \
 		--require-hashes -r $< >&2 || { rm -rf $@; mkdir $@; }
 	@touch $@
-
-# The dashboard, where there is npm; a package without it is whole but for the page, which says so.
-WEB := python/marketprism/serve/web
-WEB_SOURCES := $(addprefix $(WEB)/,package.json package-lock.json build.mjs tsconfig.json) \
-	$(wildcard $(WEB)/src/*)
-BUILD_WEB = cd $(WEB) && npm ci --silent --ignore-scripts && npm run --silent check && \
-	npm run --silent build
-DASHBOARD := $(if $(shell command -v npm),$(VENV)/.web)
 
 $(VENV)/.web: $(WEB_SOURCES) | $(BIN)/python
 	@echo 'building the dashboard' >&2
