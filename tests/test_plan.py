@@ -110,3 +110,15 @@ def test_measured_rates_foretell_what_was_measured_and_more_of_it(tmp_path: Path
         assert twice[key] == pytest.approx(2 * same[key], rel=0.01)
     for key, size in same["gb_per_day"].items():
         assert twice["gb_per_day"][key] == pytest.approx(2 * size, rel=0.05, abs=0.002)
+
+
+def test_a_demo_is_planned_by_itself(tmp_path: Path) -> None:
+    market = {"venues": ["okx"], "symbols": ["BTC-USDT", "ETH-USDT", "SOL-USDT"]}
+    said = planned(tmp_path, {"sim": market}, "--sim", "6")
+    # What the market offers, and nothing of the other venues.
+    assert {name: each["symbols"] for name, each in said["exchanges"].items()} == {
+        "okx_spot": 3,
+        "okx_derivatives": 3,
+    }
+    assert said["messages_per_second"] > 6 * 10
+    assert not (tmp_path / "d").exists()
