@@ -18,7 +18,8 @@ def test_up_returns_when_all_are_ready_and_down_leaves_nothing(tmp_path: Path) -
         done = marketprism("up", *words)
         assert done.returncode == 0, done.stderr
         started = {one["name"]: one for one in map(json.loads, done.stdout.splitlines())}
-        assert started.keys() == {"launcher", "nats-server", "store", "venue", "collector"}
+        names = {"launcher", "nats-server", "store", "venue", "collector", "api"}
+        assert started.keys() == names
         for one in started.values():
             assert psutil.Process(one["pid"]).create_time() == one["started"]
         # What runs is not started twice.

@@ -19,7 +19,8 @@ __all__ = ["grammar"]
 def grammar(commands: Any) -> None:
     """Add these commands."""
     parser = commands.add_parser(
-        "up", help="start nats-server, stores and collector, watched, and return when all are ready"
+        "up",
+        help="start nats-server, stores, collector and API, watched, and return when all are ready",
     )
     parser.add_argument(
         "--demo", action="store_true", help="the built-in venue is the source: no network"
