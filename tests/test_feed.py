@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 
 from marketprism import Session, guess_instrument
 from marketprism._core import Message as Row
-from marketprism.collect.feed import Feed, _Socket
+from marketprism.collect.feed import Feed
 from marketprism.collect.gaps import Gaps
 from marketprism.collect.heal import Healing
 from marketprism.collect.ledger import Ledger
@@ -25,6 +25,7 @@ from marketprism.collect.publish import Publisher
 from marketprism.collect.rest import Rest
 from marketprism.collect.route import Route
 from marketprism.collect.seeds import Seeds
+from marketprism.collect.socket import Socket
 from marketprism.venues import Connection, binance
 
 Message = str | bytes | list[str]
@@ -48,7 +49,7 @@ def test_messages_come_in_order_whole_or_in_parts(messages: Sequence[Message]) -
         got: list[bytes] = []
         async with serve(venue, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
-            made = partial(_Socket, take=got.append)
+            made = partial(Socket, take=got.append)
             async with connect(f"ws://127.0.0.1:{port}", create_connection=made) as socket:  # type: ignore[arg-type]
                 try:
                     while True:

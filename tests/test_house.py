@@ -176,16 +176,28 @@ PYTHON: dict[str, Rule] = {
     ),
     "__main__": rule("cli", "it only starts the commands"),
     "cli": rule(
-        "marketprism app backfill cli clock collect config directory doctor latency launcher loop "
-        "parent plan processes reading report rehearsal run settings sim standing store serve "
-        "terminal verify",
+        "marketprism app backfill cli clock collect config control directory doctor latency "
+        "launcher loop parent plan processes reading report rehearsal run settings sim standing store "
+        "serve terminal verify",
         "a command is settings and one call; what it calls has its own place",
     ),
     "app": rule(
-        "_core backfill builtin clock collect config directory duties embedded metrics outlet "
-        "pages progress run schedule serve sim.faults sources store trouble",
+        "_core backfill builtin changes children clock collect config control directory duties "
+        "metrics outlet pages progress run schedule serve sim.faults sources store trouble",
         "it wires the parts",
     ),
+    "children": rule(
+        "builtin config directory embedded run", "it knows their words, and not what they do"
+    ),
+    "control": rule("config settings", "it is the form of a question, and does nothing"),
+    "changes": rule(
+        "_core collect config control listing run settings sources taken venues",
+        "it says what is to be carried, and who carries it is for sources to find",
+    ),
+    "listing": rule(
+        "_core clock collect config venues", "it asks what there is, and holds nothing that runs"
+    ),
+    "taken": rule("_core config venues", "it is what is wanted, whoever carries it"),
     "run": rule(
         "backfill clock collect config embedded parent quality",
         "it holds the parts and does nothing with them",
@@ -197,7 +209,7 @@ PYTHON: dict[str, Rule] = {
         "it does to processes what a schedule says, and decides nothing",
     ),
     "sources": rule(
-        "_core clock collect config directory venues",
+        "_core clock collect config directory listing taken venues",
         "it knows who is to be asked for what, and holds nothing that runs",
     ),
     "backfill": rule(
@@ -288,7 +300,9 @@ PYTHON_TARGETS = {
     "__main__": "a command is started, not called",
 }
 THIRD_PARTY: dict[str, Rule] = {
-    "websockets": rule("collect.feed sim", "there is one way in from a venue, and one venue"),
+    "websockets": rule(
+        "collect.feed collect.socket sim", "there is one way in from a venue, and one venue"
+    ),
     "uvloop": rule("loop", "which loop a process runs in is chosen once"),
     "apscheduler": rule("collect.timetable", "what is done at set times has one list"),
     "textual": rule("terminal", "what is typed has one place"),

@@ -257,9 +257,21 @@ class Session:
     def await_image(self, instrument: Instrument) -> bool:
         """A live book is about to be compared with an image that is asked for (``seed``): deltas
         are kept until it comes. False where there is nothing to compare."""
-    def leave(self, instrument: Instrument) -> Batch:
-        """The instrument is not traded any more, or not wanted: what it has covered ends with its
-        last fact, and its book is let go."""
+    def leave(self, instrument: Instrument, data_types: Sequence[str] | None = None) -> Batch:
+        """The instrument is not traded any more: what it has covered ends with its last fact, and
+        its book is let go. With ``data_types`` these are not wanted any more and the venue sends no
+        more of them: what comes all the same is passed over until somebody joins again."""
+    def join(
+        self, instrument: Instrument, data_types: Sequence[str], *, book: bool, now: int
+    ) -> None:
+        """This connection carries the instrument from now on, or more of it: rows of these data
+        types are made of it. ``book``: it is seeded even while it is quiet. Raises
+        ``ValueError``."""
+    def rest(self, instrument: Instrument) -> Batch:
+        """The book is let go; it is had again when something of it comes, and not before."""
+    def resync(self, instrument: Instrument) -> tuple[bool, Batch]:
+        """The book is thrown away and had again. False where it is not live: then it is being had
+        already."""
     def resume(
         self,
         instrument: Instrument,

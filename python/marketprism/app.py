@@ -19,15 +19,23 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import psutil
 
 from . import metrics
 from .backfill import Window, backfill
-from .builtin import damage, market_words
+from .changes import Changes
+from .children import (
+    FAULTS_DURATION,
+    STOP_LATE,
+    end_stale,
+    ended,
+    start_api,
+    start_nats,
+    start_store,
+    start_venue,
+)
 from .clock import SteadyClock
 from .collect.feed import Feed
 from .collect.gaps import Gaps
@@ -43,10 +51,9 @@ from .collect.status import streams
 from .collect.steps import Steps
 from .collect.timetable import Outcome, Timetable
 from .config import Settings, without_secrets
-from .directory import HOST, RunError, choose_ports, free_port, left_behind, locked
+from .control import Control, subjects
+from .directory import RunError, choose_ports, left_behind, locked
 from .duties import duties
-from .embedded import nats as embedded_nats
-from .embedded.child import Child, ChildError
 from .outlet import opened
 from .pages import books, checks, values
 from .progress import Look, show_progress
@@ -68,11 +75,9 @@ _STORE_WAIT = 60.0  # seconds that a run with an end waits until all is stored
 # A run that was told to end takes at most 10 s: so long for what was received, the rest for ending
 # the children.
 _DRAIN = 5.5
-_CHILD_STOP_LATE = 1.0
 _HEALING_STOP = 1.0  # seconds that an answer has which is being published
 _PLUGINS_STOP = 1.0  # seconds that plugins have for the rows that wait
 _LEFT_BEHIND = 10.0  # seconds that the children of a killed run are given to end
-_FAULTS_DURATION = 120.0  # seconds of a run without an end for which a schedule is drawn
 _OVERLAP_MAX = 60.0  # seconds that a connection's successor has to be whole
 _LOOK = 0.1  # seconds between looks at whether an end has come
 
@@ -84,7 +89,7 @@ async def collect(settings: Settings, options: Options) -> tuple[int, dict[str, 
         run = time.time_ns()
         await asyncio.to_thread(psutil.wait_procs, left_behind(directory), _LEFT_BEHIND)
         if not settings.nats.url and not options.record:
-            await _end_stale(directory / "nats")
+            await end_stale(directory / "nats")
         ports = choose_ports(options.ports, _ports_needed(settings), settings.ports.model_dump())
         stop = asyncio.Event()
         async with contextlib.AsyncExitStack() as stack:
@@ -92,7 +97,7 @@ async def collect(settings: Settings, options: Options) -> tuple[int, dict[str, 
             stack.callback(lambda: (directory / "run.json").unlink(missing_ok=True))
             nats_url, server = "", None
             if not options.record:
-                nats_url, server = await _start_nats(settings, directory, ports, stack)
+                nats_url, server = await start_nats(settings, directory, ports, stack)
             clock = _clock(settings, options)
             publisher = await opened(settings, nats_url, directory, stack)
             publisher.now_ns = clock.now_ns
@@ -136,7 +141,7 @@ async def collect(settings: Settings, options: Options) -> tuple[int, dict[str, 
                 place = directory / "journal"
                 state.journals = Journals(place, settings.journal, clock, ledger)
             if server:
-                server.ended = lambda *what: _ended(state, *what)
+                server.ended = lambda *what: ended(state, *what)
                 state.children.append(server)
             _listen_for_signals(state, stack)
             return await _go(state, nats_url, stack)
@@ -170,10 +175,10 @@ async def _go(
     began = time.monotonic()
     settings = state.settings
     if settings.store.run:
-        await _start_store(state, nats_url, stack)
+        await start_store(state, nats_url, stack)
         _write_run(state, nats_url)
     state.tables_before = await _count_tables(state)
-    source = await _start_venue(state, stack)
+    source = await start_venue(state, stack)
     _write_run(state, nats_url, source)
     words = without_secrets(" ".join(sys.argv[1:]))
     await state.ledger.write("started", detail=words or None)
@@ -193,7 +198,7 @@ async def _go(
     )
     if state.options.backfill:
         return await _backfill(state, state.options.backfill, wanted)
-    _start_api(state, lambda: _write_run(state, nats_url, source), stack)
+    start_api(state, lambda: _write_run(state, nats_url, source), stack)
     stack.push_async_callback(wanted.end)
     state.feeds = await _feeds(state, wanted)
     try:
@@ -264,6 +269,7 @@ def _write_run(state: Run, nats_url: str, source: Mapping[str, Any] | None = Non
     said = {
         "pid": os.getpid(),
         "run": state.run,
+        "collector": state.settings.collector,
         "ports": state.ports,
         "nats_url": nats_url,
         "clickhouse_url": state.clickhouse,
@@ -277,196 +283,6 @@ def _write_run(state: Run, nats_url: str, source: Mapping[str, Any] | None = Non
     with open(descriptor, "w", encoding="utf-8") as file:
         json.dump(said, file, indent=2)
     draft.replace(target)
-
-
-# --- the children ------------------------------------------------------------------------------
-
-
-def _marketprism(*words: str) -> list[str]:
-    return [sys.executable, "-m", "marketprism", *words]
-
-
-async def _end_stale(home: Path) -> None:
-    """End what a killed run left behind: it holds the directory, and with fixed ports ours."""
-    try:
-        pid = await embedded_nats.end_stale(home)
-    except embedded_nats.NatsServerError as error:
-        raise RunError(str(error)) from error
-    if pid is not None:
-        log.info("ended nats-server %d, which an earlier run left behind", pid)
-
-
-async def _start_nats(
-    settings: Settings,
-    directory: Path,
-    ports: dict[str, int],
-    stack: contextlib.AsyncExitStack,
-) -> tuple[str, Child | None]:
-    if settings.nats.url:
-        return settings.nats.url, None
-    home = directory / "nats"
-    try:
-        argv = embedded_nats.argv(home)
-        power = settings.durability == "power"
-        embedded_nats.write_config(home, ports["nats"], ports["nats_http"], power=power)
-    except embedded_nats.NatsServerError as error:
-        raise RunError(str(error)) from error
-
-    async def ready(pid: int) -> None:
-        embedded_nats.remember(home, pid)
-        await _answers(ports["nats"])
-
-    errors = home / "stderr.log"
-    child = Child("nats-server", argv, before=lambda: _end_stale(home), ready=ready, errors=errors)
-    try:
-        await child.start()
-    except (ChildError, embedded_nats.NatsServerError) as error:
-        raise RunError(f"{error}; see {home / 'server.log'}") from error
-    stack.push_async_callback(child.stop)
-    return f"nats://{HOST}:{ports['nats']}", child
-
-
-async def _answers(port: int) -> None:
-    """Returns once something listens on the port; at most 30 s (it may restore a large store)."""
-    end = time.monotonic() + 30.0
-    while time.monotonic() < end:
-        try:
-            _, writer = await asyncio.open_connection(HOST, port)
-        except OSError:
-            await asyncio.sleep(0.02)
-        else:
-            writer.close()
-            return
-
-
-async def _ended(state: Run, name: str, status: int) -> None:
-    await state.ledger.write("restarted", cause=name, detail=f"ended with status {status}")
-
-
-async def _start_child(state: Run, child: Child, stack: contextlib.AsyncExitStack) -> None:
-    """Waits until it is ready, or somebody asks to stop. Raises ``RunError``."""
-    starting = asyncio.create_task(child.start())
-    stopped = asyncio.create_task(state.stop.wait())
-    try:
-        await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)
-        if not starting.done():
-            child.patience = _CHILD_STOP_LATE
-            raise RunError(f"stopped while the {child.name} was starting", 0)
-        starting.result()
-    except ChildError as error:
-        raise RunError(str(error)) from error
-    finally:
-        stopped.cancel()
-        starting.cancel()
-        stack.push_async_callback(child.stop)
-    state.children.append(child)
-
-
-async def _start_store(state: Run, nats_url: str, stack: contextlib.AsyncExitStack) -> None:
-    directory, settings = state.settings.data_dir, state.settings
-    url = settings.clickhouse.url
-    embedded = url is None or url.startswith("chdb:")
-    words = ["store", "hot", "--data-dir", str(directory), "--http-port", str(state.ports["store"])]
-    words += ["--run", str(state.run), "--until-pipe-closes"]
-    # Everybody on the machine may read the words of a process, only its user the environment.
-    secret = {"MARKETPRISM_NATS_URL": nats_url} if without_secrets(nats_url) != nats_url else {}
-    words += [] if secret else ["--nats", nats_url]
-    if embedded:
-        words += ["--gateway-port", str(state.ports["clickhouse"])]
-        # Nobody but the owner of an embedded directory can copy in it.
-        words += ["--cold-port", str(state.ports["cold"])] if settings.cold.enabled else []
-        token = settings.clickhouse.token()
-        who = f"reader:{quote(token, safe='')}@" if token else ""
-        state.clickhouse = f"http://{who}{HOST}:{state.ports['clickhouse']}/"
-    else:
-        state.clickhouse = url or ""
-    words += _inherited(state)
-    if not settings.nats.url:
-        monitor = f"http://{HOST}:{state.ports['nats_http']}"
-        words += ["--set", f"nats.monitor_url={json.dumps(monitor)}"]
-    child = Child(
-        "store", _marketprism(*words), ended=lambda *a: _ended(state, *a), environment=secret
-    )
-    await _start_child(state, child, stack)
-    if settings.cold.enabled and not embedded:
-        words = ["store", "cold", "--http-port", str(state.ports["cold"]), "--until-pipe-closes"]
-        words += ["--data-dir", str(directory), *_inherited(state)]
-        child = Child("cold", _marketprism(*words), ended=lambda *a: _ended(state, *a))
-        await _start_child(state, child, stack)
-
-
-def _start_api(state: Run, up: Callable[[], None], stack: contextlib.AsyncExitStack) -> None:
-    """Nobody waits for it: who collects needs none. ``up`` is called when it is there."""
-    if "api" not in state.ports:
-        return
-    settings = state.settings
-    words = ["api", "--port", str(state.ports["api"]), "--until-pipe-closes"]
-    words += ["--data-dir", str(settings.data_dir), *_inherited(state)]
-    child = Child("api", _marketprism(*words), ended=lambda *a: _ended(state, *a))
-
-    async def begin() -> None:
-        try:
-            await child.start()
-        except ChildError as error:
-            log.error("there is no API: %s", error)
-        else:
-            state.children.append(child)
-            up()
-            log.info("dashboard and API: http://%s:%d/", settings.listen, state.ports["api"])
-
-    beginning = asyncio.create_task(begin())
-    stack.push_async_callback(child.stop)
-    stack.callback(beginning.cancel)
-
-
-def _inherited(state: Run) -> list[str]:
-    """The settings as we got them; what the children do is told by us unless it goes wrong."""
-    words = ["--config", str(state.options.config)] if state.options.config else []
-    for item in state.options.overrides:
-        words += ["--set", item]
-    level = state.settings.log.level
-    return [*words, "--log-level", "WARNING" if level == "INFO" else level]
-
-
-async def _start_venue(state: Run, stack: contextlib.AsyncExitStack) -> dict[str, Any]:
-    """Starts the built-in venue if it is the source; returns what it said of itself."""
-    options = state.options
-    if not options.demo and not options.replay:
-        return {}
-    said: dict[str, Any] = {}
-
-    def announce(event: dict[str, Any]) -> None:
-        if event["event"] == "ready":
-            said.update(event)
-        elif event["event"] == "served":
-            state.served.set()
-        elif event["event"] == "damage":
-            text = damage(event)
-            state.damaged.append(text)
-            log.error("%s", text)
-
-    words = ["sim", "--until-pipe-closes"]
-    ws = free_port(state.ports.values())
-    rest = free_port([ws, *state.ports.values()])
-    words += ["--ws-port", str(ws), "--rest-port", str(rest)]
-    words += _inherited(state)
-    if options.demo:
-        words += market_words(state.settings.sim, state.clock)
-        if options.faults:
-            duration = options.duration or _FAULTS_DURATION
-            state.faults_from = state.clock.now_ns()
-            words += ["--faults", options.faults, "--duration", str(duration)]
-            words += ["--faults-from", str(state.faults_from)]
-    else:
-        words += ["--speed", options.speed, *(str(path) for path in options.replay)]
-    child = Child(
-        "venue",
-        _marketprism(*words),
-        announce=announce,
-        ended=lambda *a: _ended(state, *a),
-    )
-    await _start_child(state, child, stack)
-    return said
 
 
 # --- the run itself ----------------------------------------------------------------------------
@@ -486,6 +302,32 @@ def _listen_for_signals(state: Run, stack: contextlib.AsyncExitStack) -> None:
         loop.add_signal_handler(number, on_signal)
     if state.options.parent:
         stack.callback(state.options.parent.begin(on_signal).cancel)
+    at_terminal = _has_terminal()
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+    def on_hangup() -> None:
+        if at_terminal and not _has_terminal():
+            # Nobody wants anything to be read again: the terminal is closed.
+            if not ignored:
+                on_signal()
+        elif state.reload is None:
+            log.warning("nothing is collected yet, so nothing is read again")
+        else:
+            task = asyncio.ensure_future(state.reload("SIGHUP"))
+            reloads.add(task)
+            task.add_done_callback(reloads.discard)
+
+    reloads: set[asyncio.Future[object]] = set()
+    loop.add_signal_handler(signal.SIGHUP, on_hangup)
+
+
+def _has_terminal() -> bool:
+    """Whether this process has a terminal that is there."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 async def _run_feeds(state: Run, wanted: Sources, frames_in_all: int) -> None:
@@ -503,6 +345,7 @@ async def _run_feeds(state: Run, wanted: Sources, frames_in_all: int) -> None:
         if polls is not None:
             fill(state.timetable, state.settings.scheduler.jobs, polls, work)
             state.timetable.start()
+        control = await _answer(state, wanted, group, feeds, partial(_refill, state, polls, work))
         joining = group.create_task(_join(state, wanted, group, feeds, polls, work))
         stopped = asyncio.create_task(state.stop.wait())
         over = asyncio.create_task(_over(state, feeds, joining))
@@ -520,6 +363,7 @@ async def _run_feeds(state: Run, wanted: Sources, frames_in_all: int) -> None:
             return_when=asyncio.FIRST_COMPLETED,
         )
         state.deadline = min(state.deadline, time.monotonic() + _STORE_WAIT)
+        state.reload, control.over = None, True
         joining.cancel()
         await wanted.end()
         await state.timetable.stop()
@@ -535,9 +379,37 @@ async def _run_feeds(state: Run, wanted: Sources, frames_in_all: int) -> None:
             await state.journals.close()
 
 
+async def _answer(
+    state: Run,
+    wanted: Sources,
+    group: asyncio.TaskGroup,
+    feeds: list[asyncio.Task[None]],
+    refill: Callable[[], None],
+) -> Control:
+    """From now on what is collected can be changed: by request, and by reading the settings
+    again."""
+    changes = Changes(state, wanted, partial(_begin, state, wanted, group, feeds), refill)
+    control = Control(state.settings.collector, changes)
+    if not state.options.replay:
+        # What a recording has is what it has.
+        state.reload = changes.reload
+        if state.settings.nats.control:
+            await state.publisher.answer(subjects(state.settings.collector), control.answer)
+    return control
+
+
+def _refill(
+    state: Run, polls: Polls | None, work: Mapping[str, Callable[[], Awaitable[Outcome]]]
+) -> None:
+    """What is wanted now is asked for at its times, too."""
+    if polls is not None:
+        fill(state.timetable, state.settings.scheduler.jobs, polls, work)
+
+
 async def _over(state: Run, feeds: list[asyncio.Task[None]], joining: asyncio.Task[None]) -> None:
-    """Returns once no feed runs any more; where REST alone is asked there is none to end."""
-    if not feeds:
+    """Returns once all that was recorded is served. What lives goes on until it is told to end,
+    also while nothing is listened to: something may be asked for."""
+    if not state.options.replay:
         await state.stop.wait()
     left = [*feeds, joining]
     while left:
@@ -557,7 +429,7 @@ async def _join(
     async for made in wanted.late():
         if polls is not None:
             await polls.resume()
-            fill(state.timetable, state.settings.scheduler.jobs, polls, work)
+        _refill(state, polls, work)
         _begin(state, wanted, group, feeds, made)
 
 
@@ -655,7 +527,7 @@ def _troubles(state: Run) -> list[ProcessFault]:
     options = state.options
     if not options.faults:
         return []
-    duration, exchanges = options.duration or _FAULTS_DURATION, state.settings.exchanges
+    duration, exchanges = options.duration or FAULTS_DURATION, state.settings.exchanges
     schedule = load_faults(options.faults, duration, state.clock.speed, exchanges)
     log.info("%s", schedule)
     return schedule.for_processes()
@@ -688,7 +560,7 @@ async def _finish(state: Run) -> int:
         await asyncio.sleep(_LOOK)
     if left != 0:
         for child in state.children:
-            child.patience = _CHILD_STOP_LATE
+            child.patience = STOP_LATE
     return 1 if state.damaged else 0
 
 

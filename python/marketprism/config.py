@@ -290,7 +290,8 @@ class MirrorToCore(_Section):
 
 class Nats(_Section):
     """``url`` empty: a nats-server of our own is started under the data directory. Whether a server
-    at ``url`` syncs each write is asked at ``monitor_url``, its monitoring port."""
+    at ``url`` syncs each write is asked at ``monitor_url``, its monitoring port. ``control``: what
+    is asked on ``marketprism.control`` is answered."""
 
     url: Annotated[str, AfterValidator(forms.nats_url)] | None = None
     password_env: PasswordVariable = None
@@ -302,6 +303,7 @@ class Nats(_Section):
     ack_timeout: Seconds = 2.0
     connect_timeout: Seconds = 5.0
     mirror_to_core: MirrorToCore = MirrorToCore()
+    control: bool = True
 
 
 class Spool(_Section):
@@ -581,6 +583,12 @@ class Sim(_Section):
     connections: int = Field(1, ge=1, le=100, description="sockets that a demo opens a route")
 
 
+class Limits(_Section):
+    """Bounds of what one collector takes on. ``books_max`` books are kept."""
+
+    books_max: int = Field(1000, ge=1, le=100_000)
+
+
 def _upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
@@ -649,6 +657,7 @@ class Settings(_Section):
     backup: Backup = Backup()
     cold: Cold = Cold()
     scheduler: Scheduler = Scheduler()
+    limits: Limits = Limits()
     sim: Sim = Sim()
     api: Api = Api()
     log: Log = Log()
@@ -697,6 +706,7 @@ _NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("LSR_MAX_DELIVER", ("store", "max_deliver")),
 )
 _PATH_NAME = "MARKETPRISM_CONFIG_PATH"
+_BESIDE = Path("config/marketprism.yaml")
 # How much is logged where nobody says it.
 _ENVIRONMENTS = {"development": "DEBUG", "dev": "DEBUG", "production": "WARNING", "prod": "WARNING"}
 # Keys of URLs, which may hold a password.
@@ -734,9 +744,14 @@ def loaded(
     )
 
 
-def chosen_file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
-    """The file that is read: the one that is named, else that of the environment, else none."""
-    return path or (Path(environ[_PATH_NAME]) if environ.get(_PATH_NAME) else None)
+def chosen_file(
+    path: Path | None, environ: Mapping[str, str], *, beside: bool = False
+) -> Path | None:
+    """The file that is read: the one that is named, else that of the environment, else, where it is
+    looked for, the one ``beside`` us: ``config/marketprism.yaml`` in the working directory."""
+    if path or environ.get(_PATH_NAME):
+        return path or Path(environ[_PATH_NAME])
+    return _BESIDE if beside and _BESIDE.is_file() else None
 
 
 def _further(environ: Mapping[str, str]) -> list[Variable]:

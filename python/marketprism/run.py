@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,6 +50,7 @@ class Options:
     record: bool = False  # journals alone: nothing is published or stored
     restarted: str = ""  # why the run before this one was ended, where a launcher did it
     parent: Parent | None = None  # whoever has started us and watches
+    again: Callable[[], Settings] | None = None  # reads the settings once more
 
 
 @dataclass
@@ -77,6 +79,7 @@ class Run:
     deadline: float = math.inf
     faults_from: int = 0
     clickhouse: str = ""
+    reload: Callable[[str], Awaitable[object]] | None = None  # once something is collected
     served: asyncio.Event = field(default_factory=asyncio.Event)
     steps: Steps | None = None
     names: Names = field(init=False)

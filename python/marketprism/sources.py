@@ -1,9 +1,7 @@
 """What a run listens to: a feed for each socket, from the settings or from what was recorded.
 
-Instruments come from the venue's own lists. One bad symbol never stops another: it is logged, and a
-row of the ledger.
-
-Not here: how a venue is asked (``venues``) and what a feed does (``collect.feed``).
+Not here: how a venue is asked (``venues``), what it lists (``listing``), what is taken of that
+(``taken``), and what a feed does (``collect.feed``).
 """
 
 from __future__ import annotations
@@ -11,31 +9,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from . import venues
-from ._core import Instrument, Session, guess_instrument, instruments
+from ._core import Instrument, Session
 from .clock import SteadyClock
-from .collect.feed import Feed
+from .collect.feed import Carried, Feed
 from .collect.heal import Healing
 from .collect.ledger import Ledger
 from .collect.poll import Wanted
 from .collect.publish import Last, Publisher, PublishError
 from .collect.record import Journals
-from .collect.rest import Priority, Rest, RestError
+from .collect.rest import Priority, Rest
 from .collect.route import Route
 from .collect.seeds import Seeds
 from .collect.timetable import Outcome
 from .config import Exchange, Hosts, Settings
 from .directory import RunError
-from .venues import Connection
+from .listing import Listed, Listing, guessed
+from .taken import Taken, Want, key_of
+from .venues import BOOKS, Connection
 
 __all__ = ["Sources", "route_of"]
 
@@ -44,34 +41,6 @@ log = logging.getLogger(__name__)
 _LEGS = ("1", "2")
 # Seconds of the machine that exchanges whose venues have said what they list wait for the others.
 _TOGETHER = 5.0
-
-
-@dataclass(frozen=True)
-class _Body:
-    """A list of instruments as it was had, for the rows that are made of it."""
-
-    url: str
-    payload: bytes
-    ts_recv: int
-
-
-@dataclass
-class _Listed:
-    """What the venue lists; empty where no list could be had."""
-
-    instruments: list[Instrument] = field(default_factory=list)
-    bodies: list[_Body] = field(default_factory=list)
-    whole: bool = True  # every list could be had
-
-
-@dataclass
-class _Taken:
-    """What is taken from an exchange, by section and the venue's spelling."""
-
-    wanted: Exchange
-    instruments: dict[tuple[str, str], Instrument]
-    absent: Counter[tuple[str, str]] = field(default_factory=Counter)  # lists in a row
-    seen: dict[tuple[str, str], int] = field(default_factory=dict)  # when a list had it last
 
 
 @dataclass
@@ -91,9 +60,15 @@ class Sources:
     seeds: Seeds
     healing: Healing
     journals: Journals | None = None
-    _taken: list[_Taken] = field(default_factory=list)
-    _unlisted: set[tuple[str, str]] = field(default_factory=set)  # told already
+    listing: Listing = field(init=False)
+    taken: list[Taken] = field(default_factory=list)
+    # What is listened to is changed by one at a time.
+    changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _asking: dict[asyncio.Task[list[Feed]], str] = field(default_factory=dict)  # to exchanges
+
+    def __post_init__(self) -> None:
+        """Who asks what there is."""
+        self.listing = Listing(self.rest, self.ledger, self.clock)
 
     async def recorded(self) -> list[Feed]:
         """A feed for each recorded connection, with what it was subscribed to."""
@@ -106,7 +81,7 @@ class Sources:
         for name in self.settings.unverified:
             log.warning("%s: tls.verify is false: whoever is in between can change the data", name)
         self._asking = {
-            asyncio.create_task(self._begun(each)): each.exchange for each in self._exchanges()
+            asyncio.create_task(self._begun(each)): each.exchange for each in self.exchanges()
         }
         feeds = await self._come(asyncio.FIRST_EXCEPTION, _TOGETHER)
         while self._asking and not feeds and not any(map(_polled, self.polled())):
@@ -125,6 +100,11 @@ class Sources:
         while self._asking:
             yield await self._come(asyncio.FIRST_COMPLETED)
 
+    @property
+    def beginning(self) -> set[str]:
+        """Exchanges of which it is not known yet what they list."""
+        return set(self._asking.values())
+
     async def end(self) -> None:
         """Asks no venue any more what it lists."""
         for task in self._asking:
@@ -133,7 +113,7 @@ class Sources:
         self._asking.clear()
 
     async def _begun(self, wanted: Exchange) -> list[Feed]:
-        return await self._opened(wanted, *await self._take(wanted))
+        return await self._opened(*await self._take(wanted))
 
     async def _come(self, when: str, timeout: float | None = None) -> list[Feed]:
         """What has come of the questions that are under way, in their order. Raises ``RunError``
@@ -148,61 +128,67 @@ class Sources:
     async def listed(self) -> list[Wanted]:
         """What is to be taken of each exchange by the venues' lists of now; nothing is listened
         to."""
-        await asyncio.gather(*map(self._take, self._exchanges()))
+        await asyncio.gather(*map(self._take, self.exchanges()))
         return self.polled()
 
-    async def taken(self) -> list[tuple[Exchange, list[Instrument]]]:
+    async def would_take(self) -> list[tuple[Exchange, list[Instrument]]]:
         """What would be taken of each exchange by the venues' lists of now, the most traded first
         where so many were asked for; nothing is listened to."""
-        await asyncio.gather(*map(self._take, self._exchanges()))
-        return [(each.wanted, [*each.instruments.values()]) for each in self._taken]
+        await asyncio.gather(*map(self._take, self.exchanges()))
+        return [(each.wanted, [*each.instruments.values()]) for each in self.taken]
 
     def polled(self) -> list[Wanted]:
         """What is taken now of each exchange, for whoever asks REST for what is not streamed."""
         return [
             Wanted(
                 taken.wanted.exchange,
-                [*taken.instruments.values()],
-                taken.wanted.data_types,
+                some,
+                types,
                 taken.wanted.klines,
-                self._route(taken.wanted),
+                self.route(taken.wanted),
             )
-            for taken in self._taken
+            for taken in self.taken
+            for types, some in taken.by_types(taken.instruments.values()).items()
         ]
 
     async def refresh(self, feeds: Sequence[Feed]) -> tuple[list[Feed], Outcome]:
         """Asks for the lists again: feeds for what is listed since, and an end to what is not any
         more. An instrument is gone when two lists in a row are without it, or the venue says so.
         ``top`` is of the start: what is traded most changes by the hour."""
-        each = await asyncio.gather(*(self._relist(taken, feeds) for taken in self._taken))
+        async with self.changing:
+            return await self._refreshed(feeds)
+
+    async def _refreshed(self, feeds: Sequence[Feed]) -> tuple[list[Feed], Outcome]:
+        each = await asyncio.gather(*(self._relist(taken, feeds) for taken in self.taken))
         asked = sum(outcome.asked for _, outcome in each)
         refused = sum(outcome.refused for _, outcome in each)
         return [feed for made, _ in each for feed in made], Outcome(0, asked, refused)
 
-    async def _relist(self, taken: _Taken, feeds: Sequence[Feed]) -> tuple[list[Feed], Outcome]:
+    async def _relist(self, taken: Taken, feeds: Sequence[Feed]) -> tuple[list[Feed], Outcome]:
         """The same for one exchange."""
-        route = self._route(taken.wanted)
-        lists, found = await self._picked(taken.wanted, route, Priority.POLL)
+        route = self.route(taken.wanted)
+        lists, found = await self.listing.picked(taken.wanted, route, Priority.POLL)
         old = taken.instruments
-        new = [i for i in found if _key(i) not in old] if taken.wanted.top is None else []
+        new = [i for i in found if key_of(i) not in old] if taken.wanted.top is None else []
         for section, listed in lists.items():
             await self._relisted(taken, section, listed, feeds)
-        taken.instruments |= {_key(i): i for i in new}
+        taken.pick(new)
+        await self.bound(taken)
         for instrument in new:
             log.info("%s lists %s", instrument.exchange, instrument.symbol)
             await self.ledger.write("listed", instrument=instrument)
-        made = await self._opened(taken.wanted, route, lists, new)
+        made = await self._opened(taken, route, lists, new)
         refused = sum(not listed.whole for listed in lists.values())
         return made, Outcome(0, len(lists), refused)
 
     async def _relisted(
-        self, taken: _Taken, section: str, listed: _Listed, feeds: Sequence[Feed]
+        self, taken: Taken, section: str, listed: Listed, feeds: Sequence[Feed]
     ) -> None:
         """What has ended is left, and what has changed is told, by one list of a section."""
         if not listed.whole:
             return
         ended = venues.venue_of(taken.wanted.exchange).ENDED
-        now = {_key(i): i for i in listed.instruments}
+        now = {key_of(i): i for i in listed.instruments}
         mine = [key for key in taken.instruments if key[0] == section]
         of_section = [feed for feed in feeds if feed.connection.section == section]
         if any(now.get(key) not in (None, taken.instruments[key]) for key in mine):
@@ -221,14 +207,16 @@ class Sources:
             taken.instruments[key] = known or taken.instruments[key]
             if state is None:
                 continue
-            instrument, seen = taken.instruments.pop(key), taken.seen.pop(key, None)
+            instrument, seen = taken.instruments[key], taken.seen.get(key)
+            taken.forget(key)
             log.info("%s ends %s: %s", instrument.exchange, instrument.symbol, state)
             for feed in of_section:
                 if key[1] in feed.connection.instrument_ids:
                     await feed.leave(instrument, state, seen)
 
-    def _exchanges(self) -> Iterator[Exchange]:
-        """Of a demo for which nobody has chosen any: what the market offers."""
+    def exchanges(self) -> Iterator[Exchange]:
+        """Those that the settings take. Of a demo for which nobody has chosen any: what the market
+        offers."""
         if not self.demo or "exchanges" in self.settings.model_fields_set:
             yield from self.settings.exchanges
             return
@@ -237,59 +225,60 @@ class Sources:
             if symbols := self.venue["offers"].get(section):
                 yield exchange.model_copy(update={"symbols": tuple(symbols)})
 
-    async def _take(self, wanted: Exchange) -> tuple[Route, dict[str, _Listed], list[Instrument]]:
-        route = self._route(wanted)
-        await self._not_offered(wanted)
-        lists, found = await self._picked(wanted, route)
-        self._taken.append(_Taken(wanted, {_key(i): i for i in found}))
-        return route, lists, found
+    async def _take(
+        self, wanted: Exchange
+    ) -> tuple[Taken, Route, dict[str, Listed], list[Instrument]]:
+        route = self.route(wanted)
+        await self.listing.not_offered(wanted)
+        lists, found = await self.listing.picked(wanted, route)
+        taken = Taken(wanted)
+        taken.pick(found)
+        self.taken.append(taken)
+        await self.bound(taken)
+        return taken, route, lists, found
 
-    async def _picked(
-        self, wanted: Exchange, route: Route, priority: Priority = Priority.SEED
-    ) -> tuple[dict[str, _Listed], list[Instrument]]:
-        """The lists of an exchange by section, and what is to be taken of them."""
-        venue = venues.venue_of(wanted.exchange)
-        named: dict[str, list[str]] = {}
-        for symbol in wanted.named:
-            named.setdefault(venue.section_for(wanted.exchange, symbol), []).append(symbol)
-        if wanted.chosen:
-            for section in venue.sections(wanted.exchange):
-                named.setdefault(section, [])
-        urls = {section: venue.list_urls(section, wanted.exchange) for section in named}
-        had = await asyncio.gather(
-            *(self._lists(wanted.exchange, *each, route, priority) for each in urls.items())
-        )
-        lists = dict(zip(named, had, strict=True))
-        found: list[Instrument] = []
-        for section, symbols in named.items():
-            found += await self._named(wanted.exchange, section, symbols, lists[section])
-        listed = [i for section in lists.values() for i in section.instruments]
-        found += await self._chosen(wanted, route, [i for i in listed if i not in found])
-        return lists, found
+    async def bound(self, taken: Taken) -> None:
+        """Of all exchanges together no more books are taken than ``limits`` allow; who goes without
+        is told."""
+        most = self.settings.limits.books_max
+        others = sum(other.books for other in self.taken if other is not taken)
+        for instrument in taken.bound(most - others):
+            log.error("%s: no room for its book: limits.books_max is %d", instrument.symbol, most)
+            await self.ledger.write(
+                "refused",
+                instrument=instrument,
+                data_type="orderbook",
+                cause="limits.books_max",
+                detail=f"{most} books are kept already",
+            )
 
     async def _opened(
         self,
-        wanted: Exchange,
+        taken: Taken,
         route: Route,
-        lists: Mapping[str, _Listed],
+        lists: Mapping[str, Listed],
         found: Sequence[Instrument],
     ) -> list[Feed]:
         """Feeds for these instruments."""
+        wanted, feeds = taken.wanted, []
         venue = venues.venue_of(wanted.exchange)
-        feeds = []
         sockets = self.settings.sim.connections if self.demo else 1
-        for section in lists:
-            some = [i for i in found if i.section == section]
-            made = venue.connections(section, some, wanted.data_types, sockets, wanted.klines)
-            for connection in made:
-                feed = self._feed(connection, some, lists[section], route, wanted.rotate)
+        groups = [
+            (section, types, some)
+            for section in lists
+            for types, some in taken.by_types(i for i in found if i.section == section).items()
+        ]
+        for section, types, some in groups:
+            for connection in venue.connections(section, some, types, sockets, wanted.klines):
+                listed, how = lists[section], (route, wanted.rotate)
+                feed = self._feed(connection, some, listed, *how, owner=taken)
                 await self._asked(feed)
                 feeds.append(await self._resumed(feed))
                 if wanted.legs > 1:
                     feed.leg = _LEGS[0]
                     # What was missed before is for the first to name.
-                    listed, rotate = lists[section], wanted.rotate
-                    feeds.append(self._feed(connection, some, listed, route, rotate, _LEGS[1]))
+                    second = self._feed(connection, some, listed, *how, _LEGS[1], owner=taken)
+                    feeds.append(second)
         return feeds
 
     async def _asked(self, feed: Feed) -> None:
@@ -299,98 +288,117 @@ class Sources:
                 for data_type in channel.data_types:
                     await self.ledger.write("asked", instrument=instrument, data_type=data_type)
 
-    async def _not_offered(self, wanted: Exchange) -> None:
-        """Tells of what was asked for by name and the exchange does not have."""
-        offers = venues.offers(wanted.exchange)
-        if "data_types" in wanted.model_fields_set:
-            for data_type in (t for t in wanted.data_types if t not in offers):
-                log.error("%s has no %s; it is left out", wanted.exchange, data_type)
-                await self.ledger.write(
-                    "refused",
-                    exchange=wanted.exchange,
-                    data_type=data_type,
-                    cause="not offered",
-                    detail=f"{wanted.exchange} has {', '.join(sorted(offers))}",
-                )
-        intervals = {i: None for offer in offers["kline"] for i in offer.intervals}
-        for interval in (i for i in wanted.klines if i not in intervals):
-            log.error("%s has no bars of %s; they are left out", wanted.exchange, interval)
-            await self.ledger.write(
-                "refused",
-                exchange=wanted.exchange,
-                data_type="kline",
-                cause="not offered",
-                detail=f"{interval}: {wanted.exchange} has {', '.join(intervals)}",
-            )
-
     def again(self, feed: Feed) -> Feed:
         """Another feed of the same connection, to take over from this one. It is told nothing of
         what the first has published: that one goes on until this one hears everything."""
         return self._feed(
-            feed.connection, feed.instruments, _Listed(), feed.route, feed.lives, feed.leg
+            feed.connection,
+            feed.instruments,
+            Listed(),
+            feed.route,
+            feed.lives,
+            feed.leg,
+            owner=feed.owner,
+            data_types=feed.data_types,
+            resting=feed.resting,
         )
 
-    async def _named(
-        self, exchange: str, section: str, symbols: Iterable[str], listed: _Listed
-    ) -> list[Instrument]:
-        """The instruments of these symbols; one that is not listed is told and left out."""
-        by_symbol = {i.symbol: i for i in listed.instruments if i.exchange == exchange}
-        found = []
-        for symbol in symbols:
-            instrument = by_symbol.get(symbol)
-            if instrument is None and not listed.instruments:
-                spelled = venues.venue_of(exchange).native(exchange, symbol)
-                instrument = _guessed(section, spelled) if spelled else None
-            if instrument is None:
-                await self._not_listed(exchange, symbol)
-            else:
-                found.append(instrument)
-        return found
+    # --- changes ---
 
-    async def _chosen(
-        self, wanted: Exchange, route: Route, listed: list[Instrument]
-    ) -> list[Instrument]:
-        """Those of the listed that are traded and fit a pattern; the most traded first, if it is
-        asked how many."""
-        trading = venues.venue_of(wanted.exchange).TRADING
-        traded = [i for i in listed if i.exchange == wanted.exchange and i.state in trading]
-        fits = {p: [i for i in traded if fnmatchcase(i.symbol, p)] for p in wanted.chosen}
-        for pattern in (p for p, some in fits.items() if not some):
-            await self._not_listed(wanted.exchange, pattern)
-        found = list(dict.fromkeys(i for some in fits.values() for i in some))
-        if wanted.top is None or not found:
-            return found
-        volumes = await self._volumes(wanted.exchange, route, {i.section for i in found})
-        # What nothing is said of was not traded.
-        found.sort(key=lambda i: (-volumes.get((i.section, i.instrument_id), 0), i.symbol))
-        return found[: wanted.top]
+    async def settle(
+        self, taken: Taken, feeds: Sequence[Feed], lists: Mapping[str, Listed], who: str
+    ) -> list[Feed]:
+        """Has the connections of an exchange carry what is wanted of it now, and no more. What they
+        carry already goes on untouched. Returns feeds for what has no room on them. Every stream
+        that begins or ends is a row of the ledger, with ``who`` wanted it."""
+        wanted, mine = taken.streams(), [f for f in feeds if f.owner is taken and not f.stopping]
+        before = {
+            (feed.connection.section, name, kind): feed.instrument(name)
+            for feed in mine
+            for name, kinds in feed.wanted().items()
+            for kind in kinds
+        }
+        after = {
+            (want.connection.section, name, kind): self._known(taken, want, name)
+            for want in wanted.values()
+            for name, kinds in want.data_types.items()
+            for kind in kinds
+        }
+        for key in sorted(after.keys() - before.keys()):
+            await self.ledger.write(
+                "asked", instrument=after[key], data_type=key[2], detail=f"{who}: from now on"
+            )
+        made: list[Feed] = []
+        for leg in _LEGS if taken.wanted.legs > 1 else (None,):
+            loads, rest = _placed(wanted, [feed for feed in mine if feed.leg == leg])
+            await asyncio.gather(*(self._carried(taken, *each, lists) for each in loads.items()))
+            made += [self._made(taken, some, lists, leg) for some in _packed(rest)]
+        for key in sorted(before.keys() - after.keys()):
+            await self.ledger.write(
+                "delisted",
+                instrument=before[key],
+                data_type=key[2],
+                cause="unsubscribed",
+                detail=f"{who}: no more",
+            )
+        return made
 
-    async def _volumes(
-        self, exchange: str, route: Route, sections: Iterable[str]
-    ) -> dict[tuple[str, str], Decimal]:
-        """What was traded in 24 hours, by section and the venue's spelling; what cannot be had is
-        one ledger row, and not there."""
-        venue = venues.venue_of(exchange)
-        volumes: dict[tuple[str, str], Decimal] = {}
-        for section in sections:
-            for url in venue.volume_urls(section, exchange):
-                try:
-                    said = venue.volumes(await self.rest.ask(url, Priority.SEED, route))
-                except (RestError, ValueError, KeyError, ArithmeticError) as error:
-                    log.warning("%s: what was traded is not known: %s", section, error)
-                    await self.ledger.write(
-                        "refused", exchange=exchange, cause="volumes", detail=str(error)
-                    )
-                else:
-                    volumes |= {(section, name): volume for name, volume in said.items()}
-        return volumes
+    def _known(self, taken: Taken, want: Want, name: str) -> Instrument | None:
+        """What no list has is known by its spelling: a volatility index."""
+        section = want.connection.section
+        return taken.instruments.get((section, name)) or guessed(section, name)
 
-    async def _not_listed(self, exchange: str, symbol: str) -> None:
-        if (exchange, symbol) in self._unlisted:
+    async def _carried(
+        self, taken: Taken, feed: Feed, some: Sequence[Want], lists: Mapping[str, Listed]
+    ) -> None:
+        load = self._load(taken, some, lists.get(feed.connection.section, Listed()))
+        same = {*load.channels} == {*feed.connection.channels}
+        if same and load.data_types == feed.wanted():
             return
-        self._unlisted.add((exchange, symbol))
-        log.error("%s does not list %s; it is left out", exchange, symbol)
-        await self.ledger.write("refused", exchange=exchange, cause="not listed", detail=symbol)
+        for each in (feed, feed.successor):
+            if each is not None:
+                await each.carry(load)
+
+    def _load(self, taken: Taken, some: Sequence[Want], listed: Listed) -> Carried:
+        kinds: dict[str, set[str]] = {}
+        found: dict[str, Instrument] = {}
+        for want in some:
+            for name, types in want.data_types.items():
+                if instrument := self._known(taken, want, name):
+                    kinds.setdefault(name, set()).update(types)
+                    found[name] = instrument
+        return Carried(
+            [want.channel for want in some],
+            [*found.values()],
+            {name: frozenset(types) for name, types in kinds.items()},
+            [(body.url, body.payload) for body in listed.bodies],
+        )
+
+    def _made(
+        self, taken: Taken, some: Sequence[Want], lists: Mapping[str, Listed], leg: str | None
+    ) -> Feed:
+        """A connection for these channels, all of one kind of socket."""
+        wanted, like = taken.wanted, some[0].connection
+        listed = lists.get(like.section, Listed())
+        load = self._load(taken, some, listed)
+        connection = replace(
+            like,
+            channels=tuple(load.channels),
+            sent=venues.venue_of(wanted.exchange).asks(load.channels),
+            instrument_ids=tuple(load.data_types),
+            book_ids=tuple(c.instrument_id for c in load.channels if c.data_type in BOOKS),
+            data_types=tuple(sorted({t for types in load.data_types.values() for t in types})),
+        )
+        return self._feed(
+            connection,
+            load.instruments,
+            listed,
+            self.route(wanted),
+            wanted.rotate,
+            leg,
+            owner=taken,
+            data_types=load.data_types,
+        )
 
     async def _recorded(self, recorded: dict[str, Any]) -> Feed:
         url = recorded["url"]
@@ -401,10 +409,10 @@ class Sources:
         # What was recorded is asked for as it was; where nothing was, the refusal is told.
         asked = [u for u in recorded["asked"] if venue.is_list(u)] or venue.list_urls(section)
         route = Route(places=self._places)
-        listed = await self._lists(exchange, section, asked, route)
+        listed = await self.listing.lists(exchange, section, asked, route)
         by_native = {i.instrument_id: i for i in listed.instruments}
         found = [
-            by_native.get(native) or _guessed(section, native)
+            by_native.get(native) or guessed(section, native)
             for native in subscribed.instrument_ids
         ]
         if subscribed.broad:
@@ -415,40 +423,7 @@ class Sources:
         connection = Connection(section, url, sent, ids, subscribed.book_ids)
         return self._feed(connection, known, listed, route)
 
-    async def _lists(
-        self,
-        exchange: str,
-        section: str,
-        urls: Iterable[str],
-        route: Route,
-        priority: Priority = Priority.SEED,
-    ) -> _Listed:
-        """The section's instruments; a list that cannot be had is one ledger row."""
-
-        async def ask(url: str) -> tuple[_Body, list[Instrument]] | None:
-            try:
-                body = await self.rest.ask(url, priority, route)
-                return _Body(url, body, self.clock.now_ns()), instruments(section, body)
-            except (RestError, ValueError) as error:
-                log.warning(
-                    "%s: no instrument list (%s); the built-in quote list is used", section, error
-                )
-                await self.ledger.write(
-                    "refused", exchange=exchange, cause="instrument list", detail=str(error)
-                )
-                return None
-
-        # A recording gives its answers in their order.
-        at_once = [[url] for url in urls] if self.rest.recorded else [[*urls]]
-        answers = [each for some in at_once for each in await asyncio.gather(*map(ask, some))]
-        had = [each for each in answers if each is not None]
-        return _Listed(
-            [instrument for _, listed in had for instrument in listed],
-            [body for body, _ in had],
-            len(had) == len(answers),
-        )
-
-    def _route(self, wanted: Exchange) -> Route:
+    def route(self, wanted: Exchange) -> Route:
         """The built-in venue is on loopback and never behind a proxy."""
         return Route(places=self._places) if self.venue else route_of(self.settings, wanted)
 
@@ -493,24 +468,32 @@ class Sources:
     def _feed(
         self,
         connection: Connection,
-        found: list[Instrument],
-        listed: _Listed,
+        found: Sequence[Instrument],
+        listed: Listed,
         route: Route,
         rotate: float = math.inf,
         leg: str | None = None,
+        *,
+        owner: object = None,
+        data_types: Mapping[str, frozenset[str]] | None = None,
+        resting: Iterable[str] = (),
     ) -> Feed:
         snapshot = self.settings.snapshot
         by_native = {i.instrument_id: i for i in found}
         # What no list has is known by its spelling: a volatility index.
         spelled = (
-            by_native.get(native) or _guessed(connection.section, native)
+            by_native.get(native) or guessed(connection.section, native)
             for native in connection.instrument_ids
         )
         carried = [i for i in spelled if i is not None]
         session = Session(
             connection.section,
             carried,
-            books=[i for i in carried if i.instrument_id in connection.book_ids],
+            books=[
+                each
+                for each in carried
+                if each.instrument_id in connection.book_ids and each.instrument_id not in resting
+            ],
             collector=self.settings.collector,
             depth_max=snapshot.depth_max,
             depth_published=snapshot.depth,
@@ -520,6 +503,10 @@ class Sources:
             data_types=(*connection.data_types, "instrument") if connection.data_types else None,
             second_leg=leg == _LEGS[1],
         )
+        for each in carried if data_types else ():
+            wanted = data_types.get(each.instrument_id, frozenset()) if data_types else frozenset()
+            if left := {*connection.data_types} - wanted:
+                session.leave(each, sorted(left))
         venue, _ = venues.section_of_host(connection.url)
         journals, exchange = self.journals, carried[0].exchange
         now_ns = self.clock.held()
@@ -533,6 +520,9 @@ class Sources:
             venue=venue,
             lives=rotate,
             leg=leg,
+            owner=owner,
+            data_types=data_types,
+            resting=resting,
             clock=self.clock,
             now_ns=now_ns,
             lists=[(body.url, body.payload, body.ts_recv) for body in listed.bodies],
@@ -544,8 +534,39 @@ class Sources:
         )
 
 
-def _key(instrument: Instrument) -> tuple[str, str]:
-    return instrument.section, instrument.instrument_id
+def _placed(
+    wanted: Mapping[tuple[str, str], Want], feeds: Sequence[Feed]
+) -> tuple[dict[Feed, list[Want]], list[Want]]:
+    """Which connection carries which channel: what is carried stays where it is, and what is new
+    goes where there is room. Also what there is no room for."""
+    left = dict(wanted)
+    # Who takes over carries what the one before it does.
+    behind = {feed.successor for feed in feeds}
+    loads: dict[Feed, list[Want]] = {}
+    for feed in feeds:
+        if feed not in behind:
+            keys = [(feed.connection.url, c.name) for c in feed.connection.channels]
+            loads[feed] = [left.pop(key) for key in keys if key in left]
+    rest = []
+    for (url, _), want in left.items():
+        for feed, some in loads.items():
+            if feed.connection.url == url and feed.has_room(want.channel, len(some)):
+                some.append(want)
+                break
+        else:
+            rest.append(want)
+    return loads, rest
+
+
+def _packed(wants: Sequence[Want]) -> Iterator[list[Want]]:
+    """Those that one socket carries together."""
+    groups: dict[tuple[str, int], list[Want]] = {}
+    for want in wants:
+        venue, _ = venues.section_of_host(want.connection.url)
+        groups.setdefault((want.connection.url, venue.most(want.channel)), []).append(want)
+    for (_, most), some in groups.items():
+        for at in range(0, len(some), most):
+            yield some[at : at + most]
 
 
 def _polled(wanted: Wanted) -> bool:
@@ -555,14 +576,6 @@ def _polled(wanted: Wanted) -> bool:
         venue.polls(section, [i for i in found if i.section == section], *wanted[2:4])
         for section in {i.section for i in found}
     )
-
-
-def _guessed(section: str, native: str) -> Instrument | None:
-    try:
-        return guess_instrument(section, native)
-    except ValueError as error:
-        log.error("%s: %s", section, error)
-        return None
 
 
 def _hosted(url: str, base: str) -> str:

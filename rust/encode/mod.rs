@@ -90,7 +90,7 @@ impl Kind {
 }
 
 /// A set of kinds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<Kind>", into = "Vec<Kind>")]
 pub struct Kinds(u16);
 
@@ -120,7 +120,34 @@ impl Kinds {
     pub fn has(self, kind: Kind) -> bool {
         self.0 & (1 << kind as u16) != 0
     }
+
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub fn with(self, others: Kinds) -> Kinds {
+        Kinds(self.0 | others.0)
+    }
+
+    pub fn without(self, others: Kinds) -> Kinds {
+        Kinds(self.0 & !others.0)
+    }
 }
+
+/// What a subscription may bring of an instrument.
+pub const COLLECTED: Kinds = Kinds::of(&[
+    Kind::Orderbook,
+    Kind::Trade,
+    Kind::FundingRate,
+    Kind::OpenInterest,
+    Kind::Liquidation,
+    Kind::LsrTopPosition,
+    Kind::LsrAllAccount,
+    Kind::VolatilityIndex,
+    Kind::OrderbookDelta,
+    Kind::Kline,
+    Kind::Ticker,
+]);
 
 /// What is collected unless somebody says otherwise: the market data of CONTRACT 1, and what is
 /// needed to read its sizes. Deltas, bars and tickers are opt-in.

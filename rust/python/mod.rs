@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -10,15 +10,14 @@ use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::sync::MutexExt;
 use pyo3::types::{PyBytes, PyList, PyString};
 
-use crate::columns;
 use crate::decimal;
 use crate::encode::{self, Author, Kind, Kinds, LedgerRow, Place, Rows};
-use crate::filed;
 use crate::heard::OCTAVES;
 use crate::instrument::{self as core_instrument, Section};
 use crate::session::{self as core, Options};
 use crate::venue;
 
+mod blocks;
 mod parts;
 
 #[pyclass(frozen, module = "marketprism._core", name = "Instrument")]
@@ -215,7 +214,8 @@ struct StreamStatus {
 #[pyclass(frozen, module = "marketprism._core")]
 struct Session {
     inner: Mutex<Inner>,
-    instruments: Vec<Py<Instrument>>,
+    /// In the session's order; more may join.
+    instruments: RwLock<Vec<Py<Instrument>>>,
 }
 
 struct Inner {
@@ -265,7 +265,7 @@ impl Session {
             books.iter().map(|i| i.bind(py).get().0.native.clone()).collect();
         let session = core::Session::new(section, list, &books, collector, options);
         let inner = Inner { session, subjects: HashMap::new() };
-        Ok(Session { inner: Mutex::new(inner), instruments })
+        Ok(Session { inner: Mutex::new(inner), instruments: RwLock::new(instruments) })
     }
 
     fn state(&self, py: Python<'_>) -> Vec<Py<PyBytes>> {
@@ -282,7 +282,7 @@ impl Session {
         let named = |i: &core_instrument::Instrument| Py::new(py, Instrument(i.clone()));
         let instruments = session.instruments().map(named).collect::<PyResult<_>>()?;
         let inner = Inner { session, subjects: HashMap::new() };
-        Ok(Session { inner: Mutex::new(inner), instruments })
+        Ok(Session { inner: Mutex::new(inner), instruments: RwLock::new(instruments) })
     }
 
     fn open(&self, py: Python<'_>, now: u64) -> PyResult<Batch> {
@@ -313,12 +313,58 @@ impl Session {
         Ok(self.lock(py).session.await_image(at))
     }
 
-    fn leave(&self, py: Python<'_>, instrument: &Instrument) -> PyResult<Batch> {
+    #[pyo3(signature = (instrument, data_types=None))]
+    fn leave(
+        &self,
+        py: Python<'_>,
+        instrument: &Instrument,
+        data_types: Option<Vec<PyBackedStr>>,
+    ) -> PyResult<Batch> {
+        let at = self.position(py, instrument)?;
+        let kinds = data_types.map(|names| wanted(Some(&names))).transpose()?;
+        let mut inner = self.lock(py);
+        let mut batch = core::Batch::default();
+        match kinds {
+            Some(kinds) => inner.session.part(at, kinds, &mut batch),
+            None => inner.session.leave(at, &mut batch),
+        }
+        self.batch(py, &mut inner, batch)
+    }
+
+    #[pyo3(signature = (instrument, data_types, *, book, now))]
+    fn join(
+        &self,
+        py: Python<'_>,
+        instrument: Py<Instrument>,
+        data_types: Vec<PyBackedStr>,
+        book: bool,
+        now: u64,
+    ) -> PyResult<()> {
+        let kinds = wanted(Some(&data_types))?;
+        let core = instrument.bind(py).get().0.clone();
+        let mut inner = self.lock(py);
+        let at = inner.session.join(core, book, kinds, now);
+        let mut known = self.instruments.write().expect("no call panics while it writes");
+        if at == known.len() {
+            known.push(instrument);
+        }
+        Ok(())
+    }
+
+    fn rest(&self, py: Python<'_>, instrument: &Instrument) -> PyResult<Batch> {
         let at = self.position(py, instrument)?;
         let mut inner = self.lock(py);
         let mut batch = core::Batch::default();
-        inner.session.leave(at, &mut batch);
+        inner.session.rest(at, &mut batch);
         self.batch(py, &mut inner, batch)
+    }
+
+    fn resync(&self, py: Python<'_>, instrument: &Instrument) -> PyResult<(bool, Batch)> {
+        let at = self.position(py, instrument)?;
+        let mut inner = self.lock(py);
+        let mut batch = core::Batch::default();
+        let begun = inner.session.resync(at, &mut batch);
+        Ok((begun, self.batch(py, &mut inner, batch)?))
     }
 
     #[pyo3(signature = (instrument, *, trade=None, aggregate=None, book=None))]
@@ -440,7 +486,7 @@ impl Session {
 
     fn status(&self, py: Python<'_>) -> Vec<BookStatus> {
         let inner = self.lock(py);
-        self.instruments
+        self.known()
             .iter()
             .enumerate()
             .map(|(at, instrument)| {
@@ -470,7 +516,7 @@ impl Session {
     fn streams(&self, py: Python<'_>, now: u64) -> Vec<StreamStatus> {
         let inner = self.lock(py);
         let mut streams = Vec::new();
-        for (at, instrument) in self.instruments.iter().enumerate() {
+        for (at, instrument) in self.known().iter().enumerate() {
             streams.extend(inner.session.heard(at).map(|(kind, heard, last_id)| StreamStatus {
                 instrument: instrument.clone_ref(py),
                 data_type: kind.name(),
@@ -500,6 +546,11 @@ impl Session {
         self.inner.lock_py_attached(py).expect("no call panics while it holds the lock")
     }
 
+    /// Held for a look and never while Python is called.
+    fn known(&self) -> RwLockReadGuard<'_, Vec<Py<Instrument>>> {
+        self.instruments.read().expect("no call panics while it writes")
+    }
+
     fn position(&self, py: Python<'_>, instrument: &Instrument) -> PyResult<usize> {
         self.lock(py).session.position(&instrument.0.native).ok_or_else(|| {
             PyValueError::new_err(format!(
@@ -510,7 +561,7 @@ impl Session {
     }
 
     fn named(&self, py: Python<'_>, at: Option<usize>) -> Option<Py<Instrument>> {
-        at.map(|at| self.instruments[at].clone_ref(py))
+        at.map(|at| self.known()[at].clone_ref(py))
     }
 
     fn request(&self, py: Python<'_>, request: core::Request) -> Request {
@@ -570,7 +621,7 @@ impl Session {
         let covered = PyList::empty(py);
         for interval in batch.covered {
             covered.append(Covered {
-                instrument: self.instruments[interval.instrument].clone_ref(py),
+                instrument: self.known()[interval.instrument].clone_ref(py),
                 data_type: interval.data_type,
                 from_id: interval.ids.map(|(from, _)| from),
                 to_id: interval.ids.map(|(_, to)| to),
@@ -705,50 +756,6 @@ fn dead_letter_message(
     only(py, &rows)
 }
 
-#[pyclass(frozen, module = "marketprism._core")]
-struct Layout(columns::Layout);
-
-#[pymethods]
-impl Layout {
-    #[new]
-    fn new(columns: Vec<(String, String)>) -> PyResult<Layout> {
-        columns::Layout::new(&columns).map(Layout).map_err(PyValueError::new_err)
-    }
-}
-
-#[pyclass(frozen, get_all, module = "marketprism._core")]
-struct Block {
-    native: Py<PyBytes>,
-    rows: usize,
-    rejects: Vec<(usize, String)>,
-}
-
-#[pyfunction(name = "columns")]
-fn py_columns(
-    py: Python<'_>,
-    layout: &Layout,
-    payloads: Vec<PyBackedBytes>,
-    stream: &str,
-    seqs: Vec<u64>,
-) -> PyResult<Block> {
-    if payloads.len() != seqs.len() {
-        return Err(PyValueError::new_err("payloads and seqs differ in length"));
-    }
-    let block = py.detach(|| columns::columns(&layout.0, &payloads, stream, &seqs));
-    let native = PyBytes::new(py, &block.native).unbind();
-    Ok(Block { native, rows: block.rows, rejects: block.rejects })
-}
-
-#[pyfunction]
-fn times(py: Python<'_>, payloads: Vec<PyBackedBytes>) -> Vec<(i64, bool)> {
-    py.detach(|| payloads.iter().map(|payload| filed::time(payload)).collect())
-}
-
-#[pyfunction]
-fn id_range(ids: Vec<PyBackedStr>, letters: &str) -> Option<(u64, u64)> {
-    filed::id_range(&ids, letters)
-}
-
 #[pymodule(gil_used = false)]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
@@ -761,15 +768,15 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<BookStatus>()?;
     m.add_class::<StreamStatus>()?;
     m.add_class::<Session>()?;
-    m.add_class::<Layout>()?;
-    m.add_class::<Block>()?;
+    m.add_class::<blocks::Layout>()?;
+    m.add_class::<blocks::Block>()?;
     m.add_function(wrap_pyfunction!(instruments, m)?)?;
     m.add_function(wrap_pyfunction!(guess_instrument, m)?)?;
     m.add_function(wrap_pyfunction!(ledger_message, m)?)?;
     m.add_function(wrap_pyfunction!(dead_letter_message, m)?)?;
-    m.add_function(wrap_pyfunction!(py_columns, m)?)?;
-    m.add_function(wrap_pyfunction!(times, m)?)?;
-    m.add_function(wrap_pyfunction!(id_range, m)?)?;
+    m.add_function(wrap_pyfunction!(blocks::py_columns, m)?)?;
+    m.add_function(wrap_pyfunction!(blocks::times, m)?)?;
+    m.add_function(wrap_pyfunction!(blocks::id_range, m)?)?;
     m.add_function(wrap_pyfunction!(parts::parse, m)?)?;
     m.add_class::<parts::OrderBook>()?;
     m.add_class::<parts::Trade>()?;

@@ -204,7 +204,8 @@ impl Session {
             self.alive_again(at, seed, stamp, out);
         }
         let changed = !(levels.bids.is_empty() && levels.asks.is_empty());
-        if head.numbered && self.wants(Kind::OrderbookDelta) && (changed || !keeps_alive(head)) {
+        if head.numbered && self.wants(at, Kind::OrderbookDelta) && (changed || !keeps_alive(head))
+        {
             let Slot { life, names, .. } = &self.slots[at];
             names.delta(&mut out.rows, head, levels, life.epoch, stamp);
         }
@@ -370,6 +371,7 @@ impl Session {
 
     pub(super) fn snapshot(&mut self, at: usize, out: &mut Batch) {
         let (depth, now) = (self.options.depth_published, self.now);
+        let wanted = self.wants(at, Kind::Orderbook);
         let slot = &mut self.slots[at];
         let life = &mut slot.life;
         let Some(book) = &life.book else { return };
@@ -394,7 +396,7 @@ impl Session {
             out.faults.push(fault.times(Some(since), life.last_event));
         }
         let stamp = Stamp { event: life.last_event, sent: life.last_sent, recv: life.last_recv };
-        if self.options.wanted.has(Kind::Orderbook) {
+        if wanted {
             slot.names.orderbook(&mut out.rows, book, life.epoch, depth, stamp);
             slot.images.published();
         }

@@ -89,7 +89,7 @@ impl Session {
     #[inline]
     pub(super) fn trade(&mut self, at: usize, trade: &Trade<'_>, stamp: Stamp, out: &mut Batch) {
         self.count("trade");
-        let wanted = self.wants(Kind::Trade);
+        let wanted = self.wants(at, Kind::Trade);
         if self.place(at, trade.aggregated, trade.places, wanted, stamp, out) {
             self.count("trade_repeated");
         }
@@ -165,7 +165,7 @@ impl Session {
     /// A trade that was missed and asked for: the same row as a live one, and flagged.
     pub(super) fn healed(&mut self, at: usize, trade: &Trade<'_>, stamp: Stamp, out: &mut Batch) {
         self.count("trade_healed");
-        if self.wants(Kind::Trade) {
+        if self.wants(at, Kind::Trade) {
             self.tell_worth(at, "trade", out);
             let trade = Trade { flags: trade.flags.with(Flags::HEALED), ..trade.clone() };
             self.slots[at].names.trade(&mut out.rows, &trade, stamp);
@@ -192,7 +192,7 @@ impl Session {
     ) {
         let Some(kind) = kind_of(update) else { return };
         self.count(kind.name());
-        if !self.wants(kind) {
+        if !self.wants(at, kind) {
             return;
         }
         if stamp.event.is_none() && needs_time(update) {
@@ -255,7 +255,7 @@ impl Session {
         out: &mut Batch,
     ) {
         self.count("instrument");
-        let wanted = self.wants(Kind::Instrument);
+        let wanted = self.wants(at, Kind::Instrument);
         let slot = &mut self.slots[at];
         // Names are for a lifetime: a symbol that was given is not taken away by a later list.
         let instrument = Instrument {

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::cover::{Cause, Cover, Covered};
-use crate::encode::{Kind, Kinds, Names, Rows, Stamp, USUAL};
+use crate::encode::{Kind, Kinds, Names, Rows, Stamp, COLLECTED, USUAL};
 use crate::event::{Asked, Event, Events, Levels, Update};
 use crate::fault::{Fault, FaultKind, FRAME_MAX};
 use crate::heard::{Heard, Lags};
@@ -110,8 +110,61 @@ struct Slot {
     others: Vec<Cover>,
     samples: Samples,
     worth_told: bool,
+    /// Not wanted of it, although this connection may bring it.
+    #[serde(default)]
+    unwanted: Kinds,
+    /// When it came to a connection that was open; 0 where it was there from the beginning.
+    #[serde(default)]
+    joined: u64,
     #[serde(skip)]
     heard: [Option<Box<Heard>>; Kind::ALL.len()],
+}
+
+impl Slot {
+    fn new(
+        at: usize,
+        instrument: Instrument,
+        book: bool,
+        collector: &str,
+        options: Options,
+    ) -> Slot {
+        Slot {
+            names: Names::new(&instrument, collector).of_leg(options.second_leg),
+            seeded_when_quiet: book,
+            instrument,
+            life: Life::new(),
+            last_trade: None,
+            last_aggregate: None,
+            first_trade: None,
+            first_aggregate: None,
+            trades: Cover::new(at, "trade"),
+            aggregates: Cover::new(at, "trade"),
+            images: Cover::new(at, "orderbook"),
+            others: Vec::new(),
+            samples: Samples::default(),
+            worth_told: false,
+            unwanted: Kinds::default(),
+            joined: 0,
+            heard: Default::default(),
+        }
+    }
+
+    /// Nothing is made of this: who left it has been told all of it.
+    #[inline]
+    fn ignores(&self, update: &Update<'_>) -> bool {
+        if self.unwanted.is_empty() {
+            return false;
+        }
+        match update {
+            Update::Delta(_) | Update::Image(_) => !self.keeps_book(),
+            Update::Trade(_) | Update::NoTrade(_) => self.unwanted.has(Kind::Trade),
+            update => facts::kind_of(update).is_some_and(|kind| self.unwanted.has(kind)),
+        }
+    }
+
+    fn keeps_book(&self) -> bool {
+        !(self.unwanted.has(Kind::Orderbook) && self.unwanted.has(Kind::OrderbookDelta))
+    }
 }
 
 pub struct Session {
@@ -148,22 +201,9 @@ impl Session {
         let slots = instruments
             .into_iter()
             .enumerate()
-            .map(|(at, instrument)| Slot {
-                names: Names::new(&instrument, collector).of_leg(options.second_leg),
-                seeded_when_quiet: books.contains(&instrument.native),
-                instrument,
-                life: Life::new(),
-                last_trade: None,
-                last_aggregate: None,
-                first_trade: None,
-                first_aggregate: None,
-                trades: Cover::new(at, "trade"),
-                aggregates: Cover::new(at, "trade"),
-                images: Cover::new(at, "orderbook"),
-                others: Vec::new(),
-                samples: Samples::default(),
-                worth_told: false,
-                heard: Default::default(),
+            .map(|(at, instrument)| {
+                let book = books.contains(&instrument.native);
+                Slot::new(at, instrument, book, collector, options)
             })
             .collect();
         Session {
@@ -272,13 +312,95 @@ impl Session {
         others.push(cover);
     }
 
-    /// The instrument is not traded any more, or not wanted: what it has covered ends with its last
-    /// fact, its book is let go, and no seed is asked for again unless something of it comes.
+    /// The instrument is not traded any more: what it has covered ends with its last fact, its book
+    /// is let go, and no seed is asked for again unless something of it comes.
     pub fn leave(&mut self, instrument: usize, out: &mut Batch) {
         self.end_covers(instrument, out);
         let slot = &mut self.slots[instrument];
         slot.seeded_when_quiet = false;
         slot.life.open(self.now);
+    }
+
+    /// The connection carries this from now on: rows of these kinds are made of it, beside those
+    /// that are made of it already, and of no other instrument more than before. With `book` it is
+    /// seeded even while it is quiet. Returns its place.
+    pub fn join(&mut self, instrument: Instrument, book: bool, kinds: Kinds, now: u64) -> usize {
+        let more = kinds.without(self.options.wanted);
+        self.options.wanted = self.options.wanted.with(more);
+        for slot in &mut self.slots {
+            slot.unwanted = slot.unwanted.with(more);
+        }
+        let at = self.position(&instrument.native).unwrap_or_else(|| {
+            let at = self.slots.len();
+            self.by_native.insert(instrument.native.clone(), at);
+            let mut slot = Slot::new(at, instrument, false, &self.collector, self.options);
+            slot.unwanted = COLLECTED;
+            self.slots.push(slot);
+            at
+        });
+        let slot = &mut self.slots[at];
+        if !slot.keeps_book() {
+            slot.life.open(now);
+            (slot.life.ended, slot.life.first) = (None, None);
+            slot.joined = now;
+        }
+        slot.unwanted = slot.unwanted.without(kinds);
+        slot.seeded_when_quiet |= book;
+        at
+    }
+
+    /// These kinds of an instrument are not wanted any more, and the venue sends no more of them:
+    /// what they have covered ends with their last fact. Where they are wanted again they begin
+    /// anew, and nobody misses what was between.
+    pub fn part(&mut self, at: usize, kinds: Kinds, out: &mut Batch) {
+        let now = self.venue_now;
+        let slot = &mut self.slots[at];
+        let kept = slot.keeps_book();
+        slot.unwanted = slot.unwanted.with(kinds);
+        if kinds.has(Kind::Trade) {
+            slot.trades.end(Cause::End, &mut out.covered);
+            slot.aggregates.end(Cause::End, &mut out.covered);
+            (slot.last_trade, slot.last_aggregate) = (None, None);
+            (slot.first_trade, slot.first_aggregate) = (None, None);
+        }
+        slot.others.retain_mut(|cover| {
+            let gone = Kind::from_name(cover.data_type()).is_some_and(|kind| kinds.has(kind));
+            if gone {
+                if cover.is_open() {
+                    cover.present(now, &mut out.covered);
+                }
+                cover.end(Cause::End, &mut out.covered);
+            }
+            !gone
+        });
+        if kept && !slot.keeps_book() {
+            self.rest(at, out);
+        }
+    }
+
+    /// The book is let go; it is had again when something of it comes, and not before. Nobody
+    /// misses what is between.
+    pub fn rest(&mut self, at: usize, out: &mut Batch) {
+        let now = self.now;
+        let slot = &mut self.slots[at];
+        slot.images.end(Cause::End, &mut out.covered);
+        slot.seeded_when_quiet = false;
+        slot.life.open(now);
+        (slot.life.ended, slot.life.first) = (None, None);
+    }
+
+    /// The book is thrown away and had again, whatever it is worth. False where it is not live: then
+    /// it is being had already.
+    pub fn resync(&mut self, at: usize, out: &mut Batch) -> bool {
+        let now = self.now;
+        let Slot { life, images, .. } = &mut self.slots[at];
+        if life.state != State::Live {
+            return false;
+        }
+        images.end(Cause::Gap, &mut out.covered);
+        life.end(now, State::Broken);
+        self.ask(at, "resync", out);
+        true
     }
 
     /// What an earlier run published last, so that what was missed since is named. Ids and venue
@@ -376,6 +498,9 @@ impl Session {
         let Some(at) = self.position(&native) else {
             return self.foreign(&native, broad, &update, arrival, out);
         };
+        if self.slots[at].ignores(&update) {
+            return self.count("not_asked_for");
+        }
         let stamp = Stamp { event: times.event, sent: times.sent, recv: arrival.ts_recv };
         if arrival.counted {
             self.hear(at, &update, stamp);
@@ -532,7 +657,8 @@ impl Session {
         self.now = now;
         for at in 0..self.slots.len() {
             let slot = &self.slots[at];
-            let quiet = slot.seeded_when_quiet && now.saturating_sub(self.opened) >= PATIENCE;
+            let since = self.opened.max(slot.joined);
+            let quiet = slot.seeded_when_quiet && now.saturating_sub(since) >= PATIENCE;
             match slot.life.state {
                 State::Empty if quiet => self.ask(at, "quiet", out),
                 State::Seeding | State::Broken => self.ask(at, "retry", out),
@@ -541,8 +667,8 @@ impl Session {
         }
     }
 
-    fn wants(&self, kind: Kind) -> bool {
-        self.options.wanted.has(kind)
+    fn wants(&self, at: usize, kind: Kind) -> bool {
+        self.options.wanted.has(kind) && !self.slots[at].unwanted.has(kind)
     }
 }
 

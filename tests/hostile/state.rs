@@ -41,6 +41,10 @@ enum Act {
     Message(&'static Door, Vec<u8>),
     Listen(usize, Kind),
     Leave(usize),
+    Join(usize, Kind),
+    Part(usize, Kind),
+    Rest(usize),
+    Resync(usize),
     AwaitImage(usize),
     Resume(usize, u64),
 }
@@ -73,6 +77,15 @@ fn call(session: &mut Session, (now, act): &Call) -> Batch {
         },
         Act::Listen(at, kind) => session.listen(*at, *kind, &mut batch),
         Act::Leave(at) => session.leave(*at, &mut batch),
+        Act::Join(at, kind) => {
+            let instrument = session.instruments().nth(*at).expect("it is drawn of those").clone();
+            session.join(instrument, *kind == Kind::Orderbook, Kinds::of(&[*kind]), *now);
+        }
+        Act::Part(at, kind) => session.part(*at, Kinds::of(&[*kind]), &mut batch),
+        Act::Rest(at) => session.rest(*at, &mut batch),
+        Act::Resync(at) => {
+            session.resync(*at, &mut batch);
+        }
         Act::AwaitImage(at) => {
             session.await_image(*at);
         }
@@ -122,7 +135,7 @@ fn calls(messages: &[(&'static Door, Vec<u8>)], listed: usize, draw: &mut Draw) 
     for _ in 0..draw.below(CALLS_MAX) {
         seconds += draw.distance(8);
         let at = draw.below(listed as u64) as usize;
-        let act = match draw.below(24) {
+        let act = match draw.below(28) {
             0 => Act::Open,
             1 => Act::Close,
             2 => Act::Tick,
@@ -130,6 +143,10 @@ fn calls(messages: &[(&'static Door, Vec<u8>)], listed: usize, draw: &mut Draw) 
             4 => Act::Leave(at),
             5 => Act::AwaitImage(at),
             6 => Act::Resume(at, draw.below(400)),
+            7 => Act::Join(at, draw.pick(&Kind::ALL)),
+            8 => Act::Part(at, draw.pick(&Kind::ALL)),
+            9 => Act::Rest(at),
+            10 => Act::Resync(at),
             _ => {
                 let (door, message) = &messages[draw.below(messages.len() as u64) as usize];
                 Act::Message(door, at_time(message, seconds))
@@ -197,7 +214,8 @@ fn damaged(state: &[Vec<u8>], rest: &[Call], draw: &mut Draw, looks: &mut Looks)
 /// The instrument that a call is about.
 fn concerns(act: &Act) -> usize {
     match act {
-        Act::Listen(at, _) | Act::Leave(at) | Act::AwaitImage(at) | Act::Resume(at, _) => *at,
+        Act::Listen(at, _) | Act::Join(at, _) | Act::Part(at, _) | Act::Resume(at, _) => *at,
+        Act::Leave(at) | Act::Rest(at) | Act::Resync(at) | Act::AwaitImage(at) => *at,
         _ => 0,
     }
 }

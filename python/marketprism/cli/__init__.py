@@ -20,6 +20,7 @@ from ..config import ConfigError
 from ..directory import RunError
 from . import (
     backup,
+    changing,
     checking,
     collecting,
     configuring,
@@ -43,7 +44,8 @@ __all__ = ["collect", "main", "parser_of"]
 
 _EXPECTED = (ConfigError, RunError, JournalError, ReplayError)
 _GROUPS = (
-    *(collecting, journals, looking, watching, checking, exporting, past, storing, databases),
+    *(collecting, changing, journals, looking, watching, checking, exporting, past, storing),
+    databases,
     simulating,
     backup,
     serving,

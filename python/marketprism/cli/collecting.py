@@ -10,9 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from .. import loop
-from ..config import ConfigError, Exchange, Settings, load
+from ..config import ConfigError, Exchange, Settings, load, loaded
 from ..directory import PORTS, RunError
-from .options import child, common, given, market_speed, overrides, present, settings_of, speed_of
+from .options import (
+    child,
+    common,
+    file_of,
+    given,
+    market_speed,
+    overrides,
+    present,
+    settings_of,
+    speed_of,
+    typed,
+)
 from .process import say
 
 __all__ = ["grammar"]
@@ -118,10 +129,11 @@ def _collect(arguments: argparse.Namespace) -> int:
         faults=arguments.faults,
         ports=arguments.ports or ("auto" if built_in else "fixed"),
         overrides=(*overrides(arguments, settings), *chosen),
-        config=arguments.config,
+        config=file_of(arguments),
         record=record,
         restarted=arguments.restarted,
         parent=Parent() if arguments.until_pipe_closes else None,
+        again=lambda: _chosen(arguments, loaded(file_of(arguments), typed(arguments)).settings)[0],
     )
     status, summary = loop.run(run_collector(settings, options))
     if arguments.json:

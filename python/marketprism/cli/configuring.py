@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..config import ConfigError, chosen_file, load, loaded
-from .options import common, typed
+from ..config import ConfigError, load, loaded
+from .options import common, file_of, typed
 from .process import say
 
 __all__ = ["grammar"]
@@ -71,15 +70,14 @@ def _completion_grammar(commands: Any) -> None:
 def _file(arguments: argparse.Namespace) -> Path | None:
     if arguments.file and arguments.config:
         raise ConfigError("FILE and --config are the same; name one")
-    file: Path | None = arguments.file or arguments.config
-    return file
+    arguments.config = arguments.file or arguments.config
+    return file_of(arguments)
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    file = _file(arguments)
-    where = chosen_file(file, os.environ)
+    where = _file(arguments)
     try:
-        read = loaded(file, typed(arguments))
+        read = loaded(where, typed(arguments))
     except ConfigError as error:
         if not arguments.json or not error.mistakes:
             raise

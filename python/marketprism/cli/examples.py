@@ -21,6 +21,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "marketprism-collect --mode test --json",
     ),
     "record": ("marketprism record --config marketprism.yaml --duration 3600",),
+    "reload": ("marketprism reload --data-dir data", "marketprism reload --data-dir data --json"),
+    "subscribe": ("marketprism subscribe binance_spot SOL-USDT XRP-USDT --data-types trade",),
+    "unsubscribe": ("marketprism unsubscribe okx_spot ETH-USDT --data-dir data",),
+    "resync": ("marketprism resync binance_spot BTC-USDT --data-dir data",),
     "replay": ("marketprism replay data/journal/okx_spot/2026-11-29/*.zst --json --verify",),
     "rederive": ("marketprism rederive data/journal/okx_spot/2026-11-29/*.zst --data-dir data",),
     "sql": (

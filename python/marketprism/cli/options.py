@@ -8,16 +8,18 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..config import ConfigError, Settings, loaded
+from ..config import ConfigError, Settings, chosen_file, loaded
 from ..directory import RunError
 
 __all__ = [
     "child",
     "common",
+    "file_of",
     "given",
     "log",
     "market_speed",
@@ -27,6 +29,10 @@ __all__ = [
     "speed_of",
     "typed",
 ]
+
+
+# Commands that need the whole configuration; others want to know where everything is kept.
+_CONFIGURED = ("collect", "record", "config", "doctor", "plan", "up")
 
 
 def common(parser: argparse.ArgumentParser) -> None:
@@ -52,9 +58,22 @@ def child(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", dest="run_ns", type=int, help=argparse.SUPPRESS)
 
 
+def file_of(arguments: argparse.Namespace) -> Path | None:
+    """The configuration that this command reads: the one that is named, else that of the working
+    directory, if there is one and it is meant. It is not by what the built-in venue is the source
+    of, nor by a child, whose parent names it, nor where a data directory is named to be looked
+    at."""
+    built_in = getattr(arguments, "demo", False) or getattr(arguments, "replay", None)
+    collects = arguments.command in ("collect", "record")
+    child = getattr(arguments, "until_pipe_closes", False) and not collects
+    looks = arguments.command not in _CONFIGURED and arguments.data_dir is not None
+    beside = not (built_in or child or looks or arguments.command == "sim")
+    return chosen_file(arguments.config, os.environ, beside=beside)
+
+
 def settings_of(arguments: argparse.Namespace) -> Settings:
     """The settings that were asked for, and logging as they say. Raises ``ConfigError``."""
-    read = loaded(arguments.config, typed(arguments))
+    read = loaded(file_of(arguments), typed(arguments))
     log(read.settings.log.level)
     if not getattr(arguments, "until_pipe_closes", False):
         # The parent of a child has said it.

@@ -10,7 +10,7 @@ from typing import Any
 from .. import loop
 from ..config import Settings, moment
 from ..directory import RunError, held_by
-from .options import common, overrides, settings_of
+from .options import common, file_of, overrides, settings_of
 from .process import say
 
 __all__ = ["grammar"]
@@ -76,7 +76,7 @@ def _run_alone(
     options = Options(
         ports="auto",
         overrides=overrides(arguments, settings),
-        config=arguments.config,
+        config=file_of(arguments),
         backfill=window,
     )
     return loop.run(run_collector(settings, options))

@@ -27,22 +27,29 @@ import random
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from dataclasses import replace
 from functools import partial
 from socket import gaierror
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
-from websockets.frames import Frame, Opcode
-from websockets.protocol import Event
 
 from .._core import Batch, BookStatus, Instrument, Session, StreamStatus
 from ..clock import SteadyClock
-from ..venues import Answer, Channel, Connection
+from ..venues import BOOKS, Channel, Connection
 from .budget import Closed
+from .dialogue import Dialogue
 from .heal import Healing
 from .ledger import Ledger
 from .publish import Publisher
@@ -51,8 +58,9 @@ from .rest import Rest
 from .route import Route, untrusted
 from .seeds import Seeds
 from .silence import Silence, Watchdog, socket_patience
+from .socket import Socket
 
-__all__ = ["SERVED", "Feed"]
+__all__ = ["SERVED", "Carried", "Feed"]
 
 log = logging.getLogger(__name__)
 
@@ -83,11 +91,12 @@ _SILENT_TIMES_MAX, _SILENT_LEAST = 16, 5.0
 _LOOK_EVERY = 2  # ticks between two looks at the channels
 _HELD_UP = 0.5  # seconds of the machine after which a tick was late
 _ANSWERED_WITHIN = 10.0
+# Seconds of the machine that a venue has to say that a channel is left.
+_LEFT_WITHIN = 3.0
 # Between two messages of ours: venues allow 5 a second (PROTOCOLS 1.1).
 _SPOKEN_APART, _SPOKEN_LEAST = 0.25, 0.005
 _HOUR = 3600.0
 _SPREAD = 0.2  # by how much of itself a delay or an age may be shorter
-_DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 _PING_INTERVAL, _PING_TIMEOUT, _CLOSE_TIMEOUT = 20.0, 60.0, 2.0
 
 
@@ -107,27 +116,15 @@ def _delays() -> Generator[float, None, None]:
         delay = min(delay * _DELAY_FACTOR, _DELAY_MAX)
 
 
-class _Socket(ClientConnection):
-    """Gives a message that is one frame to ``take`` the moment it is read.
+class Carried(NamedTuple):
+    """What a connection is to carry: its channels, the instruments that they tell of, and by the
+    spelling of each the data types that are wanted of it. ``lists`` are bodies, by URL, in which
+    instruments are defined that it did not know."""
 
-    The library's own way, a queue with an awaiting reader, costs 2.5 us more a message. A message
-    in several frames goes that way, and every one after it too, so that none overtakes another.
-    """
-
-    def __init__(self, *args: Any, take: Callable[[bytes], None], **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._take = take
-        self._whole = True
-
-    def process_event(self, event: Event) -> None:
-        """A frame, or the answer to the handshake."""
-        if not isinstance(event, Frame) or event.opcode not in _DATA:
-            super().process_event(event)
-        elif self._whole and event.fin and event.opcode is not Opcode.CONT:
-            self._take(bytes(event.data))
-        else:
-            self._whole = False
-            super().process_event(event)
+    channels: Sequence[Channel]
+    instruments: Sequence[Instrument]
+    data_types: Mapping[str, frozenset[str]]
+    lists: Sequence[tuple[str, bytes]] = ()
 
 
 class Feed:
@@ -147,6 +144,9 @@ class Feed:
         clock: SteadyClock | None = None,
         now_ns: Callable[[], int] | None = None,
         leg: str | None = None,
+        owner: object = None,
+        data_types: Mapping[str, frozenset[str]] | None = None,
+        resting: Iterable[str] = (),
         lists: Sequence[tuple[str, bytes, int]] = (),
         publisher: Publisher,
         ledger: Ledger,
@@ -165,8 +165,11 @@ class Feed:
         self.frames = self.last_frame = 0
         self.reconnects = -1
         self.received: dict[str, int] = {}
-        # Which of several connections for the same streams, if there are several.
-        self.route, self.leg = route, leg
+        # Which of several connections for the same streams, if there are several; for whom.
+        self.route, self.leg, self.owner = route, leg, owner
+        # What is wanted of each instrument, by its spelling, where it is not all that comes; books
+        # that were let go because nothing was heard of them.
+        self.data_types, self.resting = data_types, set(resting)
         # Set when another feed should take over: after ``lives`` seconds of a connection, or when
         # the venue says that it will close it.
         self.due = asyncio.Event()
@@ -177,36 +180,31 @@ class Feed:
         self.lost = asyncio.Event()
         self.successor: Feed | None = None
         self.listening = False  # every channel is answered
-        self.lives = lives
         # Connections that begin together neither come back nor are replaced at once.
         self._draw = draw
+        self.live_for(lives)
         self._clock = clock or SteadyClock()
         # Stamps: those of one connection do not jump where the run's time is set.
         self.now_ns = now_ns or self._clock.now_ns
-        self._due_at = lives * (1 - _SPREAD * draw())
-        self._venue = venue
-        # Channels whose answer is awaited, by name.
-        self._unanswered: dict[str, Channel] = {}
+        self._venue, self._dialogue = venue, Dialogue(venue)
         self._opened = 0.0  # by the run's clock
         self._asked = self._heard = 0.0  # by the machine's
-        self._silent_times = 1
-        self._watchdog = Watchdog((), 0)
+        self._silent_times, self._watchdog = 1, Watchdog((), 0)
         self._spoken: deque[float] = deque(maxlen=max(connection.requests_an_hour, 1))
         self._speaking = asyncio.Lock()
         self._sayings: set[asyncio.Task[None]] = set()
         self._lists = list(lists)
         self._publisher, self._ledger, self._rest = publisher, ledger, rest
         self._seeds, self._healing = seeds, healing
-        self._held: list[bytes] = []
-        self._times: list[int] = []
+        self._held, self._times = list[bytes](), list[int]()
         self._arrived = asyncio.Event()
         self._socket: ClientConnection | None = None
         # Rows of one session are published in the order in which the engine made them.
         self._order = asyncio.Lock()
 
     def books(self) -> list[BookStatus]:
-        """The books that this connection carries."""
-        wanted = set(self.connection.book_ids)
+        """The books that this connection carries, but for those that rest."""
+        wanted = set(self.connection.book_ids) - self.resting
         return [b for b in self.session.status() if b.instrument.instrument_id in wanted]
 
     def streams(self, now: int) -> dict[tuple[str, str], StreamStatus]:
@@ -220,6 +218,11 @@ class Feed:
             return self.instruments
         known = self._by_id.get(channel.instrument_id)
         return [known] if known else []
+
+    @property
+    def opened_ns(self) -> int:
+        """When the connection was opened, by the run's clock."""
+        return round(self._opened * 1e9)
 
     @property
     def stopping(self) -> bool:
@@ -272,27 +275,171 @@ class Feed:
         """The instrument is not traded any more: what was heard of it is closed in the ledger, and
         nobody waits for it since a list had it last, ``seen`` (ns; None: until now). Ends the
         connection where nothing else is on it."""
-        asked = self.connection
-        gone = [c for c in asked.channels if c.instrument_id == instrument.instrument_id]
-        left = tuple(channel for channel in asked.channels if channel not in gone)
-        ids = tuple(i for i in asked.instrument_ids if i != instrument.instrument_id)
-        self.connection = replace(
-            asked,
-            channels=left,
-            sent=self._venue.asks(left),
-            instrument_ids=ids,
-            book_ids=tuple(i for i in asked.book_ids if i in ids),
-        )
-        self._watchdog.channels = left
-        self._say(*(self._venue.resubscribe(asked, channel)[0] for channel in gone))
-        async with self._order:
-            await self._use(self.session.leave(instrument))
+        name = instrument.instrument_id
+        channels = self.connection.channels
+        gone = [channel for channel in channels if channel.instrument_id == name]
+        wanted = {other: kinds for other, kinds in self.wanted().items() if other != name}
+        left = [channel for channel in channels if channel not in gone]
+        await self.carry(Carried(left, self.instruments, wanted))
         for data_type in dict.fromkeys(kind for channel in gone for kind in channel.data_types):
             await self._ledger.write(
                 "delisted", instrument=instrument, cause=cause, data_type=data_type, from_ts=seen
             )
-        if not left:
+
+    # --- what is carried ---
+
+    def wanted(self) -> dict[str, frozenset[str]]:
+        """The data types that are wanted of each instrument, by the venue's spelling."""
+        if self.data_types is not None:
+            return dict(self.data_types)
+        found: dict[str, set[str]] = {}
+        for channel in self.connection.channels:
+            for instrument in self.about(channel):
+                found.setdefault(instrument.instrument_id, set()).update(channel.data_types)
+        return {name: frozenset(kinds) for name, kinds in found.items()}
+
+    def live_for(self, seconds: float) -> None:
+        """The age at which another is to take over."""
+        self.lives = seconds
+        self._due_at = seconds * (1 - _SPREAD * self._draw())
+
+    def instrument(self, name: str) -> Instrument:
+        """By the venue's spelling. Raises ``KeyError``."""
+        return self._by_id[name]
+
+    def has_room(self, channel: Channel, carried: int) -> bool:
+        """Whether such a channel may join where so many are carried. None joins while another feed
+        takes over: that one was told already what it is to carry."""
+        there = self.connection.channels
+        most = self._venue.most(channel)
+        alike = bool(there) and self._venue.most(there[0]) == most
+        return alike and carried < most and self.successor is None and not self.stopping
+
+    async def carry(self, load: Carried) -> None:
+        """From now on this connection carries this and nothing else. What it carries already goes
+        on untouched: the socket is told of channels that join and of those that part, and no more.
+        Ends the connection where nothing is left."""
+        before, names = self.wanted(), {channel.name for channel in load.channels}
+        known = {channel.name for channel in self.connection.channels}
+        more = [channel for channel in load.channels if channel.name not in known]
+        fewer = [c for c in self.connection.channels if c.name not in names]
+        both = {n: before.get(n, frozenset()) | kinds for n, kinds in load.data_types.items()}
+        self.data_types = {**before, **both}
+        await self._join(more, load, before)
+        await self._part(fewer)
+        self.data_types = dict(load.data_types)
+        gone = {i.instrument_id for i in self.instruments} - load.data_types.keys()
+        async with self._order:
+            for name, kinds in before.items():
+                if left := kinds - load.data_types.get(name, frozenset()):
+                    await self._use(self.session.leave(self._by_id[name], sorted(left)))
+                if not self.data_types.get(name, frozenset()) & set(BOOKS):
+                    self._seeds.drop(self, self._by_id[name])
+                    self.resting.discard(name)
+        self.instruments = [i for i in self.instruments if i.instrument_id not in gone]
+        self._by_id = {i.instrument_id: i for i in self.instruments}
+        self.connection = replace(self.connection, instrument_ids=tuple(self._by_id))
+        if not load.channels:
             await self.stop()
+
+    async def _join(
+        self, more: Sequence[Channel], load: Carried, before: Mapping[str, frozenset[str]]
+    ) -> None:
+        """Begins with what is new, on the socket that is open."""
+        asked, books = self.connection, {c.instrument_id for c in more if c.data_type in BOOKS}
+        new = [i for i in load.instruments if i.instrument_id not in self._by_id]
+        # What is to be left is there until the venue says that it is.
+        wanted = {channel.name: channel for channel in (*asked.channels, *load.channels)}
+        channels = tuple(wanted.values())
+        kinds = {kind for channel in channels for kind in channel.data_types}
+        self.instruments = [*self.instruments, *new]
+        self._by_id = {i.instrument_id: i for i in self.instruments}
+        self.connection = replace(
+            asked,
+            channels=channels,
+            sent=self._venue.asks(channels),
+            instrument_ids=tuple(self._by_id),
+            book_ids=tuple(dict.fromkeys((*asked.book_ids, *books))),
+            data_types=tuple(dict.fromkeys((*asked.data_types, *sorted(kinds)))),
+        )
+        now = self.now_ns()
+        self._watchdog.expect(channels, now)
+        async with self._order:
+            for name, wants in load.data_types.items():
+                if wanted_more := wants - before.get(name, frozenset()):
+                    each = self._by_id[name]
+                    self.session.join(each, sorted(wanted_more), book=name in books, now=now)
+            # What they are stands beside their data.
+            self._lists += [(*body, now) for body in load.lists] if new else []
+            while self._lists and self.connected:
+                await self._use(self.session.answer(*self._lists.pop(0)))
+        if self.connected:
+            self._seeds.join(self, [self._by_id[name] for name in books])
+            self._healing.join(self)
+        if not self._dialogue.open:
+            return
+        for channel in asked.channels:
+            if not channel.instrument_id and new:
+                # It tells of more instruments than it did.
+                await self._listen(channel)
+        if more:
+            self.listening, self._asked = False, time.monotonic()
+            self._say(self._dialogue.join(more))
+
+    async def _part(self, fewer: Sequence[Channel]) -> None:
+        """Leaves channels; what the venue sends until it says so is taken still."""
+        if not fewer:
+            return
+        asked, names = self.connection, {channel.name for channel in fewer}
+        left = tuple(channel for channel in asked.channels if channel.name not in names)
+        books = {c.instrument_id for c in left if c.data_type in BOOKS}
+        self.connection = replace(
+            asked,
+            channels=left,
+            sent=self._venue.asks(left),
+            book_ids=tuple(name for name in asked.book_ids if name in books),
+        )
+        self._watchdog.expect(left, self.now_ns())
+        for name in names:
+            self._dialogue.unanswered.pop(name, None)
+        if self._dialogue.open:
+            self._say(self._dialogue.part(fewer))
+            await self._dialogue.parted(_LEFT_WITHIN)
+
+    async def resync(self, instrument: Instrument) -> bool:
+        """Has a book anew, whatever it is worth. False where it is being had already."""
+        async with self._order:
+            begun, batch = self.session.resync(instrument)
+            await self._use(batch)
+        return begun
+
+    async def rest(self, names: Iterable[str]) -> None:
+        """Lets these books go until something is heard of them; ``_wake`` finds out."""
+        for name in names:
+            self.resting.add(name)
+            self._seeds.drop(self, self._by_id[name])
+            async with self._order:
+                await self._use(self.session.rest(self._by_id[name]))
+        self._rest_from_watching()
+
+    def _rest_from_watching(self) -> None:
+        self._watchdog.resting = {(name, "orderbook") for name in self.resting}
+
+    async def _wake(self) -> None:
+        """Books that rested and of which something has come."""
+        if not self.resting:
+            return
+        awake = [
+            book.instrument
+            for book in self.session.status()
+            if book.state != "empty" and book.instrument.instrument_id in self.resting
+        ]
+        for instrument in awake:
+            self.resting.discard(instrument.instrument_id)
+            await self._ledger.write(
+                "asked", instrument=instrument, data_type="orderbook", cause="speaks again"
+            )
+        self._rest_from_watching()
 
     async def _sockets(self) -> AsyncGenerator[ClientConnection, None]:
         """Open sockets, one after the other; each refusal is a row."""
@@ -335,7 +482,7 @@ class Feed:
         async with self._rest.connecting(self.connection.url):
             return await connect(
                 self.url,
-                create_connection=partial(_Socket, take=self._hold),  # type: ignore[arg-type]
+                create_connection=partial(Socket, take=self._hold),  # type: ignore[arg-type]
                 compression=None,
                 proxy=self.route.proxy(self.url),
                 ssl=self.route.tls if self.url.startswith("wss:") else None,
@@ -351,7 +498,7 @@ class Feed:
     async def _converse(self, socket: ClientConnection) -> None:
         self.reconnects += 1
         self.connected, self.trouble = True, ""
-        wanted = set(self.connection.book_ids)
+        wanted = set(self.connection.book_ids) - self.resting
         self._seeds.join(self, [i for i in self.instruments if i.instrument_id in wanted])
         self._healing.join(self)
         self.lost.clear()
@@ -363,19 +510,22 @@ class Feed:
         self._opened, self._asked = self._clock.now(), time.monotonic()
         self._heard = self._asked
         self._spoken.clear()
-        self._unanswered = {channel.name: channel for channel in self.connection.channels}
+        self._dialogue.begin(self.connection.channels)
         self._watchdog = Watchdog(self.connection.channels, self.now_ns())
+        self._rest_from_watching()
         reader = asyncio.create_task(self._read(socket))
         # Not when all that came is worked off: until then a successor may have begun.
         reader.add_done_callback(lambda _: self._ended())
         ticker = asyncio.create_task(self._tick())
         try:
             with contextlib.suppress(ConnectionClosed):
+                self._dialogue.open = True
                 for payload in self.connection.sent:
                     await self._speak(socket, payload)
             await self._work(reader)
         finally:
             self.connected = self.listening = False
+            self._dialogue.end()
             self._seeds.leave(self)
             self.whole.clear()
             ticker.cancel()
@@ -447,10 +597,11 @@ class Feed:
 
     async def _answered(self, frame: bytes) -> None:
         """What the venue says of channels. A refusal that names none is of nobody in particular."""
-        answer: Answer | None = self._venue.answer(frame, self.connection)
+        answer = self._dialogue.hear(frame, self.connection)
         if answer is None:
             return
-        taken = [self._unanswered.pop(n) for n in answer.taken if n in self._unanswered]
+        unanswered = self._dialogue.unanswered
+        taken = [unanswered.pop(n) for n in answer.taken if n in unanswered]
         for each in taken:
             await self._listen(each)
         if taken:
@@ -458,9 +609,9 @@ class Feed:
                 "subscribed", exchange=self.exchange, detail=self.url, count=len(taken)
             )
         for name, reason in answer.refused:
-            channel = self._unanswered.pop(name, None)
+            channel = unanswered.pop(name, None)
             await self._refused(channel, reason if channel else f"{name} {reason}".strip())
-        self.listening = not self._unanswered
+        self.listening = not unanswered
 
     async def _listen(self, channel: Channel) -> None:
         """What this channel gives is heard from now on, of one instrument or of a whole market."""
@@ -483,8 +634,9 @@ class Feed:
         )
 
     async def _give_up(self, reason: str) -> None:
-        for name in list(self._unanswered):
-            await self._refused(self._unanswered.pop(name), reason)
+        unanswered = self._dialogue.unanswered
+        for name in list(unanswered):
+            await self._refused(unanswered.pop(name), reason)
 
     async def _watch(self, socket: ClientConnection) -> None:
         """Once a second: answers that did not come, a socket that says nothing, or is old."""
@@ -495,11 +647,12 @@ class Feed:
             self._due_at = min(self._due_at, soon)
         if clock.now() - self._opened >= self._due_at:
             self._fall_due()
+        await self._wake()
         books = self.books()
         await self._seeds.look(self, books)
-        if not self._unanswered and all(book.state == "live" for book in books):
+        if not self._dialogue.unanswered and all(book.state == "live" for book in books):
             self.whole.set()
-        if self._unanswered and now - self._asked >= _ANSWERED_WITHIN:
+        if self._dialogue.unanswered and now - self._asked >= _ANSWERED_WITHIN:
             await self._give_up(f"no answer within {_ANSWERED_WITHIN:.0f} s")
         silent = now - self._heard
         keep = self.connection.keep_alive
@@ -582,7 +735,7 @@ class Feed:
                     self._socket.transport.resume_reading()
                 self.frames += len(frames)
                 self.last_frame = times[-1]
-                if self._unanswered:
+                if self._dialogue.waits:
                     for frame in frames:
                         await self._answered(frame)
                 async with self._order:

@@ -38,6 +38,7 @@ from nats.js.errors import NotFoundError
 
 from .._core import Message
 from ..config import Nats, nats_login, without_secrets
+from .answers import Answers, Heard
 from .batch import Batches
 from .mirror import Mirror
 from .spool import Spool
@@ -219,6 +220,7 @@ class Publisher:
         self._losses: dict[str, Loss] = {}
         self._batches = Batches(frozenset())
         self._telling: set[asyncio.Task[None]] = set()
+        self._answers = Answers((NatsError, OSError))
 
     @property
     def connected(self) -> bool:
@@ -291,8 +293,13 @@ class Publisher:
         await client.subscribe(
             f"{inbox}.*", cb=self._on_ack, pending_msgs_limit=-1, pending_bytes_limit=-1
         )
+        await self._answers.attach(client)
         self._client, self._inbox = client, inbox
         self._connected.set()
+
+    async def answer(self, subjects: Sequence[str], heard: Heard) -> None:
+        """From now on whoever asks there by core NATS is answered by ``heard``."""
+        await self._answers.add(subjects, heard, self._client)
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Sends, or spools while NATS is away. Returns before the acknowledgements."""

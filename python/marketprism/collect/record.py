@@ -7,9 +7,9 @@ so does what follows lines that could not be kept.
 
 Beside CONTRACT 6: a ``state`` line with nothing in *where* is of the engine's state, of which the
 session's own comes first and one for each instrument follows; else *where* names what was done to
-the session (``listen``, ``leave``, ``await_image``, ``follow``), or ``window``: of the next answer
-rows are wanted of this data type and between these times (ms, the second included). A line break
-within a payload is written as a space, which in JSON it is.
+the session (``listen``, ``leave``, ``rest``, ``resync``, ``await_image``, ``follow``), or
+``window``: of the next answer rows are wanted of this data type and between these times (ms, the
+second included). A line break within a payload is written as a space, which in JSON it is.
 
 Lines wait in memory for a second at most, are compressed beside the event loop, and are appended as
 one complete Zstandard frame: a crash costs that second and never the file. What waits is bounded;
@@ -40,6 +40,7 @@ from .._core import Batch, BookStatus, Instrument, Message, Session, StreamStatu
 from ..clock import SteadyClock
 from ..config import Journal as Settings
 from ..venues import Connection
+from .answers import Heard
 from .ledger import Ledger
 from .publish import Last, Publisher
 
@@ -209,10 +210,28 @@ class Recorded:
         self._done("listen", instrument_id=instrument.instrument_id, data_type=data_type)
         return self._session.listen(instrument, data_type)
 
-    def leave(self, instrument: Instrument) -> Batch:
-        """The instrument is not wanted any more."""
-        self._done("leave", instrument_id=instrument.instrument_id)
-        return self._session.leave(instrument)
+    def leave(self, instrument: Instrument, data_types: Sequence[str] | None = None) -> Batch:
+        """The instrument is not wanted any more, or these data types of it."""
+        what = {} if data_types is None else {"data_types": data_types}
+        self._done("leave", instrument_id=instrument.instrument_id, **what)
+        return self._session.leave(instrument, data_types)
+
+    def join(
+        self, instrument: Instrument, data_types: Sequence[str], *, book: bool, now: int
+    ) -> None:
+        """More is carried. What that is stands in the state that the next line has before it."""
+        self._session.join(instrument, data_types, book=book, now=now)
+        self._journal.broken = True
+
+    def rest(self, instrument: Instrument) -> Batch:
+        """The book is let go."""
+        self._done("rest", instrument_id=instrument.instrument_id)
+        return self._session.rest(instrument)
+
+    def resync(self, instrument: Instrument) -> tuple[bool, Batch]:
+        """The book is had again."""
+        self._done("resync", instrument_id=instrument.instrument_id)
+        return self._session.resync(instrument)
 
     def await_image(self, instrument: Instrument) -> bool:
         """A book is about to be compared."""
@@ -270,6 +289,9 @@ class Unpublished(Publisher):
     async def last(self, subject: str) -> Last | None:
         """Nothing was published before."""
         return None
+
+    async def answer(self, subjects: Sequence[str], heard: Heard) -> None:
+        """There is nobody who could ask."""
 
 
 @dataclass

@@ -217,7 +217,11 @@ class _Replayed:
                 if line.where == "listen":
                     self._tape.take(self._session.listen(instrument, said["data_type"]))
                 elif line.where == "leave":
-                    self._tape.take(self._session.leave(instrument))
+                    self._tape.take(self._session.leave(instrument, said.get("data_types")))
+                elif line.where == "rest":
+                    self._tape.take(self._session.rest(instrument))
+                elif line.where == "resync":
+                    self._tape.take(self._session.resync(instrument)[1])
                 elif line.where == "await_image":
                     self._session.await_image(instrument)
                 elif line.where == "follow":

@@ -188,12 +188,21 @@ class Seeds:
     def leave(self, holder: Holder) -> None:
         """The connection is over: nothing is asked for its books any more."""
         for book in self._books.pop(holder, {}).values():
-            line = self._line(book)
-            line.books.remove(book)
-            for waiting in line.waiting.values():
-                waiting.pop(book, None)
-            if book.asking:
-                book.asking.cancel()
+            self._let_go(book)
+
+    def _let_go(self, book: _Book) -> None:
+        line = self._line(book)
+        line.books.remove(book)
+        for waiting in line.waiting.values():
+            waiting.pop(book, None)
+        if book.asking:
+            book.asking.cancel()
+
+    def drop(self, holder: Holder, instrument: Instrument) -> None:
+        """Nothing is asked for this book any more."""
+        book = self._books.get(holder, {}).pop(instrument, None)
+        if book is not None:
+            self._let_go(book)
 
     def ask(self, holder: Holder, instrument: Instrument, reason: str) -> None:
         """The engine wants a seed, or wants it still: asked twice it waits once, for the more

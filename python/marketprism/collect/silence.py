@@ -68,12 +68,25 @@ class Watchdog:
 
     channels: Sequence[Channel]
     opened: int
+    # Channels that came later, with the time; and what may say nothing for as long as it likes.
+    joined: dict[Channel, int] = field(default_factory=dict)
+    resting: set[tuple[str, str]] = field(default_factory=set)
     _asked: dict[Channel, _Asked] = field(default_factory=dict)
 
     @property
     def steady(self) -> bool:
         """Whether something is to be expected on this connection."""
         return any(channel.data_type in _FIRST for channel in self.channels)
+
+    def expect(self, channels: Sequence[Channel], now: int) -> None:
+        """These are the channels from now on."""
+        before = set(self.channels)
+        self.channels = channels
+        self.joined = {c: self.joined.get(c, now) for c in channels if c not in before} | {
+            c: at for c, at in self.joined.items() if c in before and c in channels
+        }
+        for gone in before - set(channels):
+            self._asked.pop(gone, None)
 
     @property
     def silent(self) -> set[tuple[str, str]]:
@@ -91,6 +104,9 @@ class Watchdog:
         ``anything`` the time at which anything came. Times are of the clock that stamps frames.
         Nothing shorter than ``least`` is a silence."""
         for channel in self.channels:
+            if channel.heard_as in self.resting:
+                self._asked.pop(channel, None)
+                continue
             stream = heard.get(channel.heard_as)
             asked = self._asked.get(channel)
             facts = stream.facts if stream else 0
@@ -103,7 +119,8 @@ class Watchdog:
                 continue
             patience = max(patience, least)
             # Counts go on from one connection to the next; this one began when it was opened.
-            last = max(stream.last_recv if stream else 0, self.opened)
+            began = max(self.opened, self.joined.get(channel, 0))
+            last = max(stream.last_recv if stream else 0, began)
             if asked is None and now - last > patience:
                 since = stream.last_event if stream else None
                 self._asked[channel] = _Asked(now, since, facts)

@@ -25,8 +25,9 @@ _MILLISECOND = 1e6
 class Stream(TypedDict):
     """One data type of one symbol on one connection. ``state`` is ``down`` (not connected),
     ``waiting`` (nothing was heard yet), ``silent`` (it has stopped, and something was done about
-    it), ``live``, or of a book that is not live its own (``seeding``, ``broken``). Percentiles are
-    of the last minute or two, received less venue time."""
+    it), ``inactive`` (a book that was let go until something of it comes), ``live``, or of a book
+    that is not live its own (``seeding``, ``broken``). Percentiles are of the last minute or two,
+    received less venue time."""
 
     exchange: str
     market_type: str
@@ -59,11 +60,15 @@ def _of(feed: Feed) -> Iterable[Stream]:
         for channel in feed.connection.channels
         for instrument in feed.about(channel)
         for kind in channel.data_types
+        if feed.data_types is None or kind in feed.data_types.get(instrument.instrument_id, ())
     ]
     # A channel of a whole market brings what it brings, and a recorded socket names no channels.
-    for key in dict.fromkeys([*(key for key in wanted if key[0] in known), *heard]):
+    mine = [*(key for key in wanted if key[0] in known), *(key for key in heard if key[0] in known)]
+    for key in dict.fromkeys(mine if feed.data_types is None else wanted):
         instrument, stream = known[key[0]], heard.get(key)
-        book = books.get(key[0], "live") if key[1] == "orderbook" else "live"
+        book: str = books.get(key[0], "live") if key[1] == "orderbook" else "live"
+        if key[1] == "orderbook" and key[0] in feed.resting:
+            book = "inactive"
         state = "down" if not feed.connected else "waiting" if stream is None else book
         yield Stream(
             exchange=instrument.exchange,

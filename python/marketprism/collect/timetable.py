@@ -149,6 +149,13 @@ class Timetable:
             due = now if behind else job.trigger.get_next_fire_time(None, now)
             self._scheduler.modify_job(job.name, trigger=job.trigger, next_run_time=due)
 
+    def drop(self, name: str) -> None:
+        """A job, with those of its intervals, is not run any more."""
+        for job in [j for j in self._jobs if j.name == name or j.name.startswith(f"{name}_")]:
+            self._jobs.remove(job)
+            if self._scheduler.running:
+                self._scheduler.remove_job(job.name)
+
     def start(self) -> None:
         """From now on jobs are run."""
         for job in self._jobs:

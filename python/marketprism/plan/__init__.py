@@ -288,7 +288,7 @@ async def _listed(
             seeds=Seeds(rest, ledger, clock=clock, **depths),
             healing=Healing(rest, ledger, gaps, clock=clock),
         )
-        taken = await sources.taken()
+        taken = await sources.would_take()
         gaps.end()
     if not any(some for _, some in taken):
         raise RunError("no venue has said what it lists: see `marketprism doctor`; or name symbols")

@@ -21,7 +21,10 @@ from nats.aio.client import Client as Nats
 
 from marketprism.config import nats_login
 
-__all__ = ["Ask", "Refused", "Unanswered", "asked", "asking", "connected", "requested"]
+__all__ = ["Ask", "Refused", "Unanswered", "asked", "asking", "connected", "replied", "requested"]
+
+
+_CONNECTS_WITHIN = 5.0  # seconds
 
 
 class Unanswered(Exception):
@@ -64,6 +67,13 @@ async def connected(url: str, name: str, seconds: float) -> AsyncIterator[Nats]:
     finally:
         if not client.is_closed:
             await client.close()
+
+
+async def replied(url: str, subject: str, body: bytes, seconds: float) -> dict[str, Any]:
+    """One question to whoever listens on a subject, over a connection of its own, and the first
+    answer. Raises ``Unanswered``."""
+    async with connected(url, "marketprism", min(seconds, _CONNECTS_WITHIN)) as client:
+        return await requested(client, seconds, subject, body, None)
 
 
 async def asked(

@@ -3,9 +3,9 @@
 One module a venue, the same names in each: ``section_for``, ``sections``, ``native``,
 ``time_url``, ``time_of``, ``list_urls``, ``is_list``, ``TRADING``, ``volume_urls``, ``volumes``,
 ``seed_depths``, ``seed_url``, ``TRADE_ROWS``, ``trades_url``, ``trade_ids``, ``OFFERS``, ``ENDED``,
-``SITES``, ``connections``, ``asks``, ``CONNECTS``, ``answer``, ``resubscribe``, ``subscribed``,
-``polls``, ``poll_url``, ``LIMITS``, ``charges``, ``refusal``, ``SEEDED_BY_REST``. A new venue is
-one module and one line in ``VENUES``.
+``SITES``, ``connections``, ``asks``, ``most``, ``join``, ``part``, ``CONNECTS``, ``answer``,
+``resubscribe``, ``subscribed``, ``polls``, ``poll_url``, ``LIMITS``, ``charges``, ``refusal``,
+``SEEDED_BY_REST``. A new venue is one module and one line in ``VENUES``.
 """
 
 from __future__ import annotations
@@ -15,11 +15,22 @@ from types import ModuleType
 from urllib.parse import urlsplit
 
 from . import binance, deribit, okx
-from .connection import Answer, Channel, Connection, KeepAlive, Subscribed
+from .connection import (
+    BOOKS,
+    FIRST_NUMBER,
+    Answer,
+    Channel,
+    Connection,
+    KeepAlive,
+    Requests,
+    Subscribed,
+)
 from .limit import Charge, Limit, Refusal
 from .offer import DERIVATIVES, SPOT, Offer, Poll, Series
 
 __all__ = [
+    "BOOKS",
+    "FIRST_NUMBER",
     "VENUES",
     "Answer",
     "Channel",
@@ -30,6 +41,7 @@ __all__ = [
     "Offer",
     "Poll",
     "Refusal",
+    "Requests",
     "Series",
     "Subscribed",
     "at_site",

@@ -18,7 +18,17 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import orjson
 
-from .connection import BOOKS, Answer, Channel, Connection, Subscribed, gather, packed
+from .connection import (
+    BOOKS,
+    NOTHING_ASKED,
+    Answer,
+    Channel,
+    Connection,
+    Requests,
+    Subscribed,
+    gather,
+    packed,
+)
 from .limit import Charge, Limit, Refusal
 from .offer import DERIVATIVES, HOUR, SPOT, Offer, Poll, Series, polled
 
@@ -39,8 +49,11 @@ __all__ = [
     "connections",
     "exchange_of",
     "is_list",
+    "join",
     "list_urls",
+    "most",
     "native",
+    "part",
     "poll_url",
     "polls",
     "refusal",
@@ -458,7 +471,22 @@ def asks(channels: Sequence[Channel]) -> tuple[bytes, ...]:
     return (_request("SUBSCRIBE", [channel.name for channel in channels], _FIRST_ID),)
 
 
-def answer(frame: bytes, connection: Connection) -> Answer | None:
+def most(channel: Channel) -> int:
+    """Streams that one socket carries where it carries such a one."""
+    return _STREAMS_MAX
+
+
+def join(channels: Sequence[Channel], number: int) -> bytes:
+    """Asks for more streams on an open socket."""
+    return _request("SUBSCRIBE", [channel.name for channel in channels], number)
+
+
+def part(channels: Sequence[Channel], number: int) -> bytes:
+    """Leaves streams of an open socket."""
+    return _request("UNSUBSCRIBE", [channel.name for channel in channels], number)
+
+
+def answer(frame: bytes, connection: Connection, asked: Requests = NOTHING_ASKED) -> Answer | None:
     """What a frame says of the subscription; None where it is about something else. The venue
     answers a request as a whole, and a stream of nothing like a stream of something (PROTOCOLS
     1.2): what never comes is found by its silence."""
@@ -469,12 +497,18 @@ def answer(frame: bytes, connection: Connection) -> Answer | None:
     ):
         return None
     said = orjson.loads(frame)
+    number = said.get("id")
+    if number in asked.parting:
+        return Answer(left=tuple(channel.name for channel in asked.parting[number]))
+    named = asked.joining.get(number, ())
     if "result" in said:
-        if said.get("id") == _AGAIN_ID:
-            return Answer()
-        return Answer(taken=tuple(channel.name for channel in connection.channels))
+        later = {c.name for some in asked.joining.values() for c in some}
+        first = [c for c in connection.channels if c.name not in later]
+        taken = first if number == _FIRST_ID else named
+        return Answer(taken=tuple(channel.name for channel in taken))
     error = said.get("error", said)
-    return Answer(refused=(("", f"{error.get('code')} {error.get('msg')}"),))
+    reason = f"{error.get('code')} {error.get('msg')}"
+    return Answer(refused=tuple((c.name, reason) for c in named) or (("", reason),))
 
 
 def resubscribe(connection: Connection, channel: Channel) -> tuple[bytes, ...]:

@@ -4,16 +4,19 @@ of that, and a recorded socket read back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 __all__ = [
     "BOOKS",
+    "FIRST_NUMBER",
+    "NOTHING_ASKED",
     "Answer",
     "Channel",
     "Connection",
     "KeepAlive",
+    "Requests",
     "Subscribed",
     "gather",
     "packed",
@@ -21,6 +24,8 @@ __all__ = [
 
 # Data types whose channel keeps a book.
 BOOKS = ("orderbook", "orderbook_delta")
+# Requests on an open socket are numbered from here on, apart from those of every venue's module.
+FIRST_NUMBER = 100
 
 
 @dataclass(frozen=True)
@@ -82,11 +87,24 @@ class Connection:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a frame says of channels: names that stand, and names that do not, with the reason. An
-    empty name is that of a refusal that names nothing."""
+    """What a frame says of channels: names that stand, names that do not, with the reason, and
+    names that are left. An empty name is that of a refusal that names nothing."""
 
     taken: tuple[str, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
+    left: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What was asked for on an open socket and is not answered, by number: channels that join, and
+    channels that part."""
+
+    joining: Mapping[int, Sequence[Channel]]
+    parting: Mapping[int, Sequence[Channel]]
+
+
+NOTHING_ASKED = Requests({}, {})
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,18 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from .connection import BOOKS, Answer, Channel, Connection, KeepAlive, Subscribed, gather, packed
+from .connection import (
+    BOOKS,
+    NOTHING_ASKED,
+    Answer,
+    Channel,
+    Connection,
+    KeepAlive,
+    Requests,
+    Subscribed,
+    gather,
+    packed,
+)
 from .limit import Charge, Limit, Refusal
 from .offer import DERIVATIVES, HOUR, Offer, Poll, Series, polled
 
@@ -38,8 +49,11 @@ __all__ = [
     "connections",
     "exchange_of",
     "is_list",
+    "join",
     "list_urls",
+    "most",
     "native",
+    "part",
     "poll_url",
     "polls",
     "refusal",
@@ -355,19 +369,45 @@ def asks(channels: Sequence[Channel]) -> tuple[bytes, ...]:
     )
 
 
-def answer(frame: bytes, connection: Connection) -> Answer | None:
+def most(channel: Channel) -> int:
+    """Channels that one socket carries where it carries such a one."""
+    return _CHANNELS_MAX
+
+
+def join(channels: Sequence[Channel], number: int) -> bytes:
+    """Asks for more channels on an open socket."""
+    return _call(number, "subscribe", channels=[channel.name for channel in channels])
+
+
+def part(channels: Sequence[Channel], number: int) -> bytes:
+    """Leaves channels of an open socket."""
+    return _call(number, "unsubscribe", channels=[channel.name for channel in channels])
+
+
+def answer(frame: bytes, connection: Connection, asked: Requests = NOTHING_ASKED) -> Answer | None:
     """What a frame says of the subscription; None where it is about something else. The result
     lists what was taken: what it leaves out was refused without a word (PROTOCOLS 1.6)."""
     if b'"method"' in frame[:64]:
         return None
     said = orjson.loads(frame)
-    if said.get("id") != _SUBSCRIBE_ID:
+    number = said.get("id")
+    if number in asked.parting:
+        # What was not there any more is left out, and is left all the same.
+        return Answer(left=tuple(channel.name for channel in asked.parting[number]))
+    if number == _SUBSCRIBE_ID:
+        later = {c.name for some in asked.joining.values() for c in some}
+        channels: Sequence[Channel] = [c for c in connection.channels if c.name not in later]
+    elif number in asked.joining:
+        channels = asked.joining[number]
+    else:
         return None
     if "error" in said:
         error = said["error"]
-        return Answer(refused=(("", f"{error.get('code')} {error.get('message')}"),))
+        reason = f"{error.get('code')} {error.get('message')}"
+        named = channels if number in asked.joining else ()
+        return Answer(refused=tuple((c.name, reason) for c in named) or (("", reason),))
     taken = tuple(said["result"])
-    left_out = (c.name for c in connection.channels if c.name not in taken)
+    left_out = (c.name for c in channels if c.name not in taken)
     return Answer(taken, tuple((name, "left out of the venue's answer") for name in left_out))
 
 

@@ -19,7 +19,18 @@ from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 
-from .connection import BOOKS, Answer, Channel, Connection, KeepAlive, Subscribed, gather, packed
+from .connection import (
+    BOOKS,
+    NOTHING_ASKED,
+    Answer,
+    Channel,
+    Connection,
+    KeepAlive,
+    Requests,
+    Subscribed,
+    gather,
+    packed,
+)
 from .limit import Charge, Limit, Refusal
 from .offer import DERIVATIVES, HOUR, Offer, Poll, Series, polled
 
@@ -40,8 +51,11 @@ __all__ = [
     "connections",
     "exchange_of",
     "is_list",
+    "join",
     "list_urls",
+    "most",
     "native",
+    "part",
     "poll_url",
     "polls",
     "refusal",
@@ -413,17 +427,33 @@ def asks(channels: Sequence[Channel]) -> tuple[bytes, ...]:
     return (_request("subscribe", [channel.name for channel in channels]),)
 
 
-def answer(frame: bytes, connection: Connection) -> Answer | None:
+def most(channel: Channel) -> int:
+    """Channels that one socket carries where it carries such a one."""
+    return _BOOKS_MAX if channel.data_type in BOOKS else _CHANNELS_MAX
+
+
+def join(channels: Sequence[Channel], number: int) -> bytes:
+    """Asks for more channels on an open socket; each is answered by its name."""
+    return _request("subscribe", [channel.name for channel in channels])
+
+
+def part(channels: Sequence[Channel], number: int) -> bytes:
+    """Leaves channels of an open socket."""
+    return _request("unsubscribe", [channel.name for channel in channels])
+
+
+def answer(frame: bytes, connection: Connection, asked: Requests = NOTHING_ASKED) -> Answer | None:
     """What a frame says of a subscription; None where it is about something else. An error names
     its channel in its text at best (PROTOCOLS 1.5)."""
     if b'"event"' not in frame[:64]:
         return None
     said = orjson.loads(frame)
     match said["event"]:
-        case "subscribe":
+        case "subscribe" | "unsubscribe" as event:
             argument = said["arg"]
             of = argument.get("instId") or argument.get("instType")
-            return Answer(taken=(f"{argument['channel']}:{of}",))
+            name = f"{argument['channel']}:{of}"
+            return Answer(taken=(name,)) if event == "subscribe" else Answer(left=(name,))
         case "error":
             text = str(said.get("msg", ""))
             named = [c for c in connection.channels if _names(text, c)]
