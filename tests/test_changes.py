@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -176,6 +177,52 @@ def nothing_else_happened(run: Running) -> None:
     ]
     changed = rows(run.data, ledger.format("cause, detail", "event = 'changed'"))
     assert ["request reload", "limits.books_max: 1000 -> 900"] in changed
+
+
+def test_books_are_bounded_and_who_is_silent_is_let_go_until_he_speaks(tmp_path: Path) -> None:
+    run = Running(
+        tmp_path,
+        exchanges=[{"exchange": SPOT, "patterns": ["*-USDT"], "data_types": KINDS}],
+        limits={"books_max": 3, "book_inactive": "2s", "every": "1s", "memory_warning": 0.01},
+        # A change of each book every six seconds, and a trade now and then.
+        sim={"venues": ["binance"], "symbols": ["A-USDT", "B-USDT", "C-USDT", "D-USDT"],
+             "diffs_per_second": 1 / 6, "trades_per_second": 2},
+    )  # fmt: skip
+    gone: set[str] = set()
+    back: set[str] = set()
+
+    def all_have_been_away(said: dict[str, Any]) -> bool:
+        for each in (r for r in said["results"] if r["data_type"] == "orderbook"):
+            if each["status"] == "inactive":
+                gone.add(each["symbol"])
+            elif each["status"] == "live" and each["symbol"] in gone:
+                back.add(each["symbol"])
+        return len(back) == 3
+
+    try:
+        run.until(lambda said: said["states"].get("inactive", 0) > 0)
+        said = run.ask("subscribe", exchange=SPOT, symbol="D-USDT", data_types=["orderbook"])
+        assert "limits.books_max: 3 books" in said["results"][0]["reason"]
+        run.until(all_have_been_away)
+        port = json.loads((run.data / "run.json").read_text())["ports"]["health"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health") as page:
+            health = json.load(page)
+    finally:
+        run.end()
+    load = health["checks"]["load"]
+    assert (health["status"], load["status"]) == ("degraded", "degraded")
+    assert [each.partition(":")[0] for each in load["warnings"]][:1] == ["memory"]
+    assert "throughput" in load["detail"]
+    ledger = "SELECT {} FROM marketprism_hot.ledger WHERE data_type = 'orderbook' AND {}"
+    refused = ledger.format("symbol, cause", "event = 'refused'")
+    assert rows(run.data, refused) == [["D-USDT", "limits.books_max"]]
+    for event, cause in (("delisted", "inactive"), ("asked", "speaks again")):
+        told_of = ledger.format("uniqExact(symbol)", f"event = '{event}' AND cause = '{cause}'")
+        assert rows(run.data, told_of) == [["3"]]
+    # Trades are not concerned.
+    checked = marketprism("sim", "check", "--config", run.config, "--json")
+    trades = json.loads(checked.stdout)["kinds"]["trade"]
+    assert trades["sent"] == trades["stored"] > 0
 
 
 # What is sent, and what is said of it.

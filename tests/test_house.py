@@ -177,8 +177,8 @@ PYTHON: dict[str, Rule] = {
     "__main__": rule("cli", "it only starts the commands"),
     "cli": rule(
         "marketprism app backfill cli clock collect config control directory doctor latency "
-        "launcher loop parent plan processes reading report rehearsal run settings sim standing store "
-        "serve terminal verify",
+        "launcher loop parent plan processes reading report rehearsal run settings sim standing "
+        "store serve terminal verify",
         "a command is settings and one call; what it calls has its own place",
     ),
     "app": rule(
@@ -194,12 +194,13 @@ PYTHON: dict[str, Rule] = {
         "_core collect config control listing run settings sources taken venues",
         "it says what is to be carried, and who carries it is for sources to find",
     ),
+    "load": rule("clock collect config serve.health", "it measures, and starts nothing"),
     "listing": rule(
         "_core clock collect config venues", "it asks what there is, and holds nothing that runs"
     ),
     "taken": rule("_core config venues", "it is what is wanted, whoever carries it"),
     "run": rule(
-        "backfill clock collect config embedded parent quality",
+        "backfill clock collect config embedded load parent quality",
         "it holds the parts and does nothing with them",
     ),
     "pages": rule("collect metrics run serve", "it reads, and changes nothing"),

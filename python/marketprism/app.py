@@ -353,6 +353,7 @@ async def _run_feeds(state: Run, wanted: Sources, frames_in_all: int) -> None:
         looking = asyncio.create_task(state.steps.run()) if state.steps else progress
         writing = asyncio.create_task(state.journals.run()) if state.journals else None
         keeping = asyncio.create_task(state.disk.run())
+        measuring = asyncio.create_task(state.load.run())
         trouble = [
             asyncio.create_task(misbehave(fault, state.children, state.clock, state.faults_from))
             for fault in _troubles(state)
@@ -371,7 +372,8 @@ async def _run_feeds(state: Run, wanted: Sources, frames_in_all: int) -> None:
         stopping = [group.create_task(feed.stop()) for feed in state.feeds]
         if not await _by_deadline(state, [*feeds, *stopping]):
             log.error("what was received last could not be published before the end")
-        for task in (stopped, over, progress, looking, keeping, *feeds, *stopping, *trouble):
+        others = (stopped, over, progress, looking, keeping, measuring)
+        for task in (*others, *feeds, *stopping, *trouble):
             task.cancel()
         await state.disk.close()
         if state.journals and writing:

@@ -584,9 +584,18 @@ class Sim(_Section):
 
 
 class Limits(_Section):
-    """Bounds of what one collector takes on. ``books_max`` books are kept."""
+    """Bounds of what one collector takes on. ``books_max`` books are kept; one of which nothing was
+    heard for ``book_inactive`` is let go until something comes. Beyond the other numbers /health
+    warns: resident memory as a share of ``launcher.memory_max``, the median time from the venue to
+    us, rows a second, and the share of one processor; over ``every``."""
 
     books_max: int = Field(1000, ge=1, le=100_000)
+    book_inactive: Seconds = Field(3600.0, ge=1)
+    memory_warning: float = Field(0.8, gt=0, le=1)
+    latency_warning: Seconds = Field(0.1, gt=0)
+    throughput_warning: float = Field(10.0, ge=0)
+    cpu_warning: float = Field(0.8, gt=0)
+    every: Seconds = Field(60.0, ge=1)
 
 
 def _upper(value: object) -> object:

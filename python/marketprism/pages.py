@@ -82,6 +82,7 @@ def checks(state: Run) -> dict[str, Check]:
             jobs=wrong,
         ),
         "clock": _clock(state),
+        "load": state.load.check(),
         "children": check(
             "degraded" if down else "healthy",
             f"down: {', '.join(down)}" if down else "running",

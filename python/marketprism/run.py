@@ -28,6 +28,7 @@ from .collect.steps import Steps
 from .collect.timetable import Timetable
 from .config import Settings
 from .embedded.child import Child
+from .load import Load
 from .parent import Parent
 from .quality import Quality
 
@@ -83,6 +84,7 @@ class Run:
     served: asyncio.Event = field(default_factory=asyncio.Event)
     steps: Steps | None = None
     names: Names = field(init=False)
+    load: Load = field(init=False)
     offsets: Offsets = field(init=False)
     quality: Quality = field(init=False)
     disk: Disk = field(init=False)
@@ -94,6 +96,7 @@ class Run:
         )
         loop = asyncio.get_running_loop()
         self.names = loop.names if isinstance(loop, Asking) else Names()
+        self.load = Load(self.clock, self.ledger, lambda: self.feeds, lambda: self.settings)
         self.offsets = Offsets(self.rest, self.ledger, self.clock)
         self.quality = Quality(
             self.publisher,

@@ -382,6 +382,12 @@ impl Session {
     /// misses what is between.
     pub fn rest(&mut self, at: usize, out: &mut Batch) {
         let now = self.now;
+        let life = &mut self.slots[at].life;
+        if life.state == State::Live && life.cadence.flush_at().is_some() {
+            // What it showed last is what it was.
+            life.cadence.flushed();
+            self.snapshot(at, out);
+        }
         let slot = &mut self.slots[at];
         slot.images.end(Cause::End, &mut out.covered);
         slot.seeded_when_quiet = false;

@@ -102,6 +102,8 @@ def _collect_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _collect(arguments: argparse.Namespace) -> int:
+    # Whoever is started beside reads the same.
+    arguments.config = file_of(arguments)
     if arguments.mode == "launcher":
         return _launch(arguments)
     if arguments.mode == "test":
@@ -129,7 +131,7 @@ def _collect(arguments: argparse.Namespace) -> int:
         faults=arguments.faults,
         ports=arguments.ports or ("auto" if built_in else "fixed"),
         overrides=(*overrides(arguments, settings), *chosen),
-        config=file_of(arguments),
+        config=arguments.config,
         record=record,
         restarted=arguments.restarted,
         parent=Parent() if arguments.until_pipe_closes else None,

@@ -162,8 +162,7 @@ class Feed:
         self.connected = self.served = self._outdated = False
         self.trouble = ""  # why it is not connected, as far as that is known
         self._stopped = asyncio.Event()
-        self.frames = self.last_frame = 0
-        self.reconnects = -1
+        self.frames, self.last_frame, self.reconnects = 0, 0, -1
         self.received: dict[str, int] = {}
         # Which of several connections for the same streams, if there are several; for whom.
         self.route, self.leg, self.owner = route, leg, owner
@@ -220,9 +219,9 @@ class Feed:
         return [known] if known else []
 
     @property
-    def opened_ns(self) -> int:
-        """When the connection was opened, by the run's clock."""
-        return round(self._opened * 1e9)
+    def age(self) -> float:
+        """Seconds since the connection was opened."""
+        return self._clock.now() - self._opened
 
     @property
     def stopping(self) -> bool:
