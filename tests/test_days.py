@@ -250,6 +250,8 @@ class Day:
         self.books = {each: Shown(changes(self.random, pace)) for each, pace in BOOKS.items()}
         self.evidence = dict.fromkeys(LANES, START)  # end of what is written down
         self.last: dict[Instrument, tuple[int, int]] = {}  # id and time of the last that came
+        # The same of the book that was published last, by symbol.
+        self.images: dict[str, tuple[int, int]] = {}
         self.owed: list[Instrument] = []  # who waits for a seed that is late
         self.session = self.begin()
 
@@ -259,7 +261,7 @@ class Day:
             "binance_spot", INSTRUMENTS, books=list(BOOKS), data_types=["trade", "orderbook"]
         )
         for instrument, last in self.last.items():
-            session.resume(instrument, trade=last)
+            session.resume(instrument, trade=last, book=self.images.get(instrument.symbol))
         return session
 
     async def live(self) -> None:
@@ -360,6 +362,10 @@ class Day:
             await self.ledger.fault(fault, "binance_spot", "")
             if (fault.label, fault.data_type) == ("gap", "trade") and self.random.random() < 0.5:
                 await self.heal(fault)
+        for message in batch.messages:
+            if message.kind == "orderbook":
+                symbol, fact = message.subject.rpartition(".")[2], message.message_id
+                self.images[symbol] = int(fact.rpartition(":")[2]), message.ts_event
         for covered in batch.covered:
             await self.ledger.covered(covered)
             self.evidence[covered.data_type, covered.instrument] = covered.to_ts + 1
