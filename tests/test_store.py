@@ -93,6 +93,14 @@ class Rig:
         self.server: subprocess.Popen[bytes] | None = None
         self.store: subprocess.Popen[str] | None = None
         self.ports: dict[str, int] = {}
+        # A ClickHouse server instead of an engine in the store's own process.
+        self.clickhouse_port = 0
+
+    @property
+    def clickhouse(self) -> str:
+        if self.clickhouse_port:
+            return f"http://127.0.0.1:{self.clickhouse_port}/"
+        return f"chdb://{self.path}/clickhouse"
 
     @property
     def url(self) -> str:
@@ -119,7 +127,7 @@ class Rig:
     def start_store(self, *words: str) -> None:
         """With settings (``KEY=VALUE``)."""
         self.store = subprocess.Popen(
-            [sys.executable, "-c", STORE, self.url, f"chdb://{self.path}/clickhouse", *words],
+            [sys.executable, "-c", STORE, self.url, self.clickhouse, *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -164,7 +172,7 @@ class Rig:
 
     def sql(self, query: str) -> list[list[str]]:
         """Rows of a query, asked at the gateway."""
-        url = f"http://127.0.0.1:{self.ports['gateway_port']}/"
+        url = f"http://127.0.0.1:{self.clickhouse_port or self.ports['gateway_port']}/"
         with urllib.request.urlopen(url, data=query.encode(), timeout=30) as answer:
             return [line.split("\t") for line in answer.read().decode().splitlines()]
 

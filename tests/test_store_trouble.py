@@ -5,7 +5,9 @@ Real parts: nats-server, the store in a process of its own with a real chDB, and
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ import pytest
 
 pytest.importorskip("chdb", reason="the embedded engine is not installed")
 
+from conftest import free_ports
 from marketprism.store.migrate import RECORD
 from marketprism.store.query import connect
 from marketprism.store.schema import SCHEMA_VERSION, create
@@ -119,3 +122,55 @@ def test_a_damaged_directory_is_one_sentence_that_names_it(rig: Rig) -> None:
     said = ended(rig)
     assert "clickhouse" in said
     assert "marketprism_hot" in said or "cannot be opened" in said
+
+
+@contextlib.contextmanager
+def server(rig: Rig) -> Iterator[subprocess.Popen[str]]:
+    """A ClickHouse server for the rig's store; see ``clickhouse_server``."""
+    script = Path(__file__).with_name("clickhouse_server.py")
+    where = str(rig.path / "server")
+    process = subprocess.Popen(
+        [sys.executable, str(script), where, str(rig.clickhouse_port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "ready\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+
+
+def test_a_server_that_hangs_and_one_that_dies_cost_time_and_nothing_else(rig: Rig) -> None:
+    rig.clickhouse_port = free_ports(1)
+
+    def inserting() -> Any:
+        return rig.page("/health")["checks"]["clickhouse"]
+
+    with server(rig) as process:
+        rig.start_store()
+        rig.publish(trades(range(100)))
+        until(rig.has_rows(100), "rows while it answers")
+        process.send_signal(signal.SIGSTOP)
+        rig.publish(trades(range(100, 1000)))
+        until(lambda: "is not stored yet" in inserting()["detail"], "the page tells that it hangs")
+        assert inserting()["status"] == "degraded"
+        process.send_signal(signal.SIGCONT)
+        until(rig.has_rows(1000), "all rows")
+        until(lambda: inserting()["status"] == "healthy", "and that it is over")
+    rig.publish(trades(range(1000, 2000)))
+    until(lambda: inserting()["failed"] > 0, "it is tried")
+    assert inserting()["status"] == "degraded"
+    assert "trades: " in inserting()["detail"]
+    with server(rig):
+        until(rig.has_rows(2000), "all rows again")
+        until(rig.settled, "all acknowledged")
+        assert rig.sql(COUNTS) == [["2000", "2000"]]
+        until(lambda: inserting()["status"] == "healthy", "and that this is over, too")
+        rig.stop_store()

@@ -30,9 +30,19 @@ _TOTALS = (
 )
 
 
+SLOW_SECONDS = 10.0
+"""A batch that takes longer is trouble; most take a tenth of a second."""
+
+
 def inserting(consumers: Mapping[str, Consumer], where: str) -> Check:
     """Whether rows can be inserted; ``where`` is the address as it may be printed."""
-    troubled = {one.table.name: one.trouble for one in consumers.values() if one.trouble}
+    now = time.monotonic()
+    troubled = {
+        one.table.name: f"what was taken {now - one.taken:.0f} s ago is not stored yet"
+        for one in consumers.values()
+        if one.storing and now - one.taken > SLOW_SECONDS
+    }
+    troubled |= {one.table.name: one.trouble for one in consumers.values() if one.trouble}
     inserts = [one.last_insert for one in consumers.values() if one.last_insert is not None]
     return check(
         "degraded" if troubled else "healthy",
