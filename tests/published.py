@@ -3,7 +3,7 @@
 The JSON Schema (``config/marketprism.schema.json``, and the same file in the package) has its
 descriptions from the comments of the YAML file, so each key is explained in one place. The page
 ``docs/configuration.md`` shows the wrong configurations of ``tests/wrong_configurations.yaml`` with
-what is said of each.
+what is said of each; ``docs/metrics.md`` lists every metric.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from marketprism import metrics
 from marketprism.config import Settings
 from marketprism.settings.keys import Path as KeyPath
 from marketprism.settings.keys import dotted, keys
@@ -29,6 +30,13 @@ SCHEMAS = (
     ROOT / "python" / "marketprism" / "settings" / SCHEMA_FILE,
 )
 PAGE = ROOT / "docs" / "configuration.md"
+METRICS_PAGE = ROOT / "docs" / "metrics.md"
+METRICS = {
+    "Collector: port 9093": metrics.METRICS,
+    "Store: port 8085": {**metrics.HOT, **metrics.BACKUP},
+    "Cold store: port 8086, where it is enabled": metrics.COLD,
+}
+"""What each page says."""
 _KEY = re.compile(r"^(\s*)(- )?([A-Za-z_]+):(\s.*)?$")
 
 
@@ -142,6 +150,25 @@ def page() -> str:
     return f"{before}{begins}{table}\n{ends}{after}"
 
 
+def metrics_page() -> str:
+    """``docs/metrics.md``: every metric of every page."""
+    parts = [
+        "# Metrics\n",
+        "Written by `make published` from `python/marketprism/metrics.py`. Pages are at",
+        "`/metrics`, in Prometheus' format; ports are the defaults. Counters count since the start",
+        "of the process. Labels are bounded: no symbol is one. The label `job` of",
+        "`marketprism_scheduler_runs_total` becomes `exported_job` in Prometheus, which keeps",
+        "`job` for its own. What wakes somebody, and what to do then: [runbook.md](runbook.md).",
+    ]
+    for title, about in METRICS.items():
+        parts += [f"\n## {title}\n", "| name | kind | labels | what it is, and what to do |"]
+        parts.append("| --- | --- | --- | --- |")
+        for name, metric in about.items():
+            labels = ", ".join(f"`{label}`" for label in metric.labels)
+            parts.append(f"| `{name}` | {metric.kind(name)} | {labels} | {metric.help} |")
+    return "\n".join(parts) + "\n"
+
+
 def _code(text: str) -> str:
     """One line of code in a table."""
     text = text.replace("\t", "→").replace("|", "\\|")
@@ -174,6 +201,7 @@ def main() -> None:
     for file in SCHEMAS:
         file.write_text(schema_text(), encoding="utf-8")
     PAGE.write_text(page(), encoding="utf-8")
+    METRICS_PAGE.write_text(metrics_page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from conftest import command, marketprism
 from marketprism._core import Instrument, Session, StreamStatus, guess_instrument
 from marketprism.collect.silence import Watchdog, socket_patience
+from marketprism.metrics import METRICS
 from marketprism.venues import Channel
 
 BTC = guess_instrument("binance_spot", "BTCUSDT")
@@ -117,6 +118,7 @@ def test_what_was_never_heard_is_waited_for_by_its_kind() -> None:
 
 def test_the_pages_show_each_stream_while_it_runs(tmp_path: Path) -> None:
     words = ("collect", "--demo", "--data-dir", tmp_path, "--duration", "60")
+    began = time.time()
     run = subprocess.Popen(
         command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -159,6 +161,20 @@ def test_the_pages_show_each_stream_while_it_runs(tmp_path: Path) -> None:
     assert [s.value for s in buckets] == sorted(s.value for s in buckets)
     assert buckets[-1].value > 0
 
+    def shown(name: str) -> dict[tuple[str, ...], float]:
+        return {tuple(s.labels.values()): s.value for s in families[name].samples}
+
+    assert families.keys() == {name.removesuffix("_total") for name in METRICS}
+    exchanges = {(stream["exchange"],) for stream in found}
+    assert shown("marketprism_exchange_connection_status") == dict.fromkeys(exchanges, 1)
+    ages = shown("marketprism_message_age_seconds")
+    assert all(ages[stream["data_type"], stream["exchange"]] < 10 for stream in found)
+    assert shown("marketprism_seeds_not_affordable") == {(): 0}
+    assert set(shown("marketprism_child_restarts").values()) == {0}
+    assert ("store",) in shown("marketprism_child_restarts")
+    # This process started it.
+    assert began <= shown("marketprism_start_time_seconds")[()] + 1 <= time.time() + 1
+
 
 def test_a_book_that_nobody_hears_is_not_live(tmp_path: Path) -> None:
     faults = tmp_path / "faults.yaml"
@@ -181,6 +197,9 @@ def test_a_book_that_nobody_hears_is_not_live(tmp_path: Path) -> None:
             families = {f.name: f for f in text_string_to_metric_families(page.read().decode())}
         states = {s.labels["state"]: s.value for s in families["marketprism_books"].samples}
         assert states == {"down": books["wanted"]}
+        shares = [s.value for s in families["marketprism_exchange_connection_status"].samples]
+        assert shares
+        assert set(shares) == {0}
     finally:
         run.terminate()
         run.communicate(timeout=60)

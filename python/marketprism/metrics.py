@@ -37,11 +37,37 @@ class Metric(NamedTuple):
     labels: tuple[str, ...] = ()
     moment: bool = False
 
+    def kind(self, name: str) -> str:
+        """``counter``, ``gauge`` or ``histogram``."""
+        if name.endswith("_seconds") and not self.moment:
+            return "histogram"
+        return "counter" if name.endswith("_total") else "gauge"
+
+
+_STARTED = {
+    "marketprism_start_time_seconds": Metric(
+        "When this process was started, since the epoch. Changes again and again: the ledger's "
+        "restarted rows say why.",
+        moment=True,
+    ),
+}
+"""On every page."""
 
 METRICS: dict[str, Metric] = {
     "marketprism_messages_total": Metric(
         "Rows made by the engine. Stands still: see marketprism_websocket_connections.",
         ("exchange", "data_type"),
+    ),
+    "marketprism_message_age_seconds": Metric(
+        "Since anything of a data type was heard, of whichever symbol. Minutes for books or "
+        "trades: see connections in /health, and /status; liquidations may be hours apart.",
+        ("exchange", "data_type"),
+        moment=True,
+    ),
+    "marketprism_exchange_connection_status": Metric(
+        "Open sockets of those that an exchange needs: 1 all, 0 none. Below 1 for minutes: "
+        "connections in /health says why; all exchanges at once: this machine's network.",
+        ("exchange",),
     ),
     "marketprism_websocket_connections": Metric(
         "Open sockets. Fewer than wanted: the ledger's refused rows say why.", ("exchange",)
@@ -75,6 +101,10 @@ METRICS: dict[str, Metric] = {
         "the ledger.",
         ("state",),
     ),
+    "marketprism_seeds_not_affordable": Metric(
+        "Books that wear faster than the venues' limits let them be renewed: live, at times with "
+        "fewer levels. Above 0: take fewer symbols, or another address; /health names them."
+    ),
     "marketprism_faults_total": Metric(
         "What the engine found wrong, by fault; each is a row of the ledger or a dead letter.",
         ("fault",),
@@ -100,6 +130,10 @@ METRICS: dict[str, Metric] = {
     ),
     "marketprism_spool_bytes": Metric(
         "Size of what is kept on disk for NATS. Near its bound: bring NATS back, or facts are lost."
+    ),
+    "marketprism_spool_limit_bytes": Metric(
+        "What the spool may have. Too little for the outage that is to be survived (see "
+        "marketprism_outage_minutes): raise spool.bytes_max or spool.disk_share_max."
     ),
     "marketprism_spool_rows": Metric("Facts kept on disk for NATS."),
     "marketprism_spool_lost_total": Metric(
@@ -176,11 +210,25 @@ METRICS: dict[str, Metric] = {
         "Exchanges whose certificates are not checked. Above 0: remove tls.verify: false; "
         "tls.ca_file can name who is to be trusted."
     ),
-    "marketprism_memory_usage_bytes": Metric("Resident memory of the collector."),
+    "marketprism_child_restarts_total": Metric(
+        "How often a process that the collector runs (nats-server, store, api) had to be started "
+        "again. Grows: the ledger's restarted rows and DATA_DIR/logs say why.",
+        ("child",),
+    ),
+    **_STARTED,
+    "marketprism_memory_usage_bytes": Metric(
+        "Resident memory of the collector. Above 80 % of COLLECTOR_MEMORY_MB: take fewer symbols, "
+        "or raise it; the launcher starts anew whoever is above it."
+    ),
+    "marketprism_cpu_usage_percent": Metric(
+        "Of one processor, over the last minute or so. Above 80: share the symbols with another "
+        "collector."
+    ),
 }
 
 
 COLD: dict[str, Metric] = {
+    **_STARTED,
     "cold_storage_lag_seconds": Metric(
         "What was inserted into the hot table longer ago than this is proven in the cold one. "
         "Grows beyond window, age and quiet together: /health says of which table and why.",
@@ -203,6 +251,7 @@ COLD: dict[str, Metric] = {
 """What the cold store's page says."""
 
 HOT: dict[str, Metric] = {
+    **_STARTED,
     "hot_storage_messages_processed_total": Metric(
         "Messages that were dealt with: stored, there already, or dead letters. Stands still while "
         "marketprism_messages_total grows: /health of the store says why.",
@@ -298,8 +347,8 @@ class _Values(Collector):
 def _family(
     name: str, about: Metric, values: Mapping[tuple[str, ...], float | Histogram]
 ) -> _Family:
-    text, labels, moment = about
-    if name.endswith("_seconds") and not moment:
+    text, labels, kind = about.help, about.labels, about.kind(name)
+    if kind == "histogram":
         histogram = HistogramMetricFamily(name, text, labels=labels)
         for names, found in values.items():
             if isinstance(found, Sequence):
@@ -308,7 +357,7 @@ def _family(
                 ]
                 histogram.add_metric(names, buckets, sum_value=None)
         return histogram
-    family = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+    family = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
     metric = family(name.removesuffix("_total"), text, labels=labels)
     for names, found in values.items():
         if not isinstance(found, Sequence):

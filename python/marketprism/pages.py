@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import psutil
 
 from . import metrics
-from .collect.status import lags, streams
+from .collect.feed import Feed
+from .collect.status import Stream, lags, streams
 from .run import Run
 from .serve.health import Check, Status, check
 
@@ -175,6 +177,7 @@ def values(state: Run) -> metrics.Values:
     messages: Counter[tuple[str, ...]] = Counter()
     open_: Counter[tuple[str, ...]] = Counter()
     again: Counter[tuple[str, ...]] = Counter()
+    heard = streams(state.feeds)
     for feed in state.feeds:
         open_[(feed.exchange,)] += feed.connected
         again[(feed.exchange,)] += max(0, feed.reconnects)
@@ -184,15 +187,18 @@ def values(state: Run) -> metrics.Values:
         "marketprism_messages_total": messages,
         "marketprism_websocket_connections": open_,
         "marketprism_websocket_reconnections_total": again,
+        "marketprism_exchange_connection_status": _open_shares(state.feeds),
         "marketprism_streams": Counter(
-            (each["exchange"], each["data_type"], each["state"]) for each in streams(state.feeds)
+            (each["exchange"], each["data_type"], each["state"]) for each in heard
         ),
+        "marketprism_message_age_seconds": _ages(heard),
         "marketprism_event_lag_seconds": lags(state.feeds),
         "marketprism_clock_offset_seconds": state.offsets.values(),
         "marketprism_name_failures_total": state.names.failures,
         "marketprism_books": Counter(
             (b.state if feed.connected else "down",) for feed in state.feeds for b in feed.books()
         ),
+        "marketprism_seeds_not_affordable": {(): len(state.seeds.progress().not_affordable)},
         "marketprism_faults_total": {(name,): n for name, n in state.ledger.faults.items()},
         "marketprism_audit_levels_total": state.ledger.levels,
         "marketprism_gaps_total": state.ledger.gaps(),
@@ -202,6 +208,7 @@ def values(state: Run) -> metrics.Values:
         },
         "marketprism_publish_pending": {(): publisher.pending},
         "marketprism_spool_bytes": {(): publisher.spool.bytes},
+        "marketprism_spool_limit_bytes": {(): publisher.spool.bytes_max},
         "marketprism_spool_rows": {(): publisher.spool.rows},
         "marketprism_spool_lost_total": {(): publisher.lost},
         "marketprism_journal_bytes_total": {(): state.journals.bytes if state.journals else 0},
@@ -213,7 +220,35 @@ def values(state: Run) -> metrics.Values:
         "marketprism_plugin_rows_total": state.plugins.counts(),
         "marketprism_tls_unverified": {(): len(state.settings.unverified)},
         **state.rest.values(),
-        "marketprism_memory_usage_bytes": {(): psutil.Process().memory_info().rss},
+        **_process_values(state),
+    }
+
+
+def _open_shares(feeds: Sequence[Feed]) -> dict[tuple[str, ...], float]:
+    """Of each exchange's sockets those that are open."""
+    wanted = Counter(feed.exchange for feed in feeds)
+    there = Counter(feed.exchange for feed in feeds if feed.connected)
+    return {(name,): there[name] / n for name, n in wanted.items()}
+
+
+def _ages(heard: Sequence[Stream]) -> dict[tuple[str, ...], float]:
+    """Seconds since the newest fact of each exchange's data types, where there was one."""
+    ages: dict[tuple[str, ...], float] = {}
+    for each in heard:
+        if each["age_s"] is not None:
+            key = each["exchange"], each["data_type"]
+            ages[key] = min(each["age_s"], ages.get(key, each["age_s"]))
+    return ages
+
+
+def _process_values(state: Run) -> metrics.Values:
+    """What this process takes, since when it runs, and how its children do."""
+    process, measured = psutil.Process(), state.load.kept
+    return {
+        "marketprism_child_restarts_total": {(c.name,): c.restarts for c in state.children},
+        "marketprism_start_time_seconds": {(): process.create_time()},
+        "marketprism_memory_usage_bytes": {(): process.memory_info().rss},
+        "marketprism_cpu_usage_percent": {(): 100 * measured[-1].cpu} if measured else {},
     }
 
 

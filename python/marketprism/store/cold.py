@@ -32,6 +32,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import psutil
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from marketprism import metrics
@@ -395,6 +396,7 @@ class Cold:
                 (name, key): one.counts[key] for name, one in tables for key in _WINDOWS
             },
             "cold_storage_rows_total": {(name,): one.counts["rows"] for name, one in tables},
+            "marketprism_start_time_seconds": {(): psutil.Process().create_time()},
         }
 
 

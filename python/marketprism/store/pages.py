@@ -10,6 +10,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import psutil
+
 from marketprism import metrics
 from marketprism.serve.health import Check, check
 from marketprism.store.consumer import BOUNDS, Consumer
@@ -124,6 +126,7 @@ def values(
         },
         "hot_storage_subscriptions_active": {(): standing},
         "hot_storage_is_running": {(): int(running)},
+        "marketprism_start_time_seconds": {(): psutil.Process().create_time()},
         **{
             f"nats_jetstream_consumer_{word}": {
                 (stream, name): seen[word]
