@@ -23,6 +23,8 @@ from prometheus_client.parser import text_string_to_metric_families
 import published
 from marketprism import cli, metrics
 from marketprism.config import Settings
+from marketprism.store.query import connect
+from marketprism.store.schema import create
 
 ROOT = Path(__file__).resolve().parents[1]
 PROMETHEUS = ROOT / "config" / "prometheus"
@@ -157,6 +159,20 @@ def test_what_the_runbook_has_one_type_is_a_command_of_ours() -> None:
     parser = cli.parser_of("marketprism")
     for line in lines:
         assert callable(parser.parse_args(shlex.split(line, comments=True)[1:]).run), line
+
+
+def test_what_the_runbook_asks_the_tables_is_answered(tmp_path: Path) -> None:
+    asked = re.findall(
+        r'^marketprism sql "(.*)"$', RUNBOOK.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert len(asked) == 4
+    client = connect(f"chdb://{tmp_path / 'clickhouse'}")
+    try:
+        create(client, "marketprism_hot")
+        for sql in asked:
+            assert client.query(sql).result_rows == [], sql
+    finally:
+        client.close()
 
 
 def test_the_metrics_that_the_runbook_names_are_there() -> None:

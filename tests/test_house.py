@@ -722,10 +722,16 @@ def test_every_service_is_pinned_watched_confined_and_local() -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
     assert {"nats", "clickhouse", "store", "collector"} <= compose["services"].keys()
     for name, service in compose["services"].items():
-        assert re.search(r":\d+\.\d+", service["image"]), f"{name}: an image is pinned by version"
+        assert re.search(r":v?\d+\.\d+", service["image"]), f"{name}: an image is pinned by version"
         assert service["healthcheck"]["test"][0] == "CMD", f"{name}: who hangs is seen"
         assert service["restart"] == "unless-stopped", f"{name}: what ends comes back"
         assert service["cap_drop"] == ["ALL"], f"{name}: no service needs a capability"
+        if service.get("network_mode") == "host":
+            listens = [word for word in service.get("command", ()) if "listen-address" in word]
+            listens = listens or [service["environment"]["GF_SERVER_HTTP_ADDR"]]
+            loopback = [re.search(r"=$|127\.0\.0\.1", word) for word in listens]
+            assert all(loopback), f"{name}: in the host's network it listens on loopback only"
+            continue
         published = [port for port in service["ports"] if not port.startswith("127.0.0.1:")]
         assert not published, f"{name}: a port is published on loopback only"
 
