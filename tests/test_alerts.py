@@ -280,3 +280,17 @@ def test_the_dashboards_are_the_two_that_grafana_is_given() -> None:
     assert [file.stem for file in DASHBOARDS] == ["data-quality", "operations"]
     operations = json.loads(DASHBOARDS[1].read_text(encoding="utf-8"))
     assert {"stream", "consumer"} <= {each["name"] for each in operations["templating"]["list"]}
+
+
+@pytest.mark.skipif(
+    not shutil.which("promtool"), reason="promtool (Debian: prometheus) is not there"
+)
+def test_promtool_can_read_every_panel(tmp_path: Path) -> None:
+    file = tmp_path / "panels.yml"
+    queries = [query.replace("$__rate_interval", "1m") for _, query in panels()]
+    asked = [{"record": f"panel:{n}", "expr": query} for n, query in enumerate(queries)]
+    file.write_text(json.dumps({"groups": [{"name": "panels", "rules": asked}]}))
+    words = ("promtool", "check", "rules", file)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"SUCCESS: {len(queries)} rules found" in done.stdout
