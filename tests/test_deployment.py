@@ -1,0 +1,200 @@
+"""What is deployed is well-formed: compose's profiles, Kubernetes' manifests, passwords as files.
+
+No container runs here. Compose itself reads each profile, kubectl's kustomize builds the manifests
+and a validator judges them by Kubernetes' own schemas, each where it is installed (skipped,
+visibly, where it is not). What both are to hold beyond their form, and that our programs take each
+setting that they are given, is looked at everywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from marketprism.config import loaded
+
+ROOT = Path(__file__).resolve().parent.parent
+PROFILES = {
+    "minimal": {"minimal"},
+    "full": {
+        *("nats", "clickhouse", "store", "cold", "collector", "api"),
+        *("prometheus", "alertmanager", "grafana"),
+    },
+    "cluster": {
+        *("nats-1", "nats-2", "nats-3", "clickhouse"),
+        *("store-cluster", "cold-cluster", "collector-cluster", "api-cluster"),
+    },
+    "watch": {"prometheus", "alertmanager", "grafana"},
+}
+K8S = ROOT / "config" / "k8s"
+
+
+@pytest.fixture(scope="module")
+def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As ``config/secrets.sh`` makes them."""
+    directory = tmp_path_factory.mktemp("deployed") / "secrets"
+    subprocess.run(["sh", ROOT / "config" / "secrets.sh", directory], check=True)
+    return directory
+
+
+def of_profile(profile: str) -> dict[str, dict[str, Any]]:
+    whole = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    found: dict[str, dict[str, Any]] = whole["services"]
+    return {name: each for name, each in found.items() if profile in each["profiles"]}
+
+
+def understood(name: str, given: dict[str, str]) -> None:
+    """Fails where one of our programs would not start with these variables, or would warn."""
+    environ = {k: re.sub(r"\$\{\w+:-(.*?)\}", r"\1", v) for k, v in given.items()}
+    said = loaded(environ=environ)
+    assert not said.warnings, f"{name}: {said.warnings}"
+    for url in (said.settings.nats.url, said.settings.clickhouse.url):
+        assert url is None or re.search(r"//\w+:\w{20,}@", url), f"{name}: a password is there"
+
+
+def test_passwords_are_files_of_one_reader_and_are_kept(secrets: Path) -> None:
+    before = {file.name: file.read_bytes() for file in secrets.iterdir()}
+    assert {stat.S_IMODE(file.stat().st_mode) for file in secrets.iterdir()} == {0o400}
+    (secrets / "nats_reader").unlink()
+    subprocess.run(["sh", ROOT / "config" / "secrets.sh", secrets], check=True)
+    after = {file.name: file.read_bytes() for file in secrets.iterdir()}
+    assert {name for name in after if after[name] != before[name]} == {
+        "nats_reader",
+        "nats_passwords.conf",
+    }, "what is there is kept; what is gone is made anew, also where it stands a second time"
+    alone = [v for k, v in after.items() if not k.endswith(".conf") and "_server" not in k]
+    assert len(set(alone)) == len(alone), "no two have the same"
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_profile_of_compose_is_whole(profile: str, secrets: Path) -> None:
+    services = of_profile(profile)
+    assert services.keys() == PROFILES[profile]
+    ports = [port.rpartition(":")[0] for each in services.values() for port in each["ports"]]
+    assert len(set(ports)) == len(ports), "two services cannot publish one port"
+    for name, each in services.items():
+        waits = each.get("depends_on", {}).keys()
+        assert waits <= services.keys(), f"{name} waits for what this profile has not"
+        # ClickHouse's own start-up script writes to its root.
+        assert each["read_only"] or name == "clickhouse", name
+        for mount in each.get("volumes", []):
+            source = mount.partition(":")[0]
+            if source.startswith("./"):
+                assert (ROOT / source).exists(), f"{name} mounts {source}"
+        if each.get("build"):
+            given = {k: str(v) for k, v in each["environment"].items()}
+            mounted = {f"/run/secrets/{secret}" for secret in each.get("secrets", [])}
+            named = set(re.findall(r"/run/secrets/\w+", " ".join(given.values())))
+            assert named == mounted, f"{name}: what it reads is what is mounted"
+            here = {k: v.replace("/run/secrets", str(secrets)) for k, v in given.items()}
+            understood(name, here)
+
+
+def test_prometheus_in_compose_has_the_jobs_that_the_alerts_know() -> None:
+    def jobs(name: str) -> set[str]:
+        text = (ROOT / "config" / "prometheus" / name).read_text(encoding="utf-8")
+        return {each["job_name"] for each in yaml.safe_load(text)["scrape_configs"]}
+
+    here = yaml.safe_load((ROOT / "config/prometheus/compose.yml").read_text(encoding="utf-8"))
+    assert jobs("prometheus.yml") <= jobs("compose.yml")
+    targets = [each["static_configs"][0]["targets"] for each in here["scrape_configs"]]
+    hosts = {target.partition(":")[0] for each in targets for target in each}
+    assert hosts <= PROFILES["full"], "each is a service"
+    for profile, known in (("minimal", hosts - {"cold", "alertmanager"}), ("cluster", hosts)):
+        networks = [each.get("networks", {}) for each in of_profile(profile).values()]
+        aliases = {name for each in networks for name in each.get("default", {}).get("aliases", [])}
+        assert aliases == known - {"alertmanager"}, f"{profile}: by those names, with `watch`"
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_compose_reads_each_profile(profile: str, secrets: Path) -> None:
+    compose = ["docker", "compose"]
+    if (
+        not shutil.which("docker")
+        or subprocess.run([*compose, "version"], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("docker compose (version 2) is not installed")
+    environ = {**os.environ, "SECRETS_DIR": str(secrets)}
+    told = subprocess.run(
+        [*compose, "--profile", profile, "config", "--services"],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+    assert set(told.stdout.split()) == PROFILES[profile]
+
+
+def manifests() -> list[dict[str, Any]]:
+    named = yaml.safe_load((K8S / "kustomization.yaml").read_text(encoding="utf-8"))["resources"]
+    assert {*named, "kustomization.yaml"} == {file.name for file in K8S.glob("*.yaml")}
+    texts = [(K8S / name).read_text(encoding="utf-8") for name in named]
+    return [each for text in texts for each in yaml.safe_load_all(text)]
+
+
+def test_every_pod_is_confined_probed_and_bounded(secrets: Path) -> None:
+    """As the namespace demands (Pod Security Standards, restricted), and as our programs need."""
+    found = manifests()
+    pods = {
+        each["metadata"]["name"]: each["spec"]
+        for each in found
+        if each["kind"] in ("StatefulSet", "Deployment")
+    }
+    assert pods.keys() == {"collector", "store", "cold", "api"}
+    lines = (K8S / "config.env").read_text(encoding="utf-8").splitlines()
+    common = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    for name, spec in pods.items():
+        pod = spec["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"], name
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert pod["automountServiceAccountToken"] is False, name
+        assert pod["terminationGracePeriodSeconds"] > 10, f"{name}: it drains for up to 10 s"
+        (container,) = pod["containers"]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }, name
+        assert container["resources"]["requests"].keys() == {"cpu", "memory"}, name
+        assert "memory" in container["resources"]["limits"], name
+        ports = {port["name"] for port in container["ports"]}
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            assert container[probe]["httpGet"]["port"] in ports, name
+        given = dict(common)
+        for one in container["env"]:
+            by = one.get("valueFrom", {}).get("secretKeyRef")
+            assert by is None or by["name"] == "marketprism-secrets", name
+            given[one["name"]] = (
+                (secrets / by["key"]).read_text(encoding="utf-8") if by else one["value"]
+            )
+        understood(name, given)
+    covered = {
+        each["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"]
+        for each in found
+        if each["kind"] == "PodDisruptionBudget"
+    }
+    assert covered == pods.keys() - {"cold"}, "of one that may wait there is no budget"
+    closed = [each for each in found if each["metadata"]["name"] == "nothing-comes-in"]
+    assert closed[0]["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+def test_kustomize_builds_what_kubernetes_schemas_allow() -> None:
+    validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not there")
+    if not shutil.which("kubectl"):
+        pytest.skip("kubectl is not installed")
+    built = subprocess.run(["kubectl", "kustomize", K8S], capture_output=True, check=True).stdout
+    found = [each for each in yaml.safe_load_all(built) if each]
+    assert len(found) > len(manifests())
+    for each in found:
+        assert each["kind"] == "Namespace" or each["metadata"]["namespace"] == "marketprism"
+        validate.validate(each, "1.33", strict=True)
