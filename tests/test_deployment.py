@@ -18,8 +18,10 @@ from typing import Any
 
 import pytest
 import yaml
+from clickhouse_connect.driver.exceptions import DatabaseError
 
 from marketprism.config import loaded
+from marketprism.store.query import connect
 
 ROOT = Path(__file__).resolve().parent.parent
 PROFILES = {
@@ -133,6 +135,45 @@ def test_compose_reads_each_profile(profile: str, secrets: Path) -> None:
     )
     assert told.returncode == 0, told.stderr
     assert set(told.stdout.split()) == PROFILES[profile]
+
+
+def test_the_limits_that_the_threat_model_names_are_in_the_code() -> None:
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    table = text.partition("## Limits")[2].partition("## Secrets")[0]
+    cells = [line.split("|")[3] for line in table.splitlines() if line.startswith("|")]
+    named = {word for cell in cells for word in re.findall(r"`([^`]+)`", cell)}
+    sources = [*(ROOT / "python").rglob("*.py"), *(ROOT / "rust").rglob("*.rs")]
+    code = "\n".join(file.read_text(encoding="utf-8") for file in sources)
+    keys = yaml.safe_load((ROOT / "config" / "marketprism.yaml").read_text(encoding="utf-8"))
+    assert len(named) > 40
+    for word in named:
+        section, _, key = word.rpartition(".")
+        if word.isupper() or key.isupper():
+            assert re.search(rf"(?m)^.*\b{key}\b[^=\n]* = ", code), f"{word} is no constant"
+        elif "/" not in word:
+            assert key in (keys[section] if section else keys), f"{word} is no key"
+
+
+def test_the_accounts_of_clickhouse_are_sql(tmp_path: Path) -> None:
+    """chDB has no users, but the same parser."""
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    (sql,) = re.findall(r"```sql\n(.+?)```", text, re.DOTALL)
+    script = (ROOT / "config" / "clickhouse" / "reader.sh").read_text(encoding="utf-8")
+    (own,) = re.findall(r"<<SQL\n(.+?)\nSQL", script, re.DOTALL)
+    statements = [one.strip() for one in f"{sql};{own}".split(";") if one.strip()]
+    assert len(statements) == 13
+    wrong: list[str] = []
+    client = connect(f"chdb://{tmp_path / 'clickhouse'}")
+    try:
+        for statement in statements:
+            try:
+                client.command(statement)
+            except DatabaseError as error:
+                # What it has no users for is another error.
+                wrong += [statement] * ("SYNTAX_ERROR" in str(error))
+    finally:
+        client.close()
+    assert wrong == []
 
 
 def manifests() -> list[dict[str, Any]]:

@@ -71,6 +71,8 @@ def build(settings: Settings, web: Path = WEB) -> FastAPI:
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
         openapi_url="/openapi.json",
+        # Before anything is held of it, whoever sends it.
+        max_body_size=normalize.BODY_MAX,
     )
     app.state.settings, app.state.access = settings, access
     app.state.tables, app.state.stream, app.state.sockets = tables, stream, 0

@@ -27,7 +27,7 @@ __all__ = ["router"]
 router = APIRouter(prefix="/api/v1", tags=["normalize"], dependencies=[read])
 
 BODY_MAX = 1024**2
-"""Bytes of a message."""
+"""Bytes of a message, and of whatever else is sent to the API (``api``): more is not read."""
 
 # By venue and kind of market: the sections of the engine that may have sent it.
 _SECTIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
@@ -121,8 +121,6 @@ async def normalize(
     """Runs the engine on one message of a venue."""
     # The bytes as they came: numbers keep their digits.
     frame = await request.body()
-    if len(frame) > BODY_MAX:
-        raise Problem("too-much", 413, f"a message has at most {BODY_MAX} bytes")
     reasons = []
     for section in _SECTIONS[venue][market]:
         try:

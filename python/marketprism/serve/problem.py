@@ -140,6 +140,8 @@ def _invalid(errors: Sequence[Mapping[str, Any]]) -> Problem:
 
 
 def _http(error: HTTPException) -> Problem:
+    if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return Problem("too-much", 413, "the body is too large: send less at a time")
     try:
         kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
     except ValueError:
