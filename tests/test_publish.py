@@ -11,7 +11,7 @@ import pytest
 
 from marketprism import Session, guess_instrument
 from marketprism._core import Message
-from marketprism.collect.publish import Publisher
+from marketprism.collect.publish import Publisher, PublishError
 from marketprism.collect.spool import Spool
 from marketprism.config import load
 from test_store import Rig
@@ -124,3 +124,9 @@ def test_switching_back_to_process_ends_batches(rig: Rig) -> None:
 
     start(rig)
     asyncio.run(run())
+
+
+def test_replicas_of_a_server_that_is_alone_are_an_error_that_says_so(rig: Rig) -> None:
+    start(rig)
+    with pytest.raises(PublishError, match="replicas"):
+        asyncio.run(publisher(rig, "nats.replicas=3", power=False))

@@ -290,14 +290,16 @@ class MirrorToCore(_Section):
 
 class Nats(_Section):
     """``url`` empty: a nats-server of our own is started under the data directory. Whether a server
-    at ``url`` syncs each write is asked at ``monitor_url``, its monitoring port. ``control``: what
-    is asked on ``marketprism.control`` is answered."""
+    at ``url`` syncs each write is asked at ``monitor_url``, its monitoring port. ``replicas``: on
+    so many servers of a cluster is each stream. ``control``: what is asked on
+    ``marketprism.control`` is answered."""
 
     url: Annotated[str, AfterValidator(forms.nats_url)] | None = None
     password_env: PasswordVariable = None
     password_file: Path | None = None
     monitor_url: HttpUrl | None = None
     streams: Streams = Streams()
+    replicas: int = Field(1, ge=1, le=5)
     publish_window: int = Field(4000, ge=1)
     publish_window_bytes: ByteSize = ByteSize(16 * 1024**2)
     ack_timeout: Seconds = 2.0

@@ -97,6 +97,7 @@ async def _streams(settings: Settings, ask: Ask) -> Any:
             "max_age": config["max_age"] / 1e9,
             "duplicate_window": config["duplicate_window"] / 1e9,
             "max_msgs": config["max_msgs"],
+            "num_replicas": config["num_replicas"],
         }
         meant = {
             "subjects": sorted(want.subjects or []),
@@ -107,6 +108,7 @@ async def _streams(settings: Settings, ask: Ask) -> Any:
             "max_age": want.max_age,
             "duplicate_window": want.duplicate_window,
             "max_msgs": -1,
+            "num_replicas": want.num_replicas,
         }
         different = _different(found, meant)
         if "max_age" in different and 0 < (want.max_age or 0) < found["max_age"]:

@@ -157,6 +157,7 @@ def stream_config(settings: Nats, name: str, *, power: bool = False) -> StreamCo
         max_bytes=int(bounds.max_bytes),
         max_age=bounds.max_age,
         duplicate_window=bounds.duplicate_window,
+        num_replicas=settings.replicas,
         allow_direct=True,
         allow_atomic=power,
     )

@@ -112,7 +112,7 @@ class Store:
             kind: Consumer(
                 TABLES[kind],
                 "ORDERBOOK_SNAP" if kind in _BOOK_TYPES else "MARKET_DATA",
-                Lease(self._asked, f"store_hot_{kind}", run),
+                Lease(self._asked, f"store_hot_{kind}", run, settings.nats.replicas),
             )
             for kind in data_types or (*DATA_TYPES, *settings.opted)
         }

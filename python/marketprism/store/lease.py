@@ -58,8 +58,9 @@ class Lease:
     stored by somebody else in between.
     """
 
-    def __init__(self, ask: Ask, key: str, run: int) -> None:
+    def __init__(self, ask: Ask, key: str, run: int, replicas: int = 1) -> None:
         self.key = key
+        self._replicas = replicas
         self.revision = 0
         self.term = 0
         self.holder = ""
@@ -105,7 +106,7 @@ class Lease:
         except Refused as refused:
             if refused.code != _NO_STREAM:
                 raise
-            await _make_bucket(self._ask)
+            await _make_bucket(self._ask, self._replicas)
             found = None
         if found is not None and found.holder is not None:
             mine = found.holder["id"] == self._me["id"]
@@ -150,7 +151,7 @@ class Lease:
         return _Value(int(message["seq"]), orjson.loads(text) if text else None)
 
 
-async def _make_bucket(ask: Ask) -> None:
+async def _make_bucket(ask: Ask, replicas: int) -> None:
     """A key-value bucket as every NATS client knows it, whose values last for a lease."""
     config = {
         "name": _STREAM,
@@ -164,6 +165,7 @@ async def _make_bucket(ask: Ask) -> None:
         "allow_rollup_hdrs": True,
         "deny_delete": True,
         "allow_direct": True,
+        "num_replicas": replicas,
     }
     await ask(f"$JS.API.STREAM.CREATE.{_STREAM}", orjson.dumps(config))
 
