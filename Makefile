@@ -48,7 +48,7 @@ test: $(VENV)/.test $(VENV)/.package needs-lints ## lints, types, Rust and Pytho
 	$(BIN)/mypy
 	cargo clippy --locked --quiet --all-targets --all-features -- -D warnings
 	cargo test --locked --quiet
-	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 web: | $(BIN)/python ## the dashboard of the API, from its TypeScript (needs Node 20 and npm)
 	$(BUILD_WEB)

@@ -156,6 +156,11 @@ def test_a_disk_that_fills_costs_what_is_missed_least_and_never_a_trade(tmp_path
         while "budget" not in rig.page("store").get("backup", {}).get("detail", ""):
             assert time.monotonic() < end, rig.page("store").get("backup")
             time.sleep(0.1)
+        newest = "SELECT max(ts_event) FROM marketprism_hot.trades"
+        since = int(rows(tmp_path, newest)[0][0])
+        while int(rows(tmp_path, newest)[0][0]) < since + 4_000_000_000:
+            # Four images of each book are due meanwhile, and trades go on.
+            assert time.monotonic() < end
         rig.ballast.unlink()
         rig.wait(Level.ORDINARY)
         end = time.monotonic() + 60
