@@ -431,6 +431,7 @@ def test_orders_reach_a_collector_and_its_answer_comes_back(api: Demo) -> None:
             await message.respond(json.dumps({**told, "results": [result]}).encode())
 
         await client.subscribe("marketprism.control.stand-in", cb=take)
+        await client.flush()
         url = f"{api.url}/api/v1/collector/subscribe?collector=stand-in"
         order = {"exchange": "okx_spot", "symbol": "SOL-USDT", "data_types": ["trade"]}
         found = [await asyncio.to_thread(ask, url, order)]

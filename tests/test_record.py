@@ -133,7 +133,7 @@ def test_a_kill_costs_the_journals_the_last_flush_and_nothing_else(
     run = subprocess.Popen(command(*words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         until(
-            lambda: sum(file.stat().st_size for file in journal.rglob("*.zst")) > 300_000,
+            lambda: sum(file.stat().st_size for file in journal.rglob("*.zst")) > 600_000,
             "journals are written",
         )
     finally:
@@ -143,11 +143,12 @@ def test_a_kill_costs_the_journals_the_last_flush_and_nothing_else(
     last = max(line.ts_recv for path in journals for line in lines(path))
     stored = asyncio.run(published(rig.url))
     found = replayed(journals, tmp_path / "rows.ndjson")
-    # A frame may wait for the engine while what was read after it is written.
+    # A frame may wait for the engine while what was read after it is written, on a busy machine
+    # for longer.
     early = {
         name: payload
         for name, payload in stored.items()
-        if json.loads(payload)["ts_recv"] < last - 1_000_000_000
+        if json.loads(payload)["ts_recv"] < last - 3_000_000_000
     }
     assert len(early) > 100
     assert [each for each, payload in early.items() if payload not in found.get(each, ())] == []
