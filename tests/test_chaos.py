@@ -146,7 +146,7 @@ def test_every_promise_can_still_be_broken(promise: str, monkeypatch: pytest.Mon
     owners = {name: dict(vars(owner)) for name, owner in (("Store", Store), ("Writer", Writer))}
     for name in ("_insert", "_acknowledge"):
         monkeypatch.setattr(Store, name, owners["Store"][name])
-    monkeypatch.setattr(Writer, "_sequences", owners["Writer"]["_sequences"])
+    monkeypatch.setattr(Writer, "_redelivered", owners["Writer"]["_redelivered"])
     broken = PROMISES[promise]
     if broken is not None:
         broken()
@@ -161,6 +161,6 @@ def test_every_promise_can_still_be_broken(promise: str, monkeypatch: pytest.Mon
         == {
             "kept": [],
             "ack-before-insert": ["Store._insert", "Store._acknowledge"],
-            "skip-to-highest": ["Writer._sequences"],
+            "skip-to-highest": ["Writer._redelivered"],
         }[promise]
     )

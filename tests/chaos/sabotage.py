@@ -54,7 +54,7 @@ def _skip_to_highest() -> None:
         )
         return frozenset(seq for seq in seqs if seq <= int(found))
 
-    _replace(Writer, "_sequences", up_to_highest)
+    _replace(Writer, "_redelivered", up_to_highest)
 
 
 PROMISES = {
