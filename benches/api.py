@@ -267,9 +267,16 @@ def _ask(run: dict[str, Any], sql: str) -> str:
 
 def _settled(run: dict[str, Any]) -> None:
     """Once trades have come for ten seconds."""
-    newest = "SELECT count() FROM marketprism_hot.trades"
-    while int(_ask(run, newest)) < 10 * TRADES:
-        time.sleep(0.5)
+    _until(run, "count()", 10 * TRADES)
+
+
+def _until(run: dict[str, Any], what: str, least: int) -> None:
+    """Once this of the stored trades is so much; a minute at most."""
+    end = time.monotonic() + 60
+    while int(_ask(run, f"SELECT {what} FROM marketprism_hot.trades")) < least:
+        if time.monotonic() > end:
+            raise SystemExit(f"{what} of the trades does not reach {least}")
+        time.sleep(0.2)
 
 
 def _lag(run: dict[str, Any], work: Any) -> float:
@@ -277,7 +284,8 @@ def _lag(run: dict[str, Any], work: Any) -> float:
     since = time.time_ns()
     work()
     until = time.time_ns()
-    time.sleep(2)
+    # Trades go on, and are stored in their order but for what is under way.
+    _until(run, "max(ts_recv)", until + 1_000_000_000)
     p99 = _ask(
         run,
         "SELECT quantileExact(0.99)(ts_recv - ts_event) / 1e6 FROM marketprism_hot.trades "
