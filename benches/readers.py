@@ -79,9 +79,10 @@ def fill(url: str) -> None:
         for n in range(STORED >> DOUBLED)
     )
     client.raw_insert(f"{DATABASE}.trades", insert_block="\n".join(lines), fmt="JSONEachRow")
-    for _ in range(DOUBLED):
+    for n in range(DOUBLED):  # another letter each time: no identity twice
         client.command(
-            f"INSERT INTO {DATABASE}.trades SELECT * REPLACE(concat(trade_id, 'x') AS trade_id)"
+            f"INSERT INTO {DATABASE}.trades"
+            f" SELECT * REPLACE(concat(trade_id, '{chr(ord('a') + n)}') AS trade_id)"
             f" FROM {DATABASE}.trades"
         )
     client.close()
