@@ -7,8 +7,8 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test web e2e pictures published simulation chaos chaos-short wheel bench bench-short \
-	instructions constraints clean needs-rust needs-lints
+.PHONY: help run test web e2e pictures published simulation chaos chaos-short soak load figures wheel \
+	bench bench-short instructions constraints clean needs-rust needs-lints
 MAKEFLAGS += --no-print-directory
 
 VENV := .venv
@@ -68,13 +68,24 @@ published: $(VENV)/.test $(VENV)/.package ## write the JSON Schema and tables of
 simulation: needs-rust ## 2,000 simulated markets and disasters against every book (minutes)
 	cargo test --release --locked --quiet --test simulation
 
-# What is said in CHAOS_ONLY, CHAOS_TRIALS, CHAOS_SEED, CHAOS_DIR and CHAOS_FRESH reaches it by the
-# environment; tests/chaos/__main__.py says what each means.
+# What is said in CHAOS_ONLY, CHAOS_TRIALS, CHAOS_ROWS, CHAOS_ROW_TRIALS, CHAOS_SEED, CHAOS_DIR and
+# CHAOS_FRESH reaches it by the environment; tests/chaos/__main__.py says what each means.
 chaos-short: $(VENV)/.test $(VENV)/.package ## kill and pause every process, then judge (minutes)
-	@PYTHONPATH=tests $(BIN)/python -m chaos short
+	@PYTHONPATH=tests:benches $(BIN)/python -m chaos short
 
-chaos: $(VENV)/.test $(VENV)/.package ## the same 299 times each, and power cuts (hours; it resumes)
-	@PYTHONPATH=tests $(BIN)/python -m chaos
+chaos: $(VENV)/.test $(VENV)/.package ## 299 times each, and every row of the fault matrix (hours; it resumes)
+	@PYTHONPATH=tests:benches $(BIN)/python -m chaos
+
+# SOAK_MINUTES, SOAK_EVERY, SOAK_SEED, SOAK_TRADES and SOAK_DIR; benches/soak.py says what each means.
+soak: $(VENV)/.test $(VENV)/.package ## an hour with a fault a minute: how fresh, how soon again, what is lost
+	@PYTHONPATH=tests $(BIN)/python benches/soak.py
+
+# LOAD_SECONDS, LOAD_RATES, LOAD_SYMBOLS, LOAD_FRESH and LOAD_DIR; benches/capacity.py says what each means.
+load: $(VENV)/.test $(VENV)/.package ## more and more until a promise breaks; costs; a model (half an hour)
+	@$(BIN)/python benches/capacity.py
+
+figures: | $(BIN)/python ## put the newest reports of chaos, soak and load on docs/figures.md
+	@$(BIN)/python benches/figures.py
 
 wheel: $(VENV)/.run $(DASHBOARD) ## one abi3 wheel for CPython 3.11 and newer, in dist
 	$(BIN)/maturin build --release --locked --out dist

@@ -8,6 +8,7 @@ full rate, without start and drain. The rate is of what the venue sent: on a mac
 slow it falls behind the rate that was asked for, and that is printed too.
 
 One line of JSON on stdout; the exit status is that of ``sim check``, or 1 when a fact is pending.
+`make load` (``capacity``) runs it again and again with more, until a promise is broken.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +80,47 @@ def measured(processes: dict[str, psutil.Process], seconds: float) -> dict[str, 
     }
 
 
-def load(directory: Path, rate: int, seconds: int, overrides: list[str]) -> dict[str, Any]:
+def heard(directory: Path) -> dict[str, Any]:
+    """What the collector says of its connections."""
+    ports = json.loads((directory / "run.json").read_text(encoding="utf-8"))["ports"]
+    try:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{ports['health']}/health", timeout=5
+        ) as page:
+            said = json.load(page)
+    except urllib.error.HTTPError as page:  # degraded: the page says all the same
+        said = json.load(page)
+    return dict(said["checks"]["connections"])
+
+
+def late(directory: Path) -> dict[str, float]:
+    """Seconds from what happened at the venue until it was stored: the middle of all trades, and
+    what one in a hundred takes longer than."""
+    statement = (
+        "SELECT arrayJoin(quantiles(0.5, 0.99)(toUnixTimestamp64Milli(created_at) / 1e3 - "
+        "ts_event / 1e9)) FROM marketprism_hot.trades"
+    )
+    done = subprocess.run(
+        marketprism("sql", "--data-dir", directory, statement),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    middle, most = (round(float(line), 2) for line in done.stdout.splitlines()[1:])
+    return {"p50_s": middle, "p99_s": most}
+
+
+def load(
+    directory: Path,
+    rate: float,
+    seconds: int,
+    overrides: list[str],
+    symbols: Sequence[str] = SYMBOLS,
+) -> dict[str, Any]:
     """One run and its judgement."""
     words = ["collect", "--demo", "--duration", seconds, "--json", "--data-dir", directory]
     for item in (
-        f"sim.symbols={json.dumps(SYMBOLS)}",
+        f"sim.symbols={json.dumps(list(symbols))}",
         f"sim.connections={SOCKETS_A_ROUTE}",
         'sim.venues=["binance"]',
         f"sim.trades_per_second={rate}",
@@ -90,7 +130,9 @@ def load(directory: Path, rate: int, seconds: int, overrides: list[str]) -> dict
     run = subprocess.Popen(marketprism(*words), stdout=subprocess.PIPE, text=True)
     processes = started(directory, run)
     time.sleep(WARM_SECONDS)
+    before, began = heard(directory)["frames"], time.monotonic()
     parts = measured(processes, max(5.0, seconds - WARM_SECONDS - 4))
+    frames = (heard(directory)["frames"] - before) / (time.monotonic() - began)
     out, _ = run.communicate()
     if run.returncode:
         raise SystemExit(run.returncode)
@@ -108,6 +150,10 @@ def load(directory: Path, rate: int, seconds: int, overrides: list[str]) -> dict
     return {
         "asked_trades_a_second": rate,
         "trades_a_second": round(reached),
+        "frames_a_second": round(frames),
+        "images_a_second": round(summary["received"].get("orderbook", 0) / seconds, 1),
+        "symbols": len(symbols),
+        "late": late(directory),
         "seconds": seconds,
         "parts": parts,
         "cpu_us_a_row": round(sum(part["cpu_us_a_row"] for part in parts.values()), 1),

@@ -14,7 +14,9 @@ given up late, counts from where it stopped. Where NATS or the store is struck n
 there a trial is the whole chain, and ends when all that was received before the end of the fault is
 in the tables.
 
-A table on stdout; the exit status is 1 where a trial took more than 30 s.
+A table on stdout; the exit status is 1 where a trial took more than 30 s, or where ``sim check``
+finds a fact lost or doubled. `make chaos` runs the same kinds for rows of the fault matrix, and a
+soak strikes with them, one after the other.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ import sys
 import tempfile
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,12 +61,14 @@ OKX = ("okx_spot", "okx_derivatives")
 
 class Kind(NamedTuple):
     """A kind of fault: the row of the list of faults it stands for, how long it lasts and how often
-    it comes, in seconds, and whom it strikes; nobody: the whole chain."""
+    it comes, in seconds, whom it strikes (nobody: the whole chain), and what the schedule calls
+    it, if that is another name; several are there at once."""
 
     row: int
     lasts: float
     every: float
     struck: tuple[str, ...] = tuple(EXCHANGES)
+    faults: tuple[str, ...] = ()
 
 
 # No connection is struck again within 30 s: the pauses between tries grow where none lives longer.
@@ -83,18 +87,29 @@ KINDS = {
     "stall": Kind(12, 15, 50),
     "ping_loss": Kind(13, 90, 130),
     "store_pause": Kind(14, 5, 30, ()),
-    "store_stop": Kind(14, 2, 30, ()),
-    "store_kill": Kind(14, 2, 30, ()),
-    "nats_pause": Kind(14, 5, 30, ()),
-    "nats_stop": Kind(14, 2, 30, ()),
-    "nats_kill": Kind(14, 2, 30, ()),
+    "nats_away": Kind(16, 60, 110, (), ("nats_stop",)),
+    "nats_stop": Kind(16, 2, 30, ()),
+    "nats_kill": Kind(17, 2, 30, ()),
+    "nats_pause": Kind(18, 5, 30, ()),
+    "store_away": Kind(24, 60, 110, (), ("store_stop",)),
+    "store_stop": Kind(24, 2, 30, ()),
+    "store_kill": Kind(28, 2, 30, ()),
     "rate_limited": Kind(32, 10, 40, BINANCE),
     "slow_rest": Kind(32, 10, 40, BINANCE),
     "stale_seed": Kind(32, 10, 40, BINANCE),
     "shutdown": Kind(33, 3, 40),
     "renumber": Kind(33, 0, 30, OKX),
     "refuse": Kind(34, 45, 90),
+    # Nothing comes, nothing that is sent is read, and who connects anew is not let in.
+    "partition": Kind(38, 20, 60, OKX, ("stall", "ping_loss", "refuse")),
     "delay": Kind(39, 3, 35),
+}
+SECTIONS = {
+    "binance_spot": "binance_spot",
+    "binance_derivatives": "binance_usdm",
+    "okx_spot": "okx",
+    "okx_derivatives": "okx",
+    "deribit_derivatives": "deribit",
 }
 
 
@@ -103,21 +118,43 @@ def faults(name: str, strikes: int) -> list[dict[str, Any]]:
     kind, found = KINDS[name], []
     for number in range(strikes):
         at = WARM + number * kind.every
-        strike = {"kind": name, "at": at, "for": kind.lasts}
-        found += [strike, {**strike, "kind": "duplicate", "section": MARKER}]
-        if not kind.lasts:
-            found[-1]["for"] = 0.001
-        if name == "huge":
-            strike["count"] = 1
+        for section in _patterns(name):
+            found += strike(name, at, kind.lasts, section)
+        found.append(marker(at, kind.lasts))
+    return found
+
+
+def _patterns(name: str) -> list[str]:
+    """The sections that a kind strikes; those of Binance alone where REST is struck."""
+    kind = KINDS[name]
+    if name in ("rate_limited", "slow_rest", "stale_seed"):
+        return ["binance_*"]
+    if kind.struck == tuple(EXCHANGES) or not kind.struck:
+        return ["*"]
+    return list(dict.fromkeys(SECTIONS[exchange] for exchange in kind.struck))
+
+
+def marker(at: float, lasts: float) -> dict[str, Any]:
+    """A fault that strikes nobody, at the same time: the venue's ledger tells of it."""
+    return {"kind": "duplicate", "at": at, "for": lasts or 0.001, "section": MARKER}
+
+
+def strike(name: str, at: float, lasts: float, section: str, **place: Any) -> list[dict[str, Any]]:
+    """One strike of a kind at a section of venues, and what must come with it to be noticed;
+    ``place`` narrows it down (``stream``)."""
+    found: list[dict[str, Any]] = []
+    for fault in KINDS[name].faults or (name,):
+        found.append({"kind": fault, "at": at, "for": lasts})
+        if not fault.startswith(("nats_", "store_")):
+            found[-1] |= {"section": section, **place}
+        if fault == "huge":
+            found[-1]["count"] = 1
         if name == "refuse":
-            found.append({"kind": "reset", "at": at})
-        if name in ("rate_limited", "slow_rest", "stale_seed"):
+            found.append({"kind": "reset", "at": at, "section": section})
+        if fault in ("rate_limited", "slow_rest", "stale_seed"):
             # Seeds are asked for when a book breaks.
-            strike["section"] = "binance_*"
-            found += [
-                {"kind": "drop", "at": at, "for": 1, "section": section, "stream": stream}
-                for section, stream in BOOKS.items()
-            ]
+            found.append({"kind": "drop", "at": at, "for": 1, "section": section})
+            found[-1]["stream"] = BOOKS.get(section, BOOKS["binance_*"])
     return found
 
 
@@ -198,8 +235,29 @@ def of_chain(directory: Path, strikes: Sequence[tuple[int, int]]) -> list[float]
     return found
 
 
-def trials(name: str, count: int, directory: Path) -> list[float]:
-    """Seconds of each of at least ``count`` trials."""
+def bystanders(name: str, directory: Path, strikes: Sequence[tuple[int, int]]) -> float:
+    """The longest silence, in seconds, of a stream that a kind does not strike, while it lasts."""
+    streams, worst = heard(directory), 0.0
+    others = [each for each in EXCHANGES if KINDS[name].struck and each not in KINDS[name].struck]
+    for (began, ended), exchange in product(strikes, others):
+        for times in (*streams[exchange, "trades"], *streams[exchange, "orderbooks"]):
+            inside = times[bisect_right(times, began) : bisect_left(times, ended)]
+            for before, after in pairwise([began, *inside, ended]):
+                worst = max(worst, (after - before) / SECOND)
+    return worst
+
+
+class Outcome(NamedTuple):
+    """Seconds of each trial, the longest silence of those that were not struck, and what ``sim
+    check`` found."""
+
+    seconds: list[float]
+    bystanders: float
+    check: dict[str, Any]
+
+
+def trials(name: str, count: int, directory: Path, seed: int = 1) -> Outcome:
+    """At least ``count`` trials, on one demo."""
     kind = KINDS[name]
     strikes = math.ceil(count / max(1, len(kind.struck)))
     path, data = directory / "faults.yaml", directory / "data"
@@ -209,27 +267,39 @@ def trials(name: str, count: int, directory: Path) -> list[float]:
         for exchange, symbol in EXCHANGES.items()
     ]
     lasts = WARM + (strikes - 1) * kind.every + kind.lasts + WATCHED
-    subprocess.run(
-        marketprism(
-            *("collect", "--demo", "--json", "--data-dir", data, "--faults", path),
-            *("--duration", lasts, "--set", f"exchanges={json.dumps(wanted)}"),
-        ),
-        stdout=subprocess.DEVNULL,
-        stderr=(directory / "log").open("w", encoding="utf-8"),
-        check=True,
-    )
+    same = ("--data-dir", data, "--set", f"exchanges={json.dumps(wanted)}")
+    with (directory / "log").open("w", encoding="utf-8") as log:
+        subprocess.run(
+            marketprism(
+                *("collect", "--demo", "--json", "--faults", path, *same),
+                *("--duration", lasts, "--set", f"sim.seed={seed}"),
+            ),
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            check=True,
+        )
     strikes_at = struck_at(data)
-    return of_connections(name, data, strikes_at) if kind.struck else of_chain(data, strikes_at)
+    seconds = of_connections(name, data, strikes_at) if kind.struck else of_chain(data, strikes_at)
+    judged = subprocess.run(
+        marketprism("sim", "check", "--json", *same),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    check = {**json.loads(judged.stdout), "status": judged.returncode}
+    return Outcome(seconds, bystanders(name, data, strikes_at), check)
 
 
-def row(name: str, seconds: Sequence[float]) -> str:
+def row(name: str, found: Outcome) -> str:
     """A line of the table."""
+    seconds, check = found.seconds, found.check
     over = sum(each > WITHIN for each in seconds)
     worst = f"{max(seconds):.1f}" if math.isfinite(max(seconds)) else "never"
     middle = f"{statistics.median(seconds):.1f}"
     kind = KINDS[name]
     return (
-        f"| {kind.row} | `{name}` | {kind.lasts:g} | {len(seconds)} | {worst} | {middle} | {over} |"
+        f"| {kind.row} | `{name}` | {kind.lasts:g} | {len(seconds)} | {worst} | {middle} | {over} "
+        f"| {check['lost']} | {check['duplicated']} |"
     )
 
 
@@ -239,22 +309,23 @@ def main() -> int:
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=[*KINDS])
     parser.add_argument("--keep", type=Path, metavar="DIR", help="where the data is left")
     arguments = parser.parse_args()
-    late = 0
-    print("| row | fault | lasts s | trials | max s | p50 s | over 30 s |")
-    print("| ---: | --- | ---: | ---: | ---: | ---: | ---: |", flush=True)
+    bad = 0
+    print("| row | fault | lasts s | trials | max s | p50 s | over 30 s | lost | doubled |")
+    print("| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |", flush=True)
     for name in arguments.kinds:
         directory = Path(tempfile.mkdtemp(prefix=f"marketprism-recovery-{name}-"))
         if arguments.keep:
             directory = arguments.keep / name
             directory.mkdir(parents=True)
         try:
-            seconds = trials(name, arguments.trials, directory)
+            found = trials(name, arguments.trials, directory)
         finally:
             if not arguments.keep:
                 shutil.rmtree(directory, ignore_errors=True)
-        late += sum(each > WITHIN for each in seconds)
-        print(row(name, seconds), flush=True)
-    return int(bool(late))
+        bad += sum(each > WITHIN for each in found.seconds)
+        bad += found.check["lost"] + found.check["duplicated"]
+        print(row(name, found), flush=True)
+    return int(bool(bad))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,10 +36,14 @@ HOSTS = {
 
 
 @contextmanager
-def venue(data: Path) -> Iterator[dict[str, Any]]:
-    """The built-in venue on its own, by what it says of itself."""
+def venue(data: Path, symbols: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
+    """The built-in venue on its own, by what it says of itself; it trades these, if there are any,
+    each as busily as the usual two."""
+    words = ["--set", f"sim.trades_per_second={20 * (len(symbols) or 2)}"]
+    if symbols:
+        words += ["--set", f"sim.symbols={json.dumps(list(symbols))}"]
     served = subprocess.Popen(
-        command("sim", "--data-dir", data, "--set", "sim.trades_per_second=40"),
+        command("sim", "--data-dir", data, *words),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

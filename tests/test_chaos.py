@@ -6,6 +6,7 @@ The runs themselves are ``make chaos-short`` and ``make chaos``.
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,13 +14,17 @@ from typing import Any
 
 import pytest
 
+from chaos.__main__ import PARTS as ALL_PARTS
 from chaos.__main__ import Request, begun, kept, remaining, requested
+from chaos.matrix import ROWS, chosen, ways_of
 from chaos.report import COUNTS, report, shown
+from chaos.rows import demo_kinds, left
 from chaos.sabotage import PROMISES
-from chaos.trials import GROUP, KILLED, draw
+from chaos.trials import GROUP, KILLED, PAUSED, draw
 
 PARTS = ("store", "control", "power")
 WANTED = {"store": 2}
+WAYS = {"demo:drop": 5, "test:tests/test_x.py": 5}
 
 
 def check(**counts: int) -> dict[str, Any]:
@@ -36,15 +41,30 @@ def well() -> dict[str, Any]:
             promise: {"kills": 6, "as_expected": True, "check": check()} for promise in PROMISES
         },
         "power": {"status": 0, "said": "2 passed"},
+        "rows": {
+            "demo:drop": [
+                {"trials": 5, "recovered": 5, "seconds": [0.4] * 5, "check": check(sent=50)}
+            ],
+            "test:tests/test_x.py": [{"trials": 0, "recovered": 0, "skipped": "needs root"}],
+        },
     }
 
 
 def test_a_run_that_went_well_is_well() -> None:
-    found = report(well(), WANTED, PARTS)
+    found = report(well(), WANTED, PARTS, WAYS)
     assert found["ok"]
     assert found["faults"] == []
     assert found["kinds"]["store"]["recovery_s"] == {"median": 1.0, "worst": 1.0}
-    assert found["totals"]["lost_share_below"] == pytest.approx(3 / 900)
+    assert found["totals"]["lost_share_below"] == pytest.approx(3 / 950)
+    rows = {row["row"]: row for row in found["matrix"]}
+    assert (rows[1]["trials"], rows[1]["recovered"], rows[1]["slowest_s"]) == (5, 5, 0.4)
+    # What 5 clean trials prove, and what the store's two kills and the control's six do.
+    assert rows[1]["below"] == pytest.approx(1 - 0.05 ** (1 / 5))
+    assert rows[28]["trials"] == 8
+    assert rows[28]["lost"] == 0
+    assert rows[3]["trials"] == 0
+    assert rows[3]["below"] is None
+    assert "not tried in this report" in rows[3]["remarks"]
     assert "NOT WELL" not in shown(found)
 
 
@@ -82,14 +102,29 @@ def power_failed(state: dict[str, Any]) -> None:
     state["power"]["status"] = 1
 
 
+def row_too_few(state: dict[str, Any]) -> None:
+    state["rows"]["demo:drop"][0] |= {"trials": 4, "recovered": 4}
+
+
+def row_failed(state: dict[str, Any]) -> None:
+    state["rows"]["demo:drop"][0]["recovered"] = 4
+
+
+def row_lost(state: dict[str, Any]) -> None:
+    state["rows"]["demo:drop"][0]["check"] = check(lost=1, status=4)
+
+
 @pytest.mark.parametrize(
     "spoil",
-    [not_recovered, never_served, lost, too_few, unnoticed, no_control, no_power, power_failed],
+    [
+        *(not_recovered, never_served, lost, too_few, unnoticed, no_control, no_power),
+        *(power_failed, row_too_few, row_failed, row_lost),
+    ],
 )
 def test_any_trouble_makes_it_not_well(spoil: Callable[[dict[str, Any]], None]) -> None:
     state = well()
     spoil(state)
-    found = report(state, WANTED, PARTS)
+    found = report(state, WANTED, PARTS, WAYS)
     assert not found["ok"]
     assert found["faults"]
     assert "NOT WELL" in shown(found)
@@ -124,6 +159,42 @@ def test_another_seed_needs_a_fresh_start(tmp_path: Path) -> None:
     assert begun(fresh)["seed"] == "2"
 
 
+def test_every_row_is_tried_by_what_is_there_or_says_why_not() -> None:
+    assert [row.number for row in ROWS] == [*range(1, 47)]
+    for row in ROWS:
+        assert row.ways or row.why
+        for way in row.ways:
+            form, _, what = way.partition(":")
+            if form == "chain":
+                assert what in {*KILLED, *(f"pause {name}" for name in PAUSED)}, way
+            elif form == "demo":
+                assert what in demo_kinds(), way
+            elif form == "control":
+                assert what in PROMISES, way
+            elif form == "test":
+                file, _, name = what.partition("::")
+                text = (Path(__file__).resolve().parents[1] / file).read_text(encoding="utf-8")
+                assert not name or re.search(rf"^def {name}\(", text, re.MULTILINE), way
+            else:
+                assert form in ALL_PARTS, way
+
+
+def test_rows_are_named_by_their_numbers() -> None:
+    assert chosen("") == ROWS
+    assert [row.number for row in chosen("1, 5-7")] == [1, 5, 6, 7]
+    assert ways_of(chosen("7"), "demo") == ["malformed", "wrong_type"]
+    for wrong in ("0", "1-99", "x", "3-"):
+        with pytest.raises(ValueError, match="row"):
+            chosen(wrong)
+
+
+def test_what_is_left_of_a_row_goes_on_where_it_was() -> None:
+    done = {"demo:drop": [{"trials": 20}, {"trials": 4}], "test:x": [{"trials": 0, "skipped": "?"}]}
+    wanted = {"demo:drop": 30, "demo:reset": 5, "test:x": 5}
+    assert left(done, wanted) == {"demo:drop": 6, "demo:reset": 5}
+    assert left({}, {}) == {}
+
+
 def test_the_environment_says_what(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CHAOS_ONLY", "store, pause")
     monkeypatch.setenv("CHAOS_TRIALS", "12")
@@ -132,6 +203,17 @@ def test_the_environment_says_what(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert asked.wanted.pop("store") == 12
     assert set(asked.wanted) == {f"pause {name}" for name in (*KILLED, "venue")}
     assert set(asked.wanted.values()) == {3}
+    assert asked.ways == {}
+    monkeypatch.setenv("CHAOS_ONLY", "demo,test")
+    monkeypatch.setenv("CHAOS_ROWS", "8,20")
+    monkeypatch.setenv("CHAOS_ROW_TRIALS", "3")
+    asked = requested(short=False)
+    assert asked.wanted == {}
+    assert {way.partition("::")[0]: n for way, n in asked.ways.items()} == {
+        "demo:truncated": 3,
+        "demo:reset": 3,
+        "test:tests/test_retain.py": 3,
+    }
     monkeypatch.setenv("CHAOS_ONLY", "stores")
     with pytest.raises(SystemExit, match="CHAOS_ONLY"):
         requested(short=False)

@@ -1,17 +1,21 @@
 """``python -m chaos [short]``: what is still to be done, group by group, and the report of it all.
 
 The environment says what: ``CHAOS_ONLY`` (a comma list of collector, nats-server, store, pause,
-control, power), ``CHAOS_TRIALS`` (kills a kind; a fifth of it is the pauses), ``CHAOS_SEED``
-(default: drawn), ``CHAOS_DIR`` (default: target/chaos), ``CHAOS_FRESH=1`` (forget what was done).
-``short`` has defaults for a few minutes and always begins anew.
+control, power, demo, test), ``CHAOS_TRIALS`` (kills a kind; a fifth of it is the pauses),
+``CHAOS_ROWS`` (rows of the fault matrix as ``1,5-7``, of which demos and tests are run; default:
+all), ``CHAOS_ROW_TRIALS`` (trials a way of a row), ``CHAOS_SEED`` (default: drawn), ``CHAOS_DIR``
+(default: target/chaos), ``CHAOS_FRESH=1`` (forget what was done). ``short`` has defaults for a few
+minutes, without demos and tests, and always begins anew.
 
 After each group its result is in ``state.json``, so a run that was stopped goes on with the next,
-and runs of different parts add up. ``report.json`` says what all of them found; the exit status is
-0 only if all that was asked for is done and all is well, 2 for a wrong request.
+and runs of different parts add up. ``report.json`` says what all of them found, ``report.md`` has
+the table of the whole matrix; the exit status is 0 only if all that was asked for is done and all
+is well, 2 for a wrong request.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -22,30 +26,40 @@ import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+import proof
 
 from .chain import end_left_behind
 from .controls import PROMISES, control
-from .report import report, shown
+from .matrix import ROWS, chosen, ways_of
+from .report import COUNTS, report, shown
+from .rows import left, run_demo, run_test
+from .table import markdown
 from .trials import KILLED, PAUSED, draw, group
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = (*KILLED, "pause", "control", "power")
+PARTS = (*KILLED, "pause", "control", "power", "demo", "test")
 SHORT = (*KILLED, "pause", "control")
 TRIALS, TRIALS_SHORT = 299, 5
 KILLS_A_PAUSE = 5
+ROW_TRIALS, ROW_TRIALS_SHORT = 20, 5
+# So many trials of a kind on one demo: what they wrote is judged, and removed, together.
+DEMO_TRIALS = 20
 POWER_SECONDS = 1800.0
+_HELD: dict[Path, TextIO] = {}
 
 
 @dataclass
 class Request:
-    """What the environment asks for; ``wanted`` is trials by kind."""
+    """What the environment asks for; ``wanted`` is trials by kind, ``ways`` those of the matrix."""
 
     parts: tuple[str, ...]
     directory: Path
     seed: str
     fresh: bool
     wanted: dict[str, int] = field(default_factory=dict)
+    ways: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         unknown = [part for part in self.parts if part not in PARTS]
@@ -60,21 +74,38 @@ def requested(short: bool) -> Request:
     parts = tuple(part.strip() for part in only.split(",") if part.strip())
     place = env.get("CHAOS_DIR") or ROOT / "target" / ("chaos-short" if short else "chaos")
     fresh = short or env.get("CHAOS_FRESH") == "1"
-    text = env.get("CHAOS_TRIALS") or str(TRIALS_SHORT if short else TRIALS)
-    if not text.isdecimal() or int(text) < 1:
-        raise SystemExit(f"CHAOS_TRIALS: expected a number above 0; found {text}")
+    count = _number("CHAOS_TRIALS", TRIALS_SHORT if short else TRIALS)
     asked = Request(parts, Path(place).resolve(), env.get("CHAOS_SEED") or "", fresh)
-    asked.wanted = {kind: int(text) for kind in KILLED if kind in parts}
+    asked.wanted = {kind: count for kind in KILLED if kind in parts}
     if "pause" in parts:
-        pauses = -(-int(text) // KILLS_A_PAUSE)
+        pauses = -(-count // KILLS_A_PAUSE)
         asked.wanted |= {f"pause {name}": pauses for name in PAUSED}
+    each = _number("CHAOS_ROW_TRIALS", ROW_TRIALS_SHORT if short else ROW_TRIALS)
+    try:
+        rows = chosen(env.get("CHAOS_ROWS") or "")
+    except ValueError as error:
+        raise SystemExit(f"CHAOS_ROWS: {error}") from None
+    for form in ("demo", "test"):
+        if form in parts:
+            asked.ways |= {f"{form}:{what}": each for what in ways_of(rows, form)}
     return asked
 
 
+def _number(name: str, default: int) -> int:
+    text = os.environ.get(name) or str(default)
+    if not text.isdecimal() or int(text) < 1:
+        raise SystemExit(f"{name}: expected a number above 0; found {text}")
+    return int(text)
+
+
 def begun(asked: Request) -> dict[str, Any]:
-    """What is done already, or a new state; what a stopped run left behind is ended and removed."""
-    for left in asked.directory.glob("*/data"):
-        end_left_behind(left.parent)
+    """What is done already, or a new state; what a stopped run left behind is ended and removed.
+
+    Raises ``SystemExit`` where another run is at work there: it would be taken for a stopped one.
+    """
+    _hold(asked.directory)
+    for data in asked.directory.glob("*/data"):
+        end_left_behind(data.parent)
     state_file = asked.directory / "state.json"
     state: dict[str, Any] = {}
     if asked.fresh:
@@ -89,8 +120,23 @@ def begun(asked: Request) -> dict[str, Any]:
     if not state:
         seed = asked.seed or str(random.SystemRandom().randrange(10**6))
         state = {"seed": seed, "groups": [], "controls": {}, "power": None}
+    state.setdefault("rows", {})
     print(f"seed {state['seed']}, results in {asked.directory}", file=sys.stderr)
     return state
+
+
+def _hold(directory: Path) -> None:
+    """Until this process ends, however it ends."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    if directory in _HELD:
+        return
+    lock = directory.with_name(f".{directory.name}.lock").open("w", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise SystemExit(f"{directory}: another run is at work there") from None
+    _HELD[directory] = lock
 
 
 def run(asked: Request, state: dict[str, Any]) -> int:
@@ -112,11 +158,29 @@ def run(asked: Request, state: dict[str, Any]) -> int:
         kept(asked, state)
         if not state["groups"][-1]["trials"]:
             break  # the chain does not even begin
+    run_rows(asked, state)
     if "power" in asked.parts and state["power"] is None:
         state["power"] = power()
     found = kept(asked, state)
     print(shown(found))
     return 0 if found["ok"] else 1
+
+
+def run_rows(asked: Request, state: dict[str, Any]) -> None:
+    """What is left of the matrix's demos and tests, a batch at a time."""
+    while more := left(state["rows"], asked.ways):
+        way, count = next(iter(more.items()))
+        form, _, what = way.partition(":")
+        done = state["rows"].setdefault(way, [])
+        print(f"{way}: {count} trials to come, {len(more)} ways", file=sys.stderr)
+        if form == "demo":
+            directory = emptied(asked.directory / f"demo-{what}-{len(done) + 1}")
+            seed = f"{state['seed']}/{len(done) + 1}"
+            done.append(run_demo(directory, what, min(count, DEMO_TRIALS), seed))
+        else:
+            done.append(run_test(what))
+        kept(asked, state)
+        print(f"{way}: {done[-1]}", file=sys.stderr)
 
 
 def remaining(asked: Request, state: dict[str, Any]) -> dict[str, int]:
@@ -135,12 +199,31 @@ def emptied(directory: Path) -> Path:
 def kept(asked: Request, state: dict[str, Any]) -> Any:
     """Write state and report, each whole or not at all; the report."""
     asked.directory.mkdir(parents=True, exist_ok=True)
-    found = report(state, asked.wanted, asked.parts)
-    for name, content in (("state.json", state), ("report.json", found)):
-        draft = asked.directory / f"{name}.tmp"
-        draft.write_text(json.dumps(content, indent=2), encoding="utf-8")
-        draft.replace(asked.directory / name)
+    found = report(state, asked.wanted, asked.parts, asked.ways)
+    where = proof.circumstances("make chaos", state["seed"])
+    page = f"{proof.said_of(where)}\n\n{shown_markdown(found)}"
+    draft = asked.directory / "state.json.tmp"
+    draft.write_text(json.dumps(state, indent=2), encoding="utf-8")
+    draft.replace(asked.directory / "state.json")
+    proof.write_report(asked.directory, {**found, "circumstances": where}, page)
     return found
+
+
+def shown_markdown(found: Any) -> str:
+    """The report as a page: what was counted in all, and the matrix."""
+    totals = found["totals"]
+    below = totals["lost_share_below"]
+    judged = ", ".join(f"{totals[name]:,} {name}" for name in COUNTS)
+    bound = "" if below is None else f" None lost of these bounds the rate of loss to {below:.1e}."
+    if totals["lost"]:
+        bound = ""
+    wrong = "".join(f"\n- {fault}" for fault in found["faults"])
+    tried = sum(row["trials"] > 0 for row in found["matrix"])
+    return (
+        f"Judged by `sim check`: {judged}.{bound} Rows tried: {tried} of {len(ROWS)}. `failures "
+        "below` is the rate of failed trials that is not exceeded at 95 % confidence.\n\n"
+        f"{markdown(found['matrix'])}\n" + (f"\nNot well:\n{wrong}\n" if wrong else "")
+    )
 
 
 def power() -> dict[str, Any]:

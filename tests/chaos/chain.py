@@ -51,6 +51,9 @@ DRAINS = 3  # how often a collector is started again for what its drain left beh
 _HOSTS = {
     "binance_spot": ("stream.binance.com:9443", "api.binance.com"),
     "binance_derivatives": ("fstream.binance.com", "fapi.binance.com"),
+    "okx_spot": ("ws.okx.com:8443", "www.okx.com"),
+    "okx_derivatives": ("ws.okx.com:8443", "www.okx.com"),
+    "deribit_derivatives": ("www.deribit.com", "www.deribit.com"),
 }
 _BASES = (20_000, 32_000)
 
@@ -69,9 +72,12 @@ class Chain:
         *,
         settings: Mapping[str, Any] | None = None,
         store: Sequence[str] = (),
+        market: Mapping[str, Any] | None = None,
+        faults: Path | None = None,
     ) -> None:
         """``settings`` are the collector's beyond its venue; ``store``, if there are any, are the
-        words before ``store hot …`` that run one beside the collector."""
+        words before ``store hot …`` that run one beside the collector. ``market`` is the venue's
+        own (``sim``), ``faults`` the file of what it does wrong, from ``began`` on (ns UTC)."""
         self.directory = directory
         self.data = directory / "data"
         self.notes: list[str] = []
@@ -80,7 +86,11 @@ class Chain:
         self.store: subprocess.Popen[str] | None = None
         self.venue: subprocess.Popen[str] | None = None
         self.nats: subprocess.Popen[str] | None = None
+        self.began = 0
         self._settings = dict(settings or {})
+        default = {"trades_per_second": TRADES_PER_SECOND, "venues": ["binance"]}
+        self._market: dict[str, Any] = {**default, **(market or {})}
+        self._faults = faults
         self._store_words = list(store)
         self._seed = seed
         self._base = _free_base(Random())
@@ -110,10 +120,13 @@ class Chain:
     # -- the processes ---------------------------------------------------------------------------
 
     def _start_venue(self) -> None:
+        self.began = time.time_ns()
         words = ["sim", "--until-pipe-closes", "--data-dir", str(self.data)]
-        words += ["--set", f"sim.start={time.time_ns()}", "--set", f"sim.seed={self._seed}"]
-        words += ["--set", f"sim.trades_per_second={TRADES_PER_SECOND}"]
-        words += ["--set", 'sim.venues=["binance"]']
+        words += ["--set", f"sim.start={self.began}", "--set", f"sim.seed={self._seed}"]
+        for name, value in self._market.items():
+            words += ["--set", f"sim.{name}={json.dumps(value)}"]
+        if self._faults is not None:
+            words += ["--faults", str(self._faults)]
         self.venue = self._spawn("venue", _marketprism(*words))
         assert self.venue.stdout
         line = self.venue.stdout.readline()
@@ -123,6 +136,7 @@ class Chain:
         exchanges = [
             {"exchange": name, "hosts": {"ws": f"{said['ws']}/{ws}", "rest": f"{said['rest']}/{r}"}}
             for name, (ws, r) in _HOSTS.items()
+            if name.partition("_")[0] in self._market["venues"]
         ]
         # JSON is YAML.
         text = json.dumps({"exchanges": exchanges, **self._settings}, indent=2)
@@ -336,16 +350,17 @@ class Chain:
         lines = said.splitlines()
         return dict(json.loads(lines[-1])) if lines and name == "collector" else {}
 
-    def check(self) -> dict[str, Any]:
+    def check(self, seconds: float = CHECK_SECONDS) -> dict[str, Any]:
         """What ``sim check`` says of the data that the chain left, and of every second of
-        ``audit``. Raises ``ChainError``."""
+        ``audit``. Raises ``ChainError``, also when it takes longer than so many seconds."""
         words = _marketprism("sim", "check", "--audit", "--data-dir", str(self.data), "--json")
+        words += ["--config", str(self.config)]
         try:
             done = subprocess.run(
-                words, capture_output=True, text=True, timeout=CHECK_SECONDS, check=False
+                words, capture_output=True, text=True, timeout=seconds, check=False
             )
         except subprocess.TimeoutExpired:
-            raise ChainError(f"sim check did not end in {CHECK_SECONDS:.0f} s") from None
+            raise ChainError(f"sim check did not end in {seconds:.0f} s") from None
         if done.returncode not in (0, 4):
             raise ChainError(f"sim check: {done.stderr.strip()}")
         return {**json.loads(done.stdout), "status": done.returncode}

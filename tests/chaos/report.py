@@ -9,6 +9,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from .table import table
+
 __all__ = ["COUNTS", "report", "shown"]
 
 COUNTS = (
@@ -18,9 +20,16 @@ COUNTS = (
 """What ``sim check`` counts: from the fourth on each must be 0."""
 
 
-def report(state: Mapping[str, Any], wanted: Mapping[str, int], parts: Sequence[str]) -> Any:
-    """All that is known so far. ``ok`` only if everything in ``wanted`` (trials a kind) and in
-    ``parts`` (``control``, ``power``) was done and all of it, asked for or not, went well."""
+def report(
+    state: Mapping[str, Any],
+    wanted: Mapping[str, int],
+    parts: Sequence[str],
+    ways: Mapping[str, int] | None = None,
+) -> Any:
+    """All that is known so far. ``ok`` only if everything in ``wanted`` (trials a kind), in
+    ``ways`` (trials a demo or test of the matrix) and in ``parts`` (``control``, ``power``) was
+    done and all of it, asked for or not, went well. What cannot run here counts as done, and the
+    matrix says why."""
     groups = state["groups"]
     trials = [trial for group in groups for trial in group["trials"]]
     kinds = {}
@@ -33,14 +42,17 @@ def report(state: Mapping[str, Any], wanted: Mapping[str, int], parts: Sequence[
             "down_s": _spread(trial.get("down_s") for trial in mine),
             "recovery_s": _spread(trial.get("recovery_s") for trial in mine),
         }
-    checks = [group["check"] for group in groups if "check" in group]
+    done = state.get("rows", {})
+    batches = [batch for each in done.values() for batch in each]
+    checks = [one["check"] for one in (*groups, *batches) if "check" in one]
     totals = {name: sum(check[name] for check in checks) for name in COUNTS}
-    faults = _faults(state, kinds, parts)
+    faults = _faults(state, kinds, parts) + _of_rows(done, ways or {})
     return {
         "ok": not faults,
         "faults": faults,
         "seed": state["seed"],
         "kinds": kinds,
+        "matrix": table(state),
         # With none in n, the rate is below 3/n (95 %).
         "totals": {**totals, "lost_share_below": 3 / totals["sent"] if totals["sent"] else None},
         "controls": state["controls"],
@@ -85,6 +97,26 @@ def _faults(
     return faults
 
 
+def _of_rows(done: Mapping[str, Any], ways: Mapping[str, int]) -> list[str]:
+    """What keeps demos and tests of the matrix from being well."""
+    faults = []
+    for way in dict.fromkeys((*ways, *done)):
+        batches = done.get(way, [])
+        tried = sum(batch["trials"] for batch in batches)
+        failed = tried - sum(batch["recovered"] for batch in batches)
+        if tried < ways.get(way, 0) and not any("skipped" in batch for batch in batches):
+            faults.append(f"{way}: {tried} of {ways[way]} trials are done")
+        if failed:
+            faults.append(f"{way}: {failed} of {tried} trials failed")
+        for batch in batches:
+            if "problem" in batch:
+                faults.append(f"{way}: {batch['problem']}")
+            elif "check" in batch and batch["check"]["status"]:
+                problems = "; ".join(batch["check"]["problems"][:3])
+                faults.append(f"{way}: sim check is not content: {problems}")
+    return faults
+
+
 def shown(found: Mapping[str, Any]) -> str:
     """The report for people."""
     lines = []
@@ -97,6 +129,12 @@ def shown(found: Mapping[str, Any]) -> str:
             line += f"; down {down['median']:.2f} s (worst {down['worst']:.2f}), a later fact "
             line += f"stored {again['median']:.2f} s on (worst {again['worst']:.2f})"
         lines.append(line)
+    for row in found["matrix"]:
+        if row["trials"]:
+            line = f"row {row['row']:<14} {row['recovered']} of {row['trials']}: {row['fault']}"
+            if row["slowest_s"] is not None:
+                line += f", {row['slowest_s']:.1f} s at most"
+            lines.append(f"{line}; failures below {row['below']:.1%}")
     totals = found["totals"]
     lines.append("judged             " + ", ".join(f"{totals[n]:,} {n}" for n in COUNTS))
     for promise, one in found["controls"].items():
