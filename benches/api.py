@@ -7,7 +7,8 @@ beside 5,000 inserted trades a second; rounds follow each other. ``export``: all
 ``stream``: a demo of 500 trades a second without and with 100 clients that follow every one of
 them; the lag from the venue's time to ours is by what is stored. The API, the gateway with the
 store's writer and the clients are a process each; the share of a core that each took is told, and
-the machine's load before. Status 1 when a goal is missed.
+the machine's load before. The clients stand for other machines: they have what all else leaves of
+this one. Status 1 when a goal is missed.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ EXPORT_GOAL, LAG_GOAL = 1_000_000, 1.10
 ROWS_A_SECOND = 5_000
 STORED = 1_000_000
 CLIENTS, TRADES = 100, 500
+HEARD = 0.95  # of the trades: they come by chance, and clients need a moment to connect
 PATH = "/api/v1/data/trades?exchange=binance_spot&symbol=ETH-USDT"
 PAGES = """
 import sys, time, http.client, json
@@ -57,9 +59,11 @@ for n in range(count):
 print(json.dumps(took))
 """
 FOLLOW = """
-import asyncio, json, sys
+import asyncio, json, os, sys, time
+import orjson
 from websockets.asyncio.client import connect
 url, count, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+os.nice(19)
 rows = [0] * count
 frames = [0] * count
 async def follow(n):
@@ -67,15 +71,16 @@ async def follow(n):
         await socket.send(json.dumps(
             {"action": "subscribe", "data_type": "trade", "snapshot": False}))
         async for text in socket:
-            said = json.loads(text)
+            said = orjson.loads(text)
             frames[n] += said["type"] == "rows"
             rows[n] += len(said.get("data", {}).get("trade", ()))
 async def main():
+    began = time.process_time()
     tasks = [asyncio.create_task(follow(n)) for n in range(count)]
     done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
     early = [repr(task.exception()) for task in done]
     print(json.dumps({"rows": sum(rows), "least": min(rows), "frames": max(frames),
-                      "ended_early": early[:3]}))
+                      "core": time.process_time() - began, "ended_early": early[:3]}))
 asyncio.run(main())
 """
 
@@ -304,6 +309,8 @@ def _follow(port: int, seconds: float) -> dict[str, Any]:
         "clients": CLIENTS,
         "rows_a_second_each": round(said["rows"] / CLIENTS / seconds, 1),
         "frames_a_second_most": round(said["frames"] / seconds, 1),
+        "rows_a_second_least": round(said["least"] / seconds, 1),
+        "stream_clients_core_percent": round(100 * said["core"] / seconds, 1),
         "clients_that_ended_early": said["ended_early"],
     }
 
@@ -331,6 +338,8 @@ def main() -> int:
     missed = [name for name, goal in GOALS.items() if found.get(name, 0) > goal]
     if found.get("export_rows_a_second", EXPORT_GOAL) < EXPORT_GOAL:
         missed.append("export_rows_a_second")
+    if found.get("rows_a_second_each", TRADES) < HEARD * TRADES:
+        missed.append("rows_a_second_each")
     if found.get("lag_ratio", 0) > LAG_GOAL:
         missed.append("lag_ratio")
     return int(bool(missed))

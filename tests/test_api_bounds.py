@@ -1,4 +1,4 @@
-"""What the API does not read: bodies beyond their bound, from whomever, declared or not."""
+"""What the API does not read: URLs, headers and bodies beyond their bound, from whomever."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from marketprism.serve.normalize import BODY_MAX
-from test_dashboard import served
+from marketprism.serve.wire import HEAD_MAX, URL_MAX
+from test_dashboard import get, served
 
 PATHS = ("/api/v1/collector/subscribe", "/api/v1/normalize/binance/spot")
 CHUNK = b"x" * 64 * 1024
@@ -55,3 +56,28 @@ def test_a_body_within_the_bound_is_read(port: int, path: str) -> None:
         assert connection.getresponse().status == 422
     finally:
         connection.close()
+
+
+def refused(port: int, *parts: bytes) -> tuple[int, str | None, str]:
+    """What is answered to these bytes: status, media type, and the kind of the problem."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as there:
+        for part in parts:
+            there.sendall(part)
+        answer = http.client.HTTPResponse(there)
+        answer.begin()
+        said = json.loads(answer.read())
+        assert there.recv(1) == b"", "nothing more is read of it"
+        return answer.status, answer.getheader("Content-Type"), said["type"].rpartition(":")[2]
+
+
+def test_what_is_no_request_is_told_as_everything_that_is_wrong(port: int) -> None:
+    problem = "application/problem+json"
+    for length in (URL_MAX + 1, 70_000):
+        url = b"/api/v1/data/trades?symbol=".ljust(length, b"x")
+        whole = b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % url
+        assert refused(port, whole) == (414, problem, "url-too-long")
+    begun = b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: "
+    # A header that does not end: the server speaks before we do again.
+    assert refused(port, begun, b"x" * HEAD_MAX) == (431, problem, "headers-too-large")
+    assert refused(port, b"hello\r\n\r\n") == (400, problem, "invalid-request")
+    assert get(port, "/health?".ljust(URL_MAX, "x")).status == 200

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import uvicorn
 
 from marketprism.config import Settings
-from marketprism.serve.api import build
+from marketprism.serve.api import build, configured
 
 
 class Answer(NamedTuple):
@@ -34,7 +34,7 @@ def served(directory: Path, web: Path) -> Iterator[int]:
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     app = build(Settings(data_dir=directory), web=web)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="websockets-sansio"))
+    server = uvicorn.Server(configured(app))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:

@@ -316,7 +316,7 @@ THIRD_PARTY: dict[str, Rule] = {
     "fastapi": rule("serve", "the API has one place"),
     "fastapi_swagger": rule("serve.api", "the API has one place"),
     "starlette": rule("serve", "the API has one place"),
-    "uvicorn": rule("serve.api", "the API has one place"),
+    "uvicorn": rule("serve.api serve.wire", "the API has one place"),
     "clickhouse_connect": rule("store embedded.clickhouse", "the tables have one owner"),
     "chdb": rule("store embedded.clickhouse", "one process owns an embedded engine's directory"),
     "aiohttp_socks": rule("collect.rest", "by which proxy HTTP goes is known where HTTP is spoken"),

@@ -23,6 +23,7 @@ from conftest import command, marketprism, rows
 from marketprism.badness import judge
 from marketprism.reading.place import address
 from marketprism.store.query import connect, run_sql
+from marketprism.terminal.control import resync
 from marketprism.terminal.screens import BookScreen, GapsScreen
 from marketprism.terminal.source import Key, Source
 from marketprism.terminal.top import StreamsScreen, Top
@@ -115,11 +116,12 @@ async def with_top(
 @pytest.mark.timeout(400)
 def test_top_shows_the_stalled_venue_first_and_opens_books_and_gaps(tmp_path: Path) -> None:
     faults = [{"kind": "stall", "at": 12, "for": 600, "section": f"{STALLED}*"}]
-    asked: list[Key] = []
+    asked: list[tuple[Key, str]] = []
 
-    async def resync(key: Key) -> str:
-        asked.append(key)
-        return "asked for a new seed"
+    async def ask(key: Key) -> str:
+        url = json.loads((tmp_path / "data" / "run.json").read_text(encoding="utf-8"))["nats_url"]
+        asked.append((key, await resync(url, key)))
+        return asked[-1][1]
 
     async def use(pilot: Pilot[None]) -> None:
         await until(pilot, lambda: bool(seen(pilot, "#streams")))
@@ -134,7 +136,9 @@ def test_top_shows_the_stalled_venue_first_and_opens_books_and_gaps(tmp_path: Pa
         await pilot.press("r")
         await pilot.press("y")
         await until(pilot, lambda: len(asked) == 1)
-        assert asked[0][:3] == ("binance_spot", "spot", "BTC-USDT")
+        key, answer = asked[0]
+        assert key[:3] == ("binance_spot", "spot", "BTC-USDT")
+        assert answer == "the book begins anew"
         await pilot.press("g")
         await until(pilot, lambda: isinstance(pilot.app.screen, GapsScreen))
         said = pilot.app.screen.query_one("#said", Static)
@@ -143,9 +147,22 @@ def test_top_shows_the_stalled_venue_first_and_opens_books_and_gaps(tmp_path: Pa
         assert isinstance(pilot.app.screen, StreamsScreen)
 
     with demo(tmp_path, faults) as data:
-        asyncio.run(with_top(data, resync, use))
+        asyncio.run(with_top(data, ask, use))
+        begun_anew(data)
         printed(data)
         screened(data)
+
+
+def begun_anew(data: Path) -> None:
+    """The collector itself was asked, and has written down that it did."""
+    told = (
+        "SELECT count() FROM marketprism_hot.ledger WHERE event = 'resync' "
+        "AND exchange = 'binance_spot' AND symbol = 'BTC-USDT'"
+    )
+    end = time.monotonic() + PATIENCE
+    while rows(data, told) == [["0"]]:
+        assert time.monotonic() < end
+        time.sleep(0.5)
 
 
 async def narrowed(pilot: Pilot[None]) -> None:

@@ -1,4 +1,4 @@
-"""The event loop of the processes that carry every message: collector, store, simulator.
+"""The event loop of the processes that carry every message: collector, store, simulator, API.
 
 Two choices that change what a message costs and nothing else (``benches/load.py`` shows them):
 the loop of libuv where it is installed, which all systems but Windows have, and a cyclic garbage

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
+import os
 import sys
 from typing import Any
 
+from .. import loop
 from ..directory import RunError
 from .options import child, common, settings_of
 from .process import say, stop_event
 
-__all__ = ["grammar"]
+__all__ = ["NICENESS", "grammar"]
+
+NICENESS = 5
+"""Whoever looks, however many, comes after whoever collects and stores on the same machine."""
 
 
 def grammar(commands: Any) -> None:
@@ -47,8 +51,10 @@ def _api(arguments: argparse.Namespace) -> int:
             stop=stop_event(arguments),
         )
 
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
     try:
-        asyncio.run(run())
+        loop.run(run())
     except PortInUse as error:
         raise RunError(str(error)) from error
     return 0

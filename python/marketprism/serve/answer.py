@@ -6,15 +6,18 @@ off, never ended as if it were whole.
 
 Promises: decimals are exact (text, or Arrow decimals), times are integers of nanoseconds UTC.
 
-Not here: what is asked for (``data``), how a page is a statement (``paging``).
+Not here: what is asked for (``data``), how a page is a statement (``paging``), Arrow that the
+engine has written (``arrow``).
 """
 
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,8 +25,9 @@ import orjson
 from fastapi import Response
 from fastapi.responses import StreamingResponse
 
-from ..reading.reader import Named, expressions, finished
+from ..reading.reader import expressions, finished
 from ..store.query import TooMuch, arrow
+from .arrow import as_written, passed
 from .paging import Page, cut
 from .problem import Problem
 from .tables import Tables
@@ -99,6 +103,9 @@ async def rows(
     if apart and len(page.streams) > 1:
         parts = [replace(page, streams=[each], every=False) for each in page.streams]
     if shape in ("arrow", "parquet"):
+        _need_pyarrow(shape)
+        if shape == "arrow" and as_written(parts):
+            return await _passed(tables, parts, limit)
         return await _columns(tables, parts, limit, shape)
     pages = _text(tables, parts, limit)
     first = await anext(pages)
@@ -153,7 +160,7 @@ async def _text_of(tables: Tables, page: Page, limit: int) -> AsyncIterator[_Par
         asked = min(left, rows)
         statement, values = page.text(asked)
         try:
-            found, key, count = cut(await tables.json(statement, values))
+            found, key, count = cut(page, await tables.json(statement, values))
         except TooMuch:
             if asked == 1:
                 raise
@@ -210,16 +217,35 @@ def _csv(found: list[list[Any]]) -> bytes:
 # --- columns -----------------------------------------------------------------------------------
 
 
-async def _columns(tables: Tables, parts: Sequence[Page], limit: int, shape: Format) -> Response:
-    try:
-        import pyarrow
-    except ImportError:
+def _need_pyarrow(shape: Format) -> None:
+    """Raises ``Problem`` where it is not there."""
+    if importlib.util.find_spec("pyarrow") is None:
         raise Problem(
             "not-acceptable",
             406,
             f"{shape} needs pyarrow, which this server does not have: ask for json, ndjson or csv, "
             "or have it installed (pip install 'marketprism[embedded]')",
-        ) from None
+        )
+
+
+async def _passed(tables: Tables, parts: Sequence[Page], limit: int) -> Response:
+    """As the engine writes it. Whatever is wrong with the question is told before anything is
+    sent."""
+    pieces = passed(tables, parts, limit)
+    first = await anext(pieces)
+
+    async def stream() -> AsyncIterator[memoryview]:
+        async with aclosing(pieces):
+            yield first
+            async for piece in pieces:
+                yield piece
+
+    return StreamingResponse(stream(), media_type=FORMATS["arrow"])
+
+
+async def _columns(tables: Tables, parts: Sequence[Page], limit: int, shape: Format) -> Response:
+    import pyarrow
+
     pages = _tables(tables, parts, limit)
     first = await anext(pages)
     sink = _Sink()
@@ -294,7 +320,7 @@ async def _tables_of(tables: Tables, page: Page, limit: int) -> AsyncIterator[py
             continue
         left -= found.num_rows
         if found.num_rows:
-            page = _behind(page, found)
+            page = page.behind_columns(_key(found))
         yield finished(found, page.table, page.fields)
         if found.num_rows < asked or left == 0:
             return
@@ -306,19 +332,13 @@ def _asking(statement: str, values: Mapping[str, Any]) -> Any:
     return lambda reader: arrow(reader.client, statement, values)
 
 
-def _behind(page: Page, found: pyarrow.Table) -> Page:
-    names = len(Named._fields)
-    last = {
+def _key(found: pyarrow.Table) -> dict[str, Any]:
+    """Of the last row."""
+    return {
         name: found.column(name)[-1].as_py()
         for name in found.column_names
         if name.startswith("_key_")
     }
-    if len(page.streams) > 1:
-        stream = Named(*(str(last[f"_key_{at}"]) for at in range(1, names + 1)))
-    else:
-        stream = page.streams[0]
-    identity = [str(last[f"_key_{names + 1 + at}"]) for at in range(len(page.table.identity))]
-    return page.behind_values(int(last["_key_0"]), stream, identity)
 
 
 # --- what is no table --------------------------------------------------------------------------

@@ -28,12 +28,14 @@ from . import control, data, normalize, records, screen, socket, statistics
 from .access import Access, Gate
 from .answer import as_json
 from .dashboard import WEB, dashboard
+from .feed import Feeds
 from .health import Check, PortInUse, Status, check, version_of
 from .problem import install
 from .stream import Stream
 from .tables import Tables
+from .wire import Wire
 
-__all__ = ["build", "run_api"]
+__all__ = ["build", "configured", "run_api"]
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +78,7 @@ def build(settings: Settings, web: Path = WEB) -> FastAPI:
     )
     app.state.settings, app.state.access = settings, access
     app.state.tables, app.state.stream, app.state.sockets = tables, stream, 0
+    app.state.feeds = Feeds(stream)
     install(app)
     patch_fastapi(app, redirect_from_root_to_docs=False)
     app.add_middleware(
@@ -124,6 +127,8 @@ async def _checks(app: FastAPI) -> dict[str, Check]:
             "healthy",
             f"{app.state.sockets} of {app.state.settings.api.sockets_max} follow the live stream",
             count=app.state.sockets,
+            conflated=app.state.feeds.counts.conflated,
+            closed_slow=app.state.feeds.counts.closed_slow,
         ),
     }
 
@@ -141,18 +146,11 @@ def _health(found: dict[str, Check], began: float) -> Response:
     return as_json(page, 503 if worst == 2 else 200)
 
 
-async def run_api(
-    settings: Settings,
-    *,
-    host: str,
-    port: int,
-    on_ready: Callable[[dict[str, int]], None],
-    stop: asyncio.Event,
-) -> None:
-    """Serves until ``stop``. ``on_ready`` is told the port. Raises ``PortInUse``."""
-    listening = _listening(host, port)
-    config = uvicorn.Config(
-        build(settings),
+def configured(app: FastAPI) -> uvicorn.Config:
+    """How it is served."""
+    return uvicorn.Config(
+        app,
+        http=Wire,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -163,7 +161,19 @@ async def run_api(
         timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_keep_alive=30,
     )
-    server = _Server(config)
+
+
+async def run_api(
+    settings: Settings,
+    *,
+    host: str,
+    port: int,
+    on_ready: Callable[[dict[str, int]], None],
+    stop: asyncio.Event,
+) -> None:
+    """Serves until ``stop``. ``on_ready`` is told the port. Raises ``PortInUse``."""
+    listening = _listening(host, port)
+    server = _Server(configured(build(settings)))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     stopped = asyncio.create_task(stop.wait())
     while not server.started and not serving.done():

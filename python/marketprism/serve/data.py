@@ -585,7 +585,7 @@ async def normalized_trades(
         cursor=Cursor.read(cursor, table, "desc") if cursor else None,
     )
     statement, values = asking.text(limit)
-    found, key, count = cut(await tables.json(statement, values))
+    found, key, count = cut(asking, await tables.json(statement, values))
     data = [{ours: row[name] for ours, name in _NORMALIZED.items()} for row in lines(found)]
     behind = asking.behind(key).cursor if key is not None and count == limit else None
     return as_json({"data": data, "next_cursor": behind.text() if behind else None})

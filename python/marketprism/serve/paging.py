@@ -18,6 +18,7 @@ import binascii
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import orjson
@@ -36,6 +37,7 @@ KEY = "_k"
 
 _TIME = "coalesce(ts_event, ts_recv)"
 _MS = 1_000_000
+_EPOCH = datetime.fromtimestamp(0, UTC)
 _CURSOR_MAX = 2_000
 _KEY_COLUMN = re.compile(rb'^\{"_k":"([0-9A-F]*)",?', re.MULTILINE)
 
@@ -99,9 +101,9 @@ class Page:
     equal: Mapping[str, str] = field(default_factory=dict)
     cursor: Cursor | None = None
 
-    def behind(self, key: bytes) -> Page:
-        """The page behind the row with this key (the first group of ``cut``)."""
-        milliseconds, *rest = orjson.loads(bytes.fromhex(key.decode()))
+    def behind(self, key: Sequence[str]) -> Page:
+        """The page behind the row with this key, as ``cut`` found it."""
+        milliseconds, *rest = key
         cursor = Cursor(
             self.table.data_type,
             self.order,
@@ -111,14 +113,34 @@ class Page:
         )
         return replace(self, cursor=cursor)
 
-    def behind_values(self, milliseconds: int, stream: Named, identity: Sequence[str]) -> Page:
-        """The same of a row that is known by its values."""
-        cursor = Cursor(self.table.data_type, self.order, milliseconds, stream, tuple(identity))
-        return replace(self, cursor=cursor)
+    @property
+    def keyed(self) -> bool:
+        """Whether the columns that are asked for hold the key. Else each row has it beside them,
+        which makes a page take half as long again."""
+        return {"timestamp", *Named._fields, *self.table.identity} <= set(self.fields)
+
+    def key_of(self, row: Mapping[str, Any]) -> list[str]:
+        """The key of a row whose columns hold it."""
+        at = datetime.fromisoformat(row["timestamp"])
+        milliseconds = (at - _EPOCH) // timedelta(milliseconds=1)
+        parts = (row[name] for name in (*Named._fields, *self.table.identity))
+        return [str(milliseconds), *map(str, parts)]
+
+    def behind_columns(self, key: Mapping[str, Any]) -> Page:
+        """The same of a row of ``columns``, by the parts of its key."""
+        names = len(Named._fields)
+        if len(self.streams) > 1:
+            stream = [str(key[f"_key_{at}"]) for at in range(1, names + 1)]
+        else:
+            stream = list(self.streams[0])
+        rest = range(names + 1, names + 1 + len(self.table.identity))
+        return self.behind([key["_key_0"], *stream, *(str(key[f"_key_{at}"]) for at in rest)])
 
     def text(self, rows: int) -> tuple[str, dict[str, Any]]:
-        """The statement of a page of so many rows for ``JSONEachRow``, each with its ``KEY``
-        first, and the values to be bound."""
+        """The statement of a page of so many rows for ``JSONEachRow``, and the values to be bound.
+        Each row has its ``KEY`` first, unless its columns hold it."""
+        if self.keyed:
+            return self._statement(rows, {name: f"`{name}`" for name in self.fields})
         key = ", ".join(
             [
                 "toString(toUnixTimestamp64Milli(timestamp))",
@@ -141,6 +163,10 @@ class Page:
         ]
         key = {f"_key_{at}": each if at == 0 else f"toString({each})" for at, each in wanted}
         return self._statement(rows, {**fields, **key})
+
+    def plain(self, rows: int, fields: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+        """The same without a key."""
+        return self._statement(rows, fields)
 
     def _statement(self, rows: int, columns: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
         values: dict[str, Any] = {
@@ -253,13 +279,17 @@ class Page:
         return " AND ".join(where) or "1"
 
 
-def cut(lines: bytes) -> tuple[bytes, bytes | None, int]:
+def cut(page: Page, lines: bytes) -> tuple[bytes, Sequence[str] | None, int]:
     """JSON rows without their keys, the key of the last one, and how many there are."""
     if not lines:
         return b"", None, 0
-    last = _KEY_COLUMN.match(lines, lines.rfind(b"\n", 0, len(lines) - 1) + 1)
+    begin = lines.rfind(b"\n", 0, len(lines) - 1) + 1
+    if page.keyed:
+        # A line break inside a text is written as \n, so each one ends a row.
+        return lines, page.key_of(orjson.loads(lines[begin:])), lines.count(b"\n")
+    last = _KEY_COLUMN.match(lines, begin)
     rows, count = _KEY_COLUMN.subn(b"{", lines)
-    return rows, last[1] if last else None, count
+    return rows, orjson.loads(bytes.fromhex(last[1].decode())) if last else None, count
 
 
 def _hidden(table: Table) -> Iterator[str]:

@@ -9,7 +9,7 @@ What waits for a client is bounded. Of books a slow client has the newest alone,
 many were passed over; one that falls behind with anything else is told so and closed, with the
 sequences by which it can go on.
 
-Not here: JetStream (``stream``).
+Not here: JetStream (``stream``), and what clients share (``feed``).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ..store.jetstream import Refused, Unanswered
 from .access import Access, Client
+from .feed import FRAMES, ROWS_MAX, Backlog, Feeds, Waiting
 from .problem import Problem
 from .stream import KINDS, Fact, Stream, filters_of, fits, tokens_of
 
@@ -34,13 +35,6 @@ __all__ = ["PATH", "router"]
 router = APIRouter()
 
 PATH = "/ws/data/stream"
-FRAMES = 20
-"""Messages a second that a client has at most, answers to what it says not counted."""
-ROWS_MAX = 20_000
-BYTES_MAX = 16 * 1024**2
-"""Rows and bytes that may wait for a client."""
-CONFLATE_BYTES = 2 * 1024**2
-"""From so much on that waits, of each book the newest image alone does."""
 SUBSCRIPTIONS_MAX = 100
 SNAPSHOT_MAX = 2_000
 """Rows of a snapshot."""
@@ -84,58 +78,14 @@ class Said(BaseModel):
         return (self.data_type, self.exchange, self.market_type, self.symbol)
 
 
-class _Waiting:
-    """What was heard and not yet sent."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, list[bytes]] = {}
-        self.books: dict[str, list[bytes]] = {}
-        self.streams: dict[str, int] = {}
-        self.conflated = 0
-        self.count = self.bytes = 0
-
-    def add(self, kind: str, stream: str, fact: Fact) -> None:
-        """One fact; a book may take the place of an older one."""
-        self.streams[stream] = fact.sequence
-        size = len(fact.payload)
-        if kind == "orderbook":
-            held = self.books.setdefault(fact.subject, [])
-            if held and self.bytes > CONFLATE_BYTES:
-                self.conflated += len(held)
-                self.count -= len(held)
-                self.bytes -= sum(map(len, held))
-                held.clear()
-            held.append(fact.payload)
-        else:
-            self.rows.setdefault(kind, []).append(fact.payload)
-        self.count += 1
-        self.bytes += size
-
-    @property
-    def full(self) -> bool:
-        """Whether the client is too slow."""
-        return self.count > ROWS_MAX or self.bytes > BYTES_MAX
-
-    def frame(self, kind: str, **more: Any) -> str:
-        """All of it as one message."""
-        data = {each: b",".join(rows) for each, rows in self.rows.items()}
-        books = [row for held in self.books.values() for row in held]
-        if books:
-            data["orderbook"] = b",".join(books)
-        inner = b",".join(b'"%b":[%b]' % (each.encode(), rows) for each, rows in data.items())
-        head = {"type": kind, **more, "streams": self.streams}
-        if self.conflated:
-            head["conflated"] = self.conflated
-        return (orjson.dumps(head)[:-1] + b',"data":{' + inner + b"}}").decode()
-
-
 class _Connection:
-    """One client. Told of facts by ``stream``; sends by a task of its own."""
+    """One client. Told of facts by ``stream``, or by a feed once what it hears is what all others
+    hear who want the same; sends by a task of its own."""
 
-    def __init__(self, socket: WebSocket, stream: Stream) -> None:
-        self._socket, self._stream = socket, stream
+    def __init__(self, socket: WebSocket, stream: Stream, feeds: Feeds) -> None:
+        self._socket, self._stream, self._feeds = socket, stream, feeds
         self._wanted: dict[tuple[str, str, str, str], Any] = {}
-        self._waiting = _Waiting()
+        self._backlog = Backlog(feeds.counts)
         self._something = asyncio.Event()
         self._sending = asyncio.Lock()
         # While a snapshot is read what is heard waits behind it.
@@ -157,13 +107,26 @@ class _Connection:
         if self._holding:
             self._held.append((kind, stream, fact))
             self.slow = len(self._held) > ROWS_MAX
-        elif fact.sequence > self._seam.get(stream, 0) or self._is_due(stream, fact):
-            self._waiting.add(kind, stream, fact)
-            self.slow = self._waiting.full
+        elif self._is_past(stream, fact) or self._is_due(stream, fact):
+            self.slow = not self._backlog.add(kind, stream, fact)
         else:
             return
         if self.slow or not self._holding:
             self._something.set()
+
+    def take(self, told: Waiting) -> None:
+        """What a feed tells all of its members at once."""
+        if self.slow:
+            return
+        self.slow = not self._backlog.take(told)
+        self._something.set()
+
+    def _is_past(self, stream: str, fact: Fact) -> bool:
+        """Whether it lies behind all snapshots, as everything of this stream does from then on."""
+        if fact.sequence <= self._seam.get(stream, 0):
+            return False
+        self._seam.pop(stream, None)
+        return True
 
     def _is_due(self, stream: str, fact: Fact) -> bool:
         """Whether some subscription has not had it with its snapshot."""
@@ -196,6 +159,7 @@ class _Connection:
                 f"at most {SUBSCRIPTIONS_MAX} a client: use *, or open another connection",
             )
         new = said.filter not in self._wanted
+        self._feeds.leave(self, listens=True)
         self._wanted[said.filter] = said.id
         self._holding = True
         try:
@@ -207,9 +171,9 @@ class _Connection:
             for name, (stream, upto) in reached.items():
                 if filters := filters_of([said.filter], name):
                     await self._past(said, name, stream, upto, filters)
-        except (Unanswered, Refused):
+        except (Unanswered, Refused, Problem):
             if new:
-                del self._wanted[said.filter]
+                self._forget(said.filter)
             raise
         finally:
             self._holding = False
@@ -263,7 +227,7 @@ class _Connection:
             ):
                 found |= {fact.sequence: fact for fact in facts}
         whole = len(found) <= SNAPSHOT_MAX
-        waiting = _Waiting()
+        waiting = Waiting()
         for sequence in sorted(found)[-SNAPSHOT_MAX:]:
             fact = found[sequence]
             waiting.add(fact.subject.partition(".")[0], stream, fact)
@@ -306,7 +270,7 @@ class _Connection:
             deliver_policy="by_start_sequence",
             opt_start_seq=max(since + 1, first),
         ):
-            waiting = _Waiting()
+            waiting = Waiting()
             for fact in facts:
                 waiting.add(fact.subject.partition(".")[0], stream, fact)
             if waiting.count:
@@ -314,14 +278,24 @@ class _Connection:
                 await asyncio.sleep(1 / FRAMES)
 
     async def unsubscribe(self, said: Said) -> None:
-        """Takes one away. Raises ``Unanswered``, ``Refused``."""
-        self._wanted.pop(said.filter, None)
-        self._seams.pop(said.filter, None)
+        """Takes one away."""
+        self._feeds.leave(self, listens=True)
+        self._forget(said.filter)
+        await self.tell("unsubscribed", **_named(said))
+
+    def _forget(self, filter_: tuple[str, str, str, str]) -> None:
+        """Hears what is left."""
+        self._wanted.pop(filter_, None)
+        self._seams.pop(filter_, None)
         if self._wanted:
-            await self._stream.listen(self)
+            self._stream.add(self)
         else:
             self._stream.leave(self)
-        await self.tell("unsubscribed", **_named(said))
+
+    def leave(self) -> None:
+        """It is told nothing any more."""
+        self._feeds.leave(self)
+        self._stream.leave(self)
 
     # --- rows -----------------------------------------------------------------------------------
 
@@ -335,15 +309,28 @@ class _Connection:
             if self.slow:
                 await self._close_slow(sent)
                 return
-            if not self._waiting.count:
+            given = self._backlog.give()
+            if given is None:
                 continue
-            waiting, self._waiting = self._waiting, _Waiting()
-            await self.send(waiting.frame("rows"))
-            sent |= waiting.streams
-            await asyncio.sleep(1 / FRAMES)
+            text, streams = given
+            try:
+                await self.send(text)
+            except TimeoutError:
+                self._feeds.counts.closed_slow += 1
+                raise
+            sent |= streams
+            if not self._feeds.tells(self):
+                await asyncio.sleep(1 / FRAMES)
+                self._share()
+
+    def _share(self) -> None:
+        """Joins those who want the same, once it hears what they do."""
+        if self._wanted and not self._holding and not self._seam and not self.slow:
+            self._feeds.join(self)
 
     async def _close_slow(self, sent: Mapping[str, int]) -> None:
         """Told, where it still takes anything, and closed."""
+        self._feeds.counts.closed_slow += 1
         reason = "too slow: more waits than may wait"
         with contextlib.suppress(TimeoutError, RuntimeError, WebSocketDisconnect):
             async with asyncio.timeout(CLOSE_SECONDS):
@@ -372,14 +359,14 @@ async def data_stream(socket: WebSocket) -> None:
         return
     state.sockets += 1
     await socket.accept()
-    connection = _Connection(socket, state.stream)
+    connection = _Connection(socket, state.stream, state.feeds)
     pump = asyncio.create_task(connection.pump(), name="socket")
     hear = asyncio.create_task(_hear(socket, connection, access, client), name="socket")
     try:
         await asyncio.wait([pump, hear], return_when=asyncio.FIRST_COMPLETED)
     finally:
         state.sockets -= 1
-        state.stream.leave(connection)
+        connection.leave()
         for task in (pump, hear):
             task.cancel()
         for task in (pump, hear):

@@ -257,9 +257,7 @@ class Stream:
         """From now on the listener hears what its filters say. Of each stream that they are of, its
         id, and the sequence behind which it hears everything; what it heard up to it may be there
         twice. Raises ``Unanswered``, ``Refused``."""
-        filters = tuple(listener.filters())
-        self._listeners[listener] = filters
-        self._routes.clear()
+        filters = self.add(listener)
         found = {}
         for source in self._sources.values():
             if not filters_of(filters, source.name):
@@ -269,6 +267,12 @@ class Stream:
             created, last = await self._state(source.name)
             found[source.name] = (created, last)
         return found
+
+    def add(self, listener: Listener) -> tuple[tuple[str, str, str, str], ...]:
+        """It hears what comes of its filters, as far as anybody's are asked for already; these."""
+        filters = self._listeners[listener] = tuple(listener.filters())
+        self._routes.clear()
+        return filters
 
     def leave(self, listener: Listener) -> None:
         """It hears nothing any more. Consumers are made smaller within a second."""
@@ -372,9 +376,10 @@ class Stream:
                 source.heard_at = -_SILENT_SECONDS
             return
         source.count, source.last = count, sequence
-        self._tell(source.id, Fact(sequence, message.subject, message.data))
+        self.tell(source.id, Fact(sequence, message.subject, message.data))
 
-    def _tell(self, stream: str, fact: Fact) -> None:
+    def tell(self, stream: str, fact: Fact) -> None:
+        """A fact of ``stream`` to all who want it."""
         subject = fact.subject
         found = self._routes.get(subject)
         if found is None:
