@@ -17,6 +17,8 @@ from websockets.exceptions import ConnectionClosed
 
 from marketprism import Session, guess_instrument
 from marketprism._core import Message as Row
+from marketprism.clock import SteadyClock
+from marketprism.collect.dialogue import Dialogue
 from marketprism.collect.feed import Feed
 from marketprism.collect.gaps import Gaps
 from marketprism.collect.heal import Healing
@@ -26,7 +28,8 @@ from marketprism.collect.rest import Rest
 from marketprism.collect.route import Route
 from marketprism.collect.seeds import Seeds
 from marketprism.collect.socket import Socket
-from marketprism.venues import Connection, binance
+from marketprism.collect.speaker import Speaker
+from marketprism.venues import Answer, Channel, Connection, binance, deribit
 
 Message = str | bytes | list[str]
 
@@ -164,3 +167,65 @@ def test_who_is_told_to_end_before_it_began_opens_nothing() -> None:
             return await ended(server.sockets[0].getsockname()[1], never)
 
     assert asyncio.run(run()) == []
+
+
+def test_many_books_that_are_asked_for_anew_cost_few_messages() -> None:
+    """A venue ends the session of whoever sends too many (PROTOCOLS 6.4)."""
+    names = [f"book.A{n}-PERPETUAL.100ms" for n in range(60)]
+    channels = [Channel(name, name.split(".")[1], "orderbook") for name in names]
+    connection = Connection("deribit", "wss://www.deribit.com/ws/api/v2", (), (), ())
+
+    async def run() -> list[dict[str, Any]]:
+        heard: list[dict[str, Any]] = []
+        all_heard = asyncio.Event()
+
+        async def venue(socket: ServerConnection) -> None:
+            with contextlib.suppress(ConnectionClosed):
+                while True:
+                    message = json.loads(await socket.recv())
+                    if message["id"] != 7:
+                        heard.append(message)
+                    again = [m for m in heard if m["method"] == "public/subscribe"]
+                    if sum(len(m["params"]["channels"]) for m in again) == len(names):
+                        all_heard.set()
+
+        async with serve(venue, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            speaker = Speaker(
+                "test",
+                SteadyClock(10.0),
+                0,
+                lambda some: deribit.resubscribe(connection, some),
+                lambda payload: None,
+            )
+            async with connect(f"ws://127.0.0.1:{port}") as socket:
+                speaker.begin(socket)
+                for channel in channels[:20]:
+                    speaker.renew(channel)
+                await speaker.speak(deribit.join(channels[:1], 7))
+                for channel in channels[20:]:
+                    speaker.renew(channel)
+                async with asyncio.timeout(30):
+                    await all_heard.wait()
+                speaker.end()
+        return heard
+
+    said = asyncio.run(run())
+    assert len(said) <= 4
+    left = [n for m in said if m["method"] == "public/unsubscribe" for n in m["params"]["channels"]]
+    again = [n for m in said if m["method"] == "public/subscribe" for n in m["params"]["channels"]]
+    assert left == again == names
+    # Each is left before it is asked for.
+    assert [m["method"] for m in said] == ["public/unsubscribe", "public/subscribe"] * (
+        len(said) // 2
+    )
+
+
+def test_an_answer_that_comes_late_is_taken_once() -> None:
+    channel = Channel("trades.BTC-PERPETUAL.100ms", "BTC-PERPETUAL", "trade")
+    dialogue = Dialogue(deribit)
+    dialogue.begin([channel])
+    assert dialogue.give_up() == [channel]
+    assert not dialogue.waits
+    answer = Answer(taken=(channel.name, "of somebody else"))
+    assert [dialogue.taken(answer), dialogue.taken(answer)] == [[channel], []]

@@ -302,7 +302,8 @@ PYTHON_TARGETS = {
 }
 THIRD_PARTY: dict[str, Rule] = {
     "websockets": rule(
-        "collect.feed collect.socket sim", "there is one way in from a venue, and one venue"
+        "collect.feed collect.socket collect.speaker sim",
+        "there is one way in from a venue, and one venue",
     ),
     "uvloop": rule("loop", "which loop a process runs in is chosen once"),
     "apscheduler": rule("collect.timetable", "what is done at set times has one list"),

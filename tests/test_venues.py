@@ -290,20 +290,20 @@ def test_a_symbol_is_spelled_as_the_venue_does(
 def test_a_channel_is_left_and_asked_for_again() -> None:
     books, _ = okx(1)
     (channel,) = books.channels
-    assert [orjson.loads(m) for m in OKX.resubscribe(books, channel)] == [
+    assert [orjson.loads(m) for m in OKX.resubscribe(books, [channel])] == [
         {"op": operation, "args": [{"channel": "books", "instId": "C0-USDT"}]}
         for operation in ("unsubscribe", "subscribe")
     ]
     connection = deribit("BTC-PERPETUAL")
     book = next(c for c in connection.channels if c.data_type == "orderbook")
-    calls = [orjson.loads(m) for m in DERIBIT.resubscribe(connection, book)]
+    calls = [orjson.loads(m) for m in DERIBIT.resubscribe(connection, [book])]
     assert [(c["method"], c["params"]["channels"]) for c in calls] == [
         (f"public/{operation}", ["book.BTC-PERPETUAL.100ms"])
         for operation in ("unsubscribe", "subscribe")
     ]
     listed = [Listed("binance_spot", "BTCUSDT", "spot")]
     (depth,) = BINANCE.connections("binance_spot", listed, ["orderbook"])
-    asked = [orjson.loads(m) for m in BINANCE.resubscribe(depth, depth.channels[0])]
+    asked = [orjson.loads(m) for m in BINANCE.resubscribe(depth, depth.channels)]
     assert [(a["method"], a["params"]) for a in asked] == [
         (method, ["btcusdt@depth@100ms"]) for method in ("UNSUBSCRIBE", "SUBSCRIBE")
     ]

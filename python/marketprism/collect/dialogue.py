@@ -32,6 +32,7 @@ class Dialogue:
         self._parting: dict[int, Sequence[Channel]] = {}
         self._leaving: set[str] = set()
         self._left = asyncio.Event()
+        self._late: dict[str, Channel] = {}
         self._numbers = itertools.count(FIRST_NUMBER)
 
     @property
@@ -42,6 +43,7 @@ class Dialogue:
     def begin(self, channels: Sequence[Channel]) -> None:
         """A socket is opened for these channels."""
         self._joining.clear()
+        self._late.clear()
         self.unanswered = {channel.name: channel for channel in channels}
 
     def end(self) -> None:
@@ -75,6 +77,19 @@ class Dialogue:
                 await self._left.wait()
         self._parting.clear()
         self._leaving = set()
+
+    def give_up(self) -> list[Channel]:
+        """Awaits no answer any more: the channels that had none. One that comes all the same is
+        taken."""
+        given_up = list(self.unanswered.values())
+        self._late |= self.unanswered
+        self.unanswered.clear()
+        return given_up
+
+    def taken(self, answer: Answer) -> list[Channel]:
+        """The channels that the venue says it took, each once, be it late."""
+        found = (self.unanswered.pop(n, None) or self._late.pop(n, None) for n in answer.taken)
+        return [channel for channel in found if channel]
 
     def hear(self, frame: bytes, connection: Connection) -> Answer | None:
         """What a frame says of channels; None where it is about something else."""

@@ -26,7 +26,6 @@ import math
 import random
 import ssl
 import time
-from collections import deque
 from collections.abc import (
     AsyncGenerator,
     Callable,
@@ -59,6 +58,7 @@ from .route import Route, untrusted
 from .seeds import Seeds
 from .silence import Silence, Watchdog, socket_patience
 from .socket import Socket
+from .speaker import Speaker
 
 __all__ = ["SERVED", "Carried", "Feed"]
 
@@ -93,9 +93,6 @@ _HELD_UP = 0.5  # seconds of the machine after which a tick was late
 _ANSWERED_WITHIN = 10.0
 # Seconds of the machine that a venue has to say that a channel is left.
 _LEFT_WITHIN = 3.0
-# Between two messages of ours: venues allow 5 a second (PROTOCOLS 1.1).
-_SPOKEN_APART, _SPOKEN_LEAST = 0.25, 0.005
-_HOUR = 3600.0
 _SPREAD = 0.2  # by how much of itself a delay or an age may be shorter
 _PING_INTERVAL, _PING_TIMEOUT, _CLOSE_TIMEOUT = 20.0, 60.0, 2.0
 
@@ -189,9 +186,9 @@ class Feed:
         self._opened = 0.0  # by the run's clock
         self._asked = self._heard = 0.0  # by the machine's
         self._silent_times, self._watchdog = 1, Watchdog((), 0)
-        self._spoken: deque[float] = deque(maxlen=max(connection.requests_an_hour, 1))
-        self._speaking = asyncio.Lock()
-        self._sayings: set[asyncio.Task[None]] = set()
+        self._speaker = Speaker(
+            url, self._clock, connection.requests_an_hour, self._renewal, self._recorded
+        )
         self._lists = list(lists)
         self._publisher, self._ledger, self._rest = publisher, ledger, rest
         self._seeds, self._healing = seeds, healing
@@ -243,8 +240,7 @@ class Feed:
                     if self.served or self.stopping or not self.lost.is_set():
                         return
         finally:
-            for task in self._sayings:
-                task.cancel()
+            self._speaker.cancel()
 
     async def follow(self, feed: Feed) -> None:
         """Goes on from another feed of the same connection, which has ended. That one may have been
@@ -383,7 +379,7 @@ class Feed:
                 await self._listen(channel)
         if more:
             self.listening, self._asked = False, time.monotonic()
-            self._say(self._dialogue.join(more))
+            self._speaker.say(self._dialogue.join(more))
 
     async def _part(self, fewer: Sequence[Channel]) -> None:
         """Leaves channels; what the venue sends until it says so is taken still."""
@@ -402,7 +398,7 @@ class Feed:
         for name in names:
             self._dialogue.unanswered.pop(name, None)
         if self._dialogue.open:
-            self._say(self._dialogue.part(fewer))
+            self._speaker.say(self._dialogue.part(fewer))
             await self._dialogue.parted(_LEFT_WITHIN)
 
     async def resync(self, instrument: Instrument) -> bool:
@@ -508,7 +504,7 @@ class Feed:
             await self._use(self.session.answer(*self._lists.pop(0)))
         self._opened, self._asked = self._clock.now(), time.monotonic()
         self._heard = self._asked
-        self._spoken.clear()
+        self._speaker.begin(socket)
         self._dialogue.begin(self.connection.channels)
         self._watchdog = Watchdog(self.connection.channels, self.now_ns())
         self._rest_from_watching()
@@ -520,11 +516,12 @@ class Feed:
             with contextlib.suppress(ConnectionClosed):
                 self._dialogue.open = True
                 for payload in self.connection.sent:
-                    await self._speak(socket, payload)
+                    await self._speaker.speak(payload)
             await self._work(reader)
         finally:
             self.connected = self.listening = False
             self._dialogue.end()
+            self._speaker.end()
             self._seeds.leave(self)
             self.whole.clear()
             ticker.cancel()
@@ -564,35 +561,13 @@ class Feed:
         if not self.lost.is_set():
             self.due.set()
 
-    async def _speak(self, socket: ClientConnection, payload: bytes) -> None:
-        """One message of ours, no sooner after the last one than venues allow. A socket on which
-        the hour's messages are spent is closed: the next one has its own."""
-        async with self._speaking:
-            clock, now = self._clock, self._clock.now()
-            spent = self.connection.requests_an_hour and len(self._spoken) == self._spoken.maxlen
-            if spent and now - self._spoken[0] < _HOUR:
-                log.info("%s: %d requests within an hour", self.url, len(self._spoken))
-                await socket.close()
-                return
-            apart = clock.longer(_SPOKEN_APART, _SPOKEN_LEAST)
-            await clock.sleep(self._spoken[-1] + apart - now if self._spoken else 0)
-            self._spoken.append(clock.now())
-            await socket.send(payload, text=True)
-            if isinstance(self.session, Recorded):
-                self.session.sent(payload)
+    def _renewal(self, channels: Sequence[Channel]) -> tuple[bytes, ...]:
+        messages: tuple[bytes, ...] = self._venue.resubscribe(self.connection, channels)
+        return messages
 
-    def _say(self, *payloads: bytes) -> None:
-        """Sends in this order, without keeping anybody waiting."""
-
-        async def say() -> None:
-            with contextlib.suppress(ConnectionClosed):
-                for payload in payloads:
-                    if self._socket:
-                        await self._speak(self._socket, payload)
-
-        task = asyncio.create_task(say())
-        self._sayings.add(task)
-        task.add_done_callback(self._sayings.discard)
+    def _recorded(self, payload: bytes) -> None:
+        if isinstance(self.session, Recorded):
+            self.session.sent(payload)
 
     async def _answered(self, frame: bytes) -> None:
         """What the venue says of channels. A refusal that names none is of nobody in particular."""
@@ -600,7 +575,7 @@ class Feed:
         if answer is None:
             return
         unanswered = self._dialogue.unanswered
-        taken = [unanswered.pop(n) for n in answer.taken if n in unanswered]
+        taken = self._dialogue.taken(answer)
         for each in taken:
             await self._listen(each)
         if taken:
@@ -633,9 +608,8 @@ class Feed:
         )
 
     async def _give_up(self, reason: str) -> None:
-        unanswered = self._dialogue.unanswered
-        for name in list(unanswered):
-            await self._refused(unanswered.pop(name), reason)
+        for channel in self._dialogue.give_up():
+            await self._refused(channel, reason)
 
     async def _watch(self, socket: ClientConnection) -> None:
         """Once a second: answers that did not come, a socket that says nothing, or is old."""
@@ -658,8 +632,8 @@ class Feed:
         if keep and silent >= keep.dead_after:
             log.warning("%s: nothing heard for %.0f s, no sign of life", self.url, silent)
             await socket.close()
-        elif keep and silent >= keep.after and not self._sayings:
-            self._say(keep.message)
+        elif keep and silent >= keep.after and not self._speaker.busy:
+            self._speaker.say(keep.message)
 
     async def _look(self, socket: ClientConnection) -> None:
         """At each channel: what stopped is asked for again, and then by a new socket, whose session
@@ -687,7 +661,7 @@ class Feed:
             if found.over:
                 continue
             if found.tries == 0:
-                self._say(*self._venue.resubscribe(self.connection, found.channel))
+                self._speaker.renew(found.channel)
             elif found.channel.heard_as in heard:
                 # What was never heard is no reason to leave what is.
                 await socket.close()
@@ -766,9 +740,9 @@ class Feed:
                 asked = request.instrument.instrument_id
                 for channel in self.connection.channels:
                     if channel.instrument_id == asked and channel.data_type == "orderbook":
-                        self._say(*self._venue.resubscribe(self.connection, channel))
+                        self._speaker.renew(channel)
             elif request.kind == "answer" and self.connection.proof:
-                self._say(self.connection.proof)
+                self._speaker.say(self.connection.proof)
             elif request.kind == "reconnect" and self.connection.channels:
                 log.info("%s: the venue will close: %s", self.url, request.reason)
                 self._fall_due()

@@ -511,9 +511,10 @@ def answer(frame: bytes, connection: Connection, asked: Requests = NOTHING_ASKED
     return Answer(refused=tuple((c.name, reason) for c in named) or (("", reason),))
 
 
-def resubscribe(connection: Connection, channel: Channel) -> tuple[bytes, ...]:
-    """Leaves a stream and asks for it again. That brings no image: books are had by REST."""
-    return tuple(_request(o, [channel.name], _AGAIN_ID) for o in ("UNSUBSCRIBE", "SUBSCRIBE"))
+def resubscribe(connection: Connection, channels: Sequence[Channel]) -> tuple[bytes, ...]:
+    """Leaves streams and asks for them again. That brings no image: books are had by REST."""
+    named = [channel.name for channel in channels]
+    return tuple(_request(o, named, _AGAIN_ID) for o in ("UNSUBSCRIBE", "SUBSCRIBE"))
 
 
 def _request(method: str, streams: list[str], number: int) -> bytes:

@@ -411,9 +411,9 @@ def answer(frame: bytes, connection: Connection, asked: Requests = NOTHING_ASKED
     return Answer(taken, tuple((name, "left out of the venue's answer") for name in left_out))
 
 
-def resubscribe(connection: Connection, channel: Channel) -> tuple[bytes, ...]:
-    """Leaves a channel and asks for it again: of a book the venue then sends an image."""
-    named = [channel.name]
+def resubscribe(connection: Connection, channels: Sequence[Channel]) -> tuple[bytes, ...]:
+    """Leaves channels and asks for them again: of a book the venue then sends an image."""
+    named = [channel.name for channel in channels]
     return tuple(_call(_AGAIN_ID, o, channels=named) for o in ("unsubscribe", "subscribe"))
 
 

@@ -468,9 +468,10 @@ def _names(text: str, channel: Channel) -> bool:
     return all(word in words for word in channel.name.split(":"))
 
 
-def resubscribe(connection: Connection, channel: Channel) -> tuple[bytes, ...]:
-    """Leaves a channel and asks for it again: of a book the venue then sends an image."""
-    return tuple(_request(operation, [channel.name]) for operation in ("unsubscribe", "subscribe"))
+def resubscribe(connection: Connection, channels: Sequence[Channel]) -> tuple[bytes, ...]:
+    """Leaves channels and asks for them again: of a book the venue then sends an image."""
+    named = [channel.name for channel in channels]
+    return tuple(_request(operation, named) for operation in ("unsubscribe", "subscribe"))
 
 
 def subscribed(url: str, sent: Iterable[bytes]) -> Subscribed:
