@@ -8,7 +8,7 @@
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help run test web e2e pictures published simulation chaos chaos-short soak load figures wheel \
-	bench bench-short instructions constraints clean needs-rust needs-lints
+	sdist sbom release bench bench-short instructions constraints clean needs-rust needs-lints
 MAKEFLAGS += --no-print-directory
 
 VENV := .venv
@@ -89,6 +89,24 @@ figures: | $(BIN)/python ## put the newest reports of chaos, soak and load on do
 
 wheel: $(VENV)/.run $(DASHBOARD) ## one abi3 wheel for CPython 3.11 and newer, in dist
 	$(BIN)/maturin build --release --locked --out dist
+
+# The dashboard is in it, built, so whoever builds from it needs no Node.
+sdist: $(VENV)/.run $(DASHBOARD) ## what wheels are built from, in dist
+	@rm -f dist/*.tar.gz
+	$(BIN)/maturin sdist --out dist
+
+# What is installed beside the package; the crates within it are named in each wheel.
+sbom: $(VENV)/sbom ## bill of materials of all that is installed (CycloneDX), in dist
+	@mkdir -p dist
+	$(VENV)/sbom/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type library \
+		--output-reproducible --output-file dist/marketprism.cdx.json constraints/run.txt
+
+release: $(VENV)/.run $(DASHBOARD) ## sdist, a wheel made of it, bill of materials, sums, in dist (minutes)
+	@rm -rf dist
+	@$(MAKE) sdist sbom
+	MATURIN_PEP517_ARGS=--locked $(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist \
+		dist/*.tar.gz
+	$(BIN)/python tests/releasing.py check dist
 
 # Peers are named in pyproject.toml; benches/compare.py says how they are measured.
 COMPARE = $(BIN)/python benches/compare.py --peers-python $(VENV)/peers/bin/python
@@ -185,6 +203,9 @@ constraints: $(VENV)/pip-tools ## after pyproject.toml changed: versions and has
 
 $(VENV)/pip-tools: | $(BIN)/python
 	@$(BIN)/python -m venv $@ && $@/bin/python -m pip --quiet install 'pip-tools>=7.5,<8'
+
+$(VENV)/sbom: | $(BIN)/python
+	@$(BIN)/python -m venv $@ && $@/bin/python -m pip --quiet install 'cyclonedx-bom>=7,<8'
 
 # --- the Rust toolchain ------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 The JSON Schema (``config/marketprism.schema.json``, and the same file in the package) has its
 descriptions from the comments of the YAML file, so each key is explained in one place. The page
 ``docs/configuration.md`` shows the wrong configurations of ``tests/wrong_configurations.yaml`` with
-what is said of each; ``docs/metrics.md`` lists every metric.
+what is said of each; ``docs/metrics.md`` lists every metric. More pages: ``published_pages``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+import published_pages
 from marketprism import metrics
 from marketprism.config import Settings
 from marketprism.settings.keys import Path as KeyPath
@@ -202,6 +203,8 @@ def main() -> None:
         file.write_text(schema_text(), encoding="utf-8")
     PAGE.write_text(page(), encoding="utf-8")
     METRICS_PAGE.write_text(metrics_page(), encoding="utf-8")
+    for page_, text in published_pages.pages(described()).items():
+        page_.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -286,7 +286,7 @@ PYTHON: dict[str, Rule] = {
     "serve.health": rule("", "every process has a health page, so it may need none of them"),
     "serve": rule(
         "_core api_settings badness config directory metrics reading report serve standing "
-        "store.jetstream store.query store.schema store.views",
+        "store.jetstream store.meaning store.query store.schema store.views",
         "it reads through the store, and what it is asked to change it asks the collector",
     ),
     "sim": rule(

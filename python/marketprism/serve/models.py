@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from ..store.meaning import meaning
 from ..store.schema import TABLES, Column, Table
 from .answer import FORMATS
 from .problem import RESPONSES
@@ -63,7 +64,12 @@ def kind_of(column: Column) -> Any:
 def columns_of(table: Table) -> list[dict[str, Any]]:
     """Its columns, for people and programs that make tables of their own."""
     return [
-        {"name": column.name, "type": column.type, "optional": column.optional}
+        {
+            "name": column.name,
+            "type": column.type,
+            "optional": column.optional,
+            "meaning": meaning(table.data_type, column.name),
+        }
         for column in table.columns
     ]
 
@@ -75,7 +81,8 @@ def row_of(table: Table) -> type[BaseModel]:
     }
     for column in table.columns:
         examples = [_EXAMPLES[column.name]] if column.name in _EXAMPLES else None
-        fields[column.name] = (kind_of(column), Field(None, examples=examples))
+        says = meaning(table.data_type, column.name)
+        fields[column.name] = (kind_of(column), Field(None, examples=examples, description=says))
     name = "".join(part.capitalize() for part in table.data_type.split("_"))
     return create_model(
         f"{name}Row", __config__=ConfigDict(extra="forbid", protected_namespaces=()), **fields
