@@ -15,6 +15,7 @@ import stat
 import subprocess
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -31,7 +32,7 @@ PROFILES = {
         *("prometheus", "alertmanager", "grafana"),
     },
     "cluster": {
-        *("nats-1", "nats-2", "nats-3", "clickhouse"),
+        *("nats-1", "nats-2", "nats-3", "clickhouse-1", "clickhouse-2", "clickhouse-3"),
         *("store-cluster", "cold-cluster", "collector-cluster", "api-cluster"),
     },
     "watch": {"prometheus", "alertmanager", "grafana"},
@@ -86,7 +87,7 @@ def test_a_profile_of_compose_is_whole(profile: str, secrets: Path) -> None:
         waits = each.get("depends_on", {}).keys()
         assert waits <= services.keys(), f"{name} waits for what this profile has not"
         # ClickHouse's own start-up script writes to its root.
-        assert each["read_only"] or name == "clickhouse", name
+        assert each["read_only"] or name.startswith("clickhouse"), name
         for mount in each.get("volumes", []):
             source = mount.partition(":")[0]
             if source.startswith("./"):
@@ -113,7 +114,28 @@ def test_prometheus_in_compose_has_the_jobs_that_the_alerts_know() -> None:
     for profile, known in (("minimal", hosts - {"cold", "alertmanager"}), ("cluster", hosts)):
         networks = [each.get("networks", {}) for each in of_profile(profile).values()]
         aliases = {name for each in networks for name in each.get("default", {}).get("aliases", [])}
-        assert aliases == known - {"alertmanager"}, f"{profile}: by those names, with `watch`"
+        # The replicas share one name, and are no job.
+        assert aliases - {"clickhouse"} == known - {"alertmanager"}, f"{profile}, with `watch`"
+
+
+def test_the_replicas_of_compose_know_each_other_as_the_tables_name_them() -> None:
+    found = ElementTree.parse(ROOT / "config" / "clickhouse" / "cluster.xml").getroot()
+    services = {n: e for n, e in of_profile("cluster").items() if n.startswith("clickhouse-")}
+    for path in (".//remote_servers//host", ".//zookeeper//host", ".//keeper_server//hostname"):
+        assert [each.text for each in found.iterfind(path)] == sorted(services), path
+    macros = {each.tag for each in found.iterfind(".//macros/*")}
+    golden = (ROOT / "tests" / "golden" / "replicated.sql").read_text(encoding="utf-8")
+    assert set(re.findall(r"\{(\w+)\}", golden)) == macros
+    ids = {each.text for each in found.iterfind(".//raft_configuration//id")}
+    assert {each["environment"]["KEEPER_ID"] for each in services.values()} == ids
+    clusters = {each.tag for each in found.iterfind(".//remote_servers/*")}
+    for name in ("store-cluster", "cold-cluster", "collector-cluster"):
+        given = of_profile("cluster")[name]["environment"]
+        assert {given["MARKETPRISM_CLICKHOUSE__CLUSTER"]} == clusters, name
+        assert given["MARKETPRISM_CLICKHOUSE__REPLICATED"] == "true", name
+    for element in found.iter():
+        if variable := element.get("from_env"):
+            assert all(variable in each["environment"] for each in services.values()), variable
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -11,6 +11,7 @@ import pytest
 
 from marketprism import Session, guess_instrument
 from marketprism._core import Message
+from marketprism.collect.again import Again, Sent, refusal
 from marketprism.collect.publish import Publisher, PublishError
 from marketprism.collect.spool import Spool
 from marketprism.config import load
@@ -130,3 +131,49 @@ def test_replicas_of_a_server_that_is_alone_are_an_error_that_says_so(rig: Rig) 
     start(rig)
     with pytest.raises(PublishError, match="replicas"):
         asyncio.run(publisher(rig, "nats.replicas=3", power=False))
+
+
+def waiting(**tries: int) -> tuple[dict[int, Sent], Again]:
+    """Facts that are due in a minute, by subject (``__`` for a dot) and how often they went."""
+    sent = {
+        token: Sent(subject.replace("__", "."), b"", "", 0.0, 60.0, times, 0)
+        for token, (subject, times) in enumerate(tries.items())
+    }
+    return sent, Again(sent, 2.0)
+
+
+def test_of_each_stream_the_oldest_that_was_refused_is_tried_every_second() -> None:
+    sent, again = waiting(trade__a=1, trade__b=2, trade__c=3, orderbook__a=2, orderbook__b=2)
+    assert again.due(10.0) == [1, 3]
+    assert again.due(10.5) == []
+    again.postpone(1, 10.5)
+    assert sent[1].tries == 3
+    assert again.due(11.1) == [1, 3]
+
+
+def test_what_waits_goes_at_once_when_its_stream_takes_facts_again() -> None:
+    sent, again = waiting(trade__a=1, trade__b=2, trade__c=5, orderbook__a=4)
+    again.taken(sent.pop(1), 10.0)
+    assert set(again.due(10.0)) == {2, 3}, "3 is the oldest of the other stream"
+    assert sent[0].due == sent[3].due == 60.0, "nothing is known of these"
+
+
+def test_a_fact_waits_twice_as_long_each_time_and_half_a_minute_at_most() -> None:
+    sent, again = waiting(trade__a=1)
+    waits = [again.postpone(0, 0.0).due for _ in range(6)]
+    assert waits == [4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+    assert sent[0].tries == 7
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b"", "no server leads the stream"),
+        (b'{"error":{"code":503,"err_code":10077,"description":"maximum bytes"}}', "is full"),
+        (b'{"error":{"code":503,"err_code":10008,"description":"unavailable"}}', "unavailable"),
+        (b"no JSON at all", "no JSON at all"),
+        (b"[]", "[]"),
+    ],
+)
+def test_why_a_fact_is_not_taken_is_told(answer: bytes, says: str) -> None:
+    assert says in refusal(answer)

@@ -266,12 +266,14 @@ class Chain:
             f"the {name} did not serve again",
         )
 
-    def stored_after(self, moment: int) -> None:
-        """Wait until a trade is stored that was received after ``moment`` (ns, wall clock).
+    def stored_after(self, moment: int, tables: Sequence[str] = ("trades",)) -> None:
+        """Wait until in each table a row is stored that was received after ``moment`` (ns, wall
+        clock).
 
         Raises ``ChainError``.
         """
-        sql = f"SELECT count() FROM marketprism_hot.trades WHERE ts_recv > {moment} FORMAT TSV"
+        there = (f"(SELECT max(ts_recv) FROM marketprism_hot.{one})" for one in tables)
+        sql = f"SELECT least({', '.join(there)}) > {moment} FORMAT TSV"
 
         def stored() -> bool:
             try:
@@ -286,8 +288,24 @@ class Chain:
 
     def renew(self) -> None:
         """End the collector as an operator does and start it again: its children's delays too."""
-        self._end("collector")
-        self.start("collector")
+        self.replace("collector")
+
+    def replace(self, name: str, *, whole: bool = False) -> None:
+        """End the collector or the store beside it as an operator does, and start it again; with
+        ``whole`` until the collector's page says that all is well."""
+        self._end(name)
+        self.start(name)
+        end = time.monotonic() + SERVES_SECONDS
+        while whole and (wrong := self._not_well()):
+            if time.monotonic() > end:
+                raise ChainError(f"the {name} did not become whole: {wrong}")
+            time.sleep(LOOK_SECONDS)
+
+    def _not_well(self) -> dict[str, str]:
+        """What the collector's page says is not healthy."""
+        page = json.loads(_ask(f"http://{HOST}:{self.port('health')}/health"))
+        checks = page["checks"].items()
+        return {name: one["detail"] for name, one in checks if one["status"] != "healthy"}
 
     def finish(self) -> int:
         """End all in order, whatever was received being stored; how many drains it took.

@@ -38,6 +38,7 @@ from nats.js.errors import NotFoundError
 
 from .._core import Message
 from ..config import Nats, nats_login, without_secrets
+from .again import BACKOFF_MAX, Again, Sent, refusal, stream_of
 from .answers import Answers, Heard
 from .batch import Batches
 from .mirror import Mirror
@@ -78,9 +79,7 @@ STREAM_SUBJECTS = {
 MESSAGE_BYTES_MAX = 900_000
 _PATIENCE = 2.0  # times connect_timeout that a first connection, with what it is asked, may take
 _PENDING_BYTES = 32 * 1024**2
-_RESENDS_A_SCAN = 256
 _SCAN_EVERY = 0.25
-_BACKOFF_MAX = 30.0
 # A full window that does not move for so long means that NATS is away or full; until then the
 # sockets are not read. Much shorter, and a server that is busy for a moment turns everybody to the
 # disk, which costs more than sending.
@@ -102,16 +101,6 @@ _PLACE = re.compile(rb'"trade_seq":(\d+)')
 
 class PublishError(Exception):
     """NATS cannot be used; the message names the URL and what to do."""
-
-
-class _Sent(NamedTuple):
-    subject: str
-    payload: bytes
-    message_id: str
-    first: float
-    due: float
-    tries: int
-    spooled: int
 
 
 class Last(NamedTuple):
@@ -202,7 +191,8 @@ class Publisher:
         self._client = Client()
         self._inbox = ""
         self._token = 0
-        self._sent: dict[int, _Sent] = {}
+        self._sent: dict[int, Sent] = {}
+        self._again = Again(self._sent, settings.ack_timeout)
         self._bytes = 0
         self._room = asyncio.Event()
         self._room.set()
@@ -358,7 +348,7 @@ class Publisher:
     ) -> None:
         settings = self.settings
         token = self._token = self._token + 1
-        sent = _Sent(subject, payload, message_id, now, now + settings.ack_timeout, 1, spooled)
+        sent = Sent(subject, payload, message_id, now, now + settings.ack_timeout, 1, spooled)
         self._sent[token] = sent
         self._bytes += len(payload)
         self._empty.clear()
@@ -368,7 +358,7 @@ class Publisher:
         ):
             self._room.clear()
         if not self.power or not self._batches.add(
-            _stream(subject), token, message_id, len(payload)
+            stream_of(subject), token, message_id, len(payload)
         ):
             await self._send(token, sent)
 
@@ -482,7 +472,7 @@ class Publisher:
 
     # --- sending and hearing --------------------------------------------------------------------
 
-    async def _send(self, token: int, sent: _Sent) -> None:
+    async def _send(self, token: int, sent: Sent) -> None:
         if not self._connected.is_set():
             # It stays in the window and goes when the connection is back.
             return
@@ -558,15 +548,14 @@ class Publisher:
 
     def _refuse(self, token: int, answer: bytes) -> None:
         """Full, or not leading at the moment: it is sent again, later each time."""
-        sent = self._sent.get(token)
-        if sent is None:
+        if token not in self._sent:
             return
+        now = time.monotonic()
         self.refused += 1
-        self._refused_at = time.monotonic()
-        self.last_error = answer.decode(errors="replace")[:200]
-        wait = min(self.settings.ack_timeout * 2**sent.tries, _BACKOFF_MAX)
-        self._sent[token] = sent._replace(due=time.monotonic() + wait, tries=sent.tries + 1)
-        self._queue("the stream is full")
+        self._refused_at = now
+        self._again.postpone(token, now)
+        self.last_error = refusal(answer)
+        self._queue(self.last_error)
 
     def _take(self, token: int) -> None:
         """It is acknowledged."""
@@ -575,6 +564,8 @@ class Publisher:
             return
         self._bytes -= len(sent.payload)
         self.acknowledged += 1
+        if sent.tries > 1:
+            self._again.taken(sent, time.monotonic())
         if self._mirror:
             self._mirror.acknowledged(sent.subject, sent.message_id)
         if sent.spooled:
@@ -589,16 +580,10 @@ class Publisher:
             await asyncio.sleep(_SCAN_EVERY)
             now = time.monotonic()
             self._batches.give_up(now - self.settings.ack_timeout)
-            due = [token for token, sent in self._sent.items() if sent.due <= now]
-            for token in due[:_RESENDS_A_SCAN]:
-                sent = self._sent.get(token)
-                if sent is None or not self._connected.is_set():
-                    continue
-                wait = min(self.settings.ack_timeout * 2 ** min(sent.tries, 8), _BACKOFF_MAX)
-                again = sent._replace(due=now + wait, tries=sent.tries + 1)
-                self._sent[token] = again
-                self.resent += 1
-                await self._send(token, again)
+            for token in self._again.due(now):
+                if token in self._sent and self._connected.is_set():
+                    self.resent += 1
+                    await self._send(token, self._again.postpone(token, now))
 
     async def _on_disconnected(self) -> None:
         if self._connected.is_set() and not self._closing:
@@ -613,8 +598,7 @@ class Publisher:
     def _soon(self) -> None:
         """What the broken connection swallowed is due at once."""
         self._batches.forget()
-        for token, sent in self._sent.items():
-            self._sent[token] = sent._replace(due=0.0, tries=1)
+        self._again.all_due()
 
     async def _on_closed(self) -> None:
         """nats-py gives up for good on any error line it does not know; we do not."""
@@ -626,7 +610,7 @@ class Publisher:
             except (NatsError, OSError, TimeoutError) as error:
                 self.last_error = _reason(error)
                 await asyncio.sleep(delay)
-                delay = min(delay * 2, _BACKOFF_MAX)
+                delay = min(delay * 2, BACKOFF_MAX)
             else:
                 self._soon()
                 return
@@ -647,7 +631,7 @@ class Publisher:
 
         Raises ``PublishError`` when NATS does not answer.
         """
-        stream = _stream(subject)
+        stream = stream_of(subject)
         waiting = self.spool.last(subject)
         if waiting is not None:
             return _told(waiting.message_id, waiting.payload)
@@ -668,7 +652,7 @@ class Publisher:
         """
         total = 0
         for data_type in data_types:
-            stream = _stream(data_type)
+            stream = stream_of(data_type)
             subject = f"$JS.API.CONSUMER.INFO.{stream}.store_hot_{data_type}"
             try:
                 answer = await self._client.request(subject, b"", timeout=2.0)
@@ -745,10 +729,6 @@ async def one_by_one(
     finally:
         if not client.is_closed:
             await client.close()
-
-
-def _stream(subject: str) -> str:
-    return "ORDERBOOK_SNAP" if subject.startswith("orderbook") else "MARKET_DATA"
 
 
 def _told(message_id: str, payload: bytes) -> Last | None:

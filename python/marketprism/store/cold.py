@@ -175,9 +175,9 @@ class Cold:
 
     def _connect(self) -> Tiers:
         chosen = self._settings.clickhouse
-        hot = connect(self._url)
+        hot = connect(self._url, replicated=chosen.replicated)
         try:
-            cold = connect(self._cold_url)
+            cold = connect(self._cold_url, replicated=chosen.replicated)
         except StoreError:
             hot.close()
             raise

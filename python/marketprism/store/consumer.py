@@ -54,7 +54,8 @@ class Delivered(Protocol):
 class Consumer:
     """``held`` has the life of the stream beside each message: a stream that was made anew counts
     from 1 again, so a sequence names a message only together with it. ``ours``: this store had the
-    lease when it looked last, in its term ``term``; ``present``: it stands and may be asked.
+    lease when it looked last, in its term ``term``; ``present``: it stands and may be asked;
+    ``large``: the next message is larger than a request's bound.
     """
 
     table: Table
@@ -64,6 +65,7 @@ class Consumer:
     term: int = 0
     life: str = ""
     present: bool = False
+    large: bool = False
     asked: int = 0
     heard: float = 0.0
     held: list[tuple[str, Delivered]] = field(default_factory=list)

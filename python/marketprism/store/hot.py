@@ -48,7 +48,7 @@ from marketprism.store.durability import Durability, switch
 from marketprism.store.insert import NotOurs, Writer
 from marketprism.store.jetstream import Refused, Unanswered, asked
 from marketprism.store.keeping import StoreBackups
-from marketprism.store.lease import LOOK_SECONDS, Lease
+from marketprism.store.lease import LOOK_SECONDS, Lease, spread
 from marketprism.store.letters import Letters
 from marketprism.store.query import StoreError, connect, shown
 from marketprism.store.retain import Retention, checked
@@ -107,7 +107,7 @@ class Store:
         self._clickhouse_url = clickhouse_url
         run = time.time_ns()
         letters = Letters(settings.collector, run)
-        database = settings.clickhouse.hot_database
+        chosen = settings.clickhouse
         self.consumers = {
             kind: Consumer(
                 TABLES[kind],
@@ -117,7 +117,10 @@ class Store:
             for kind in data_types or (*DATA_TYPES, *settings.opted)
         }
         self._writers = {
-            kind: Writer(clickhouse_url, database, letters, one.lease.valid)
+            kind: Writer(
+                *(clickhouse_url, chosen.hot_database, letters, one.lease.valid),
+                replicated=chosen.replicated,
+            )
             for kind, one in self.consumers.items()
         }
         self.streams = {
@@ -179,6 +182,7 @@ class Store:
             try:
                 if not self._nats.is_connected:
                     await self._open()
+                await spread(self._asked, self._settings.nats.replicas)
                 await self._hold()
                 await self._prepare([one for one in self.consumers.values() if one.lease.valid()])
                 return
@@ -419,10 +423,13 @@ class Store:
             or held_bytes >= 2 * store.bytes_max
         ):
             return
+        rows, consumer.large, large = 1 if consumer.large else ASK_ROWS, False, consumer.large
         consumer.requests += 1
-        consumer.asked += ASK_ROWS
+        consumer.asked += rows
         consumer.heard = time.monotonic()
-        request = {"batch": ASK_ROWS, "max_bytes": ASK_BYTES, "expires": int(ASK_SECONDS * 1e9)}
+        request = {"batch": rows, "expires": int(ASK_SECONDS * 1e9)}
+        if not large:
+            request["max_bytes"] = ASK_BYTES
         await self._nats.publish(
             f"$JS.API.CONSUMER.MSG.NEXT.{consumer.stream}.{consumer.durable}",
             orjson.dumps(request),
@@ -465,6 +472,8 @@ class Store:
         consumer.heard = time.monotonic()
         left = headers.get("Nats-Pending-Messages")
         consumer.asked = max(0, consumer.asked - int(left)) if left else 0
+        # Nothing came of a whole request: the next one is larger than its bound, and comes alone.
+        consumer.large |= "MaxBytes" in reason and left == str(ASK_ROWS)
         if status == "408" or "MaxBytes" in reason or "Batch Completed" in reason:
             await self._ask(consumer)
         elif status in ("409", "503", "404"):

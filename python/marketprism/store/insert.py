@@ -115,10 +115,17 @@ class Writer:
     """Puts rows into tables, in a thread of its own; one a consumer, so its calls never overlap."""
 
     def __init__(
-        self, url: str, database: str, letters: Letters, allowed: Callable[[], bool] = lambda: True
+        self,
+        url: str,
+        database: str,
+        letters: Letters,
+        allowed: Callable[[], bool] = lambda: True,
+        *,
+        replicated: bool = False,
     ) -> None:
-        """``allowed`` is asked right before each insert: it says whether the lease still holds."""
-        self._url = url
+        """``allowed`` is asked right before each insert: it says whether the lease still holds.
+        ``replicated``: the tables have replicas, and most of them must have a row."""
+        self._url, self._replicated = url, replicated
         self._database = database
         self._letters = letters
         self._allowed = allowed
@@ -139,7 +146,7 @@ class Writer:
         or ``OSError`` when the engine cannot take rows now, ``NotOurs`` when it may not.
         """
         if self._client is None:
-            self._client = connect(self._url)
+            self._client = connect(self._url, replicated=self._replicated)
         counts: Counter[str] = Counter()
         groups: dict[tuple[str, int], list[Row]] = {}
         for life, row in rows:

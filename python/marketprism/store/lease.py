@@ -29,7 +29,7 @@ import psutil
 
 from marketprism.store.jetstream import Ask, Refused
 
-__all__ = ["BUCKET", "LEASE_SECONDS", "LOOK_SECONDS", "Lease"]
+__all__ = ["BUCKET", "LEASE_SECONDS", "LOOK_SECONDS", "Lease", "spread"]
 
 BUCKET = "marketprism_leases"
 LEASE_SECONDS = 6.0
@@ -149,6 +149,22 @@ class Lease:
             return None
         text = base64.b64decode(message.get("data") or "")
         return _Value(int(message["seq"]), orjson.loads(text) if text else None)
+
+
+async def spread(ask: Ask, replicas: int) -> bool:
+    """Puts a bucket that is there on so many servers, as the streams are; whether it had to.
+    Raises ``Unanswered`` or ``Refused``."""
+    try:
+        found = (await ask(f"$JS.API.STREAM.INFO.{_STREAM}"))["config"]
+    except Refused as refused:
+        if refused.code != _NO_STREAM:
+            raise
+        return False
+    if found["num_replicas"] == replicas:
+        return False
+    body = orjson.dumps({**found, "num_replicas": replicas})
+    await ask(f"$JS.API.STREAM.UPDATE.{_STREAM}", body)
+    return True
 
 
 async def _make_bucket(ask: Ask, replicas: int) -> None:

@@ -21,7 +21,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["StoreError", "TooMuch", "arrow", "connect", "raw", "run_sql", "shown"]
+__all__ = ["MAJORITY", "StoreError", "TooMuch", "arrow", "connect", "raw", "run_sql", "shown"]
 
 CONNECT_SECONDS = 5
 # A statement may run this long before the client gives up on a silent server.
@@ -55,11 +55,27 @@ def shown(url: str) -> str:
     return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", url)
 
 
+MAJORITY: Mapping[str, str | int] = {
+    # An INSERT is done once most replicas have it, one after the other: else what one replica
+    # answers says nothing of what another one took a moment ago.
+    "insert_quorum": "auto",
+    "insert_quorum_parallel": 0,
+    # And a question is answered by a replica that has all of them, or by none.
+    "select_sequential_consistency": 1,
+}
+"""Of whoever writes to replicated tables, and asks them what is there before it writes."""
+
+
 def connect(
-    url: str, *, database: str | None = None, options: Mapping[str, str] | None = None
+    url: str,
+    *,
+    database: str | None = None,
+    options: Mapping[str, str] | None = None,
+    replicated: bool = False,
 ) -> Client:
     """A client for ``chdb:///path`` (this process opens the directory) or ``http(s)://…``.
 
+    ``replicated``: what it writes and asks holds for the majority of the replicas (``MAJORITY``).
     ``options`` are the embedded engine's own; whoever opens it first in a process chooses them.
     Raises ``StoreError``.
     """
@@ -87,6 +103,7 @@ def connect(
             send_receive_timeout=ANSWER_SECONDS,
             # Threads share the client; a server-side session would serialise them.
             autogenerate_session_id=False,
+            settings=dict(MAJORITY) if replicated else None,
         )
     except ClickHouseError as error:
         raise _explain(url, error) from error
