@@ -250,7 +250,9 @@ def test_what_is_commented_out_in_the_file_of_all_keys_may_stand_there(place: Pa
         inside = [each.number for each in hidden if each.path[: len(line.path)] == line.path]
         if len(line.path) == 2:
             # What belongs to a server needs its URL, a password one with a user.
-            inside += [e.number for e in hidden if e.path[:-1] == line.path[:-1] and "@" in e.value]
+            cold = str(line.path[-1]).startswith("cold_")
+            beside = [e for e in hidden if e.path[:-1] == line.path[:-1] and "@" in e.value]
+            inside += [e.number for e in beside if str(e.path[-1]).startswith("cold_") == cold]
         if "_proxy" in str(line.path[-1]):
             continue  # names a user: it is tried with each way to have the password
         shown = text.splitlines()
@@ -258,9 +260,9 @@ def test_what_is_commented_out_in_the_file_of_all_keys_may_stand_there(place: Pa
             shown[number - 1] = shown[number - 1].replace("# ", "", 1)
         path = written("\n".join(shown).replace("/etc/marketprism/", ""), "c.yaml")
         secrets = {}
-        for name in ("proxy", "nats", "clickhouse"):
+        for name in ("proxy", "nats", "clickhouse", "clickhouse-cold"):
             written("sesame", f"{name}.password")
-            secrets[f"{name.upper()}_PASSWORD"] = "sesame"
+            secrets[f"{name.upper().replace('-', '_')}_PASSWORD"] = "sesame"
         load(path, environ=secrets)
         tried += 1
     assert tried > 10

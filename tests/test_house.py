@@ -282,11 +282,16 @@ PYTHON: dict[str, Rule] = {
         "_core config disk metrics store serve.health embedded.clickhouse",
         "it is a process of its own that sees messages, never a venue or a collector",
     ),
-    "embedded": rule("config embedded", "a server we start knows nothing of what it is used for"),
-    "serve.health": rule("", "every process has a health page, so it may need none of them"),
+    "embedded": rule(
+        "config embedded patience", "a server we start knows nothing of what it is used for"
+    ),
+    "patience": rule("", "whoever listens has the same, whatever is answered"),
+    "serve.health": rule(
+        "patience", "every process has a health page, so it may need none of them"
+    ),
     "serve": rule(
-        "_core api_settings badness config directory metrics reading report serve standing "
-        "store.jetstream store.meaning store.query store.schema store.views",
+        "_core api_settings badness config directory metrics patience reading report serve "
+        "standing store.jetstream store.meaning store.query store.schema store.views",
         "it reads through the store, and what it is asked to change it asks the collector",
     ),
     "sim": rule(
@@ -322,7 +327,8 @@ THIRD_PARTY: dict[str, Rule] = {
     "chdb": rule("store embedded.clickhouse", "one process owns an embedded engine's directory"),
     "aiohttp_socks": rule("collect.rest", "by which proxy HTTP goes is known where HTTP is spoken"),
     "aiohttp": rule(
-        "collect.rest embedded.clickhouse serve sim", "HTTP has one client and few servers"
+        "collect.rest embedded.clickhouse patience serve sim",
+        "HTTP has one client and few servers",
     ),
 }
 # The engine as the store may know it: it never reads a frame.

@@ -14,7 +14,6 @@ import os
 import re
 import socket
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 from urllib.parse import quote
@@ -34,9 +33,11 @@ from pydantic import (
 
 from .api_settings import Api
 from .settings import forms
-from .settings.amounts import Seconds, duration
+from .settings.amounts import Seconds
+from .settings.exposure import Exposed, open_doors, readable
 from .settings.forms import nats_login, proxy_url
-from .settings.mistakes import ConfigError, without_secrets
+from .settings.mistakes import ConfigError, Mistake, origin, without_secrets
+from .settings.moments import moment
 from .settings.reading import Loaded, read
 from .settings.sources import Variable
 
@@ -57,22 +58,6 @@ __all__ = [
 ]
 
 _DATABASE = r"^[A-Za-z_]\w*$"
-
-
-def moment(text: str, now: int) -> int:
-    """``2026-11-22T10:00`` (UTC unless it says otherwise), or ``90m``: so long before ``now``, as
-    nanoseconds since 1970. Raises ``ConfigError``."""
-    ago = duration(text)
-    if isinstance(ago, float):
-        return now - round(ago * 1e9)
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(
-            f"{text!r}: expected a time as 2026-11-22T10:00, or so long ago as 90m, 6h, 2d"
-        ) from None
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return round(at.timestamp() * 1000) * 1_000_000
 
 
 ProxyUrl = Annotated[str, AfterValidator(forms.proxy_url)]
@@ -294,7 +279,7 @@ class Nats(_Section):
     so many servers of a cluster is each stream. ``control``: what is asked on
     ``marketprism.control`` is answered."""
 
-    url: Annotated[str, AfterValidator(forms.nats_url)] | None = None
+    url: Annotated[str, AfterValidator(forms.nats_url)] | None = Field(None, repr=False)
     password_env: PasswordVariable = None
     password_file: Path | None = None
     monitor_url: HttpUrl | None = None
@@ -325,6 +310,7 @@ class Journal(_Section):
     level: int = Field(3, ge=1, le=19)
 
 
+_ClickHouseUrl = Annotated[str, AfterValidator(forms.clickhouse_url)]
 # A number is a token too, and none of it is ever shown.
 _Token = Annotated[SecretStr, BeforeValidator(lambda value: str(value) if value else value)]
 
@@ -336,10 +322,12 @@ class ClickHouse(_Section):
     embedded one's gateway see the two databases and ``gateway_databases``, and bring the token, if
     there is one."""
 
-    url: Annotated[str, AfterValidator(forms.clickhouse_url)] | None = None
+    url: _ClickHouseUrl | None = Field(None, repr=False)
     password_env: PasswordVariable = None
     password_file: Path | None = None
-    cold_url: Annotated[str, AfterValidator(forms.clickhouse_url)] | None = None
+    cold_url: _ClickHouseUrl | None = Field(None, repr=False)
+    cold_password_env: PasswordVariable = None
+    cold_password_file: Path | None = None
     hot_database: str = Field("marketprism_hot", pattern=_DATABASE)
     cold_database: str = Field("marketprism_cold", pattern=_DATABASE)
     cluster: str = Field("", pattern=r"^[\w.{}-]*$")
@@ -647,6 +635,7 @@ class Settings(_Section):
     )
     data_dir: Path = Path("data")
     listen: Annotated[str, AfterValidator(forms.host)] = "127.0.0.1"
+    require_tls: bool = False
     durability: Literal["process", "power"] = "process"
     exchanges: tuple[Exchange, ...] = (
         Exchange(exchange="binance_spot"),
@@ -692,6 +681,17 @@ class Settings(_Section):
     def unverified(self) -> tuple[str, ...]:
         """The exchanges whose certificates are not checked."""
         return tuple(e.exchange for e in self.exchanges if not (e.tls or self.tls).verify)
+
+    def exposed(self) -> list[Exposed]:
+        """What can be read on its way, and by whom, beyond this machine."""
+        urls = {"nats.url": self.nats.url, "clickhouse.url": self.clickhouse.url}
+        table = self.clickhouse
+        token = table.gateway_token or table.gateway_token_env or table.gateway_token_file
+        api, gateway = self.api.run and not self.api.tokens, not (table.url or token)
+        return [
+            *readable({**urls, "clickhouse.cold_url": table.cold_url}),
+            *open_doors(self.listen, api=api, gateway=gateway),
+        ]
 
 
 # Names of the environment beside MARKETPRISM_<SECTION>__<KEY>, the weakest first.
@@ -744,7 +744,7 @@ def loaded(
 ) -> Loaded[Settings]:
     """The settings, where each came from, and what to warn of. Raises ``ConfigError``."""
     environ = dict(os.environ) if environ is None else environ
-    return read(
+    found = read(
         Settings,
         chosen_file(path, environ),
         overrides or [],
@@ -753,6 +753,12 @@ def loaded(
         others=(_PATH_NAME,),
         urls=_URLS,
     )
+    if found.settings.require_tls and (open_ := found.settings.exposed()):
+        there = origin(found.origins, ("require_tls",))
+        raise ConfigError(
+            mistakes=[Mistake(there, one.key, f"{one.detail}; {one.fix}") for one in open_]
+        )
+    return found
 
 
 def chosen_file(

@@ -58,7 +58,7 @@ class Finding:
 async def examine(settings: Settings) -> list[Finding]:
     """Every check, venues at once and the rest beside them."""
     running = held_by(settings.data_dir)
-    found = [*_directory(settings), *_ports(settings, running)]
+    found = [*_directory(settings), *_ports(settings, running), *_exposed(settings)]
     each = [_exchange(settings, wanted) for wanted in settings.exchanges]
     for some in await asyncio.gather(*each, _nats(settings), _clickhouse(settings)):
         found += some
@@ -313,6 +313,12 @@ def _weights(rest: Rest) -> Iterator[Finding]:
 
 
 # --- servers ------------------------------------------------------------------------------------
+
+
+def _exposed(settings: Settings) -> Iterator[Finding]:
+    """What can be read on its way, and which doors stand open."""
+    for one in settings.exposed():
+        yield Finding("security", one.key, "warning", one.detail, one.fix)
 
 
 async def _nats(settings: Settings) -> list[Finding]:

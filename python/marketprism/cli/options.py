@@ -31,6 +31,8 @@ __all__ = [
 ]
 
 
+# Commands that listen, and send what they have to servers.
+_SERVES = ("collect", "store", "api")
 # Commands that need the whole configuration; others want to know where everything is kept.
 _CONFIGURED = ("collect", "record", "config", "doctor", "plan", "up")
 
@@ -79,6 +81,9 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         # The parent of a child has said it.
         for warning in read.warnings:
             logging.getLogger(__name__).warning("%s", warning)
+        if arguments.command in _SERVES:
+            for one in read.settings.exposed():
+                logging.getLogger(__name__).warning("%s: %s; %s", *one)
     return read.settings
 
 

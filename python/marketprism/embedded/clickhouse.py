@@ -32,6 +32,7 @@ from dataclasses import dataclass
 import chdb
 from aiohttp import BasicAuth, web
 
+from ..patience import BODY_SECONDS, serve
 from . import hello
 from .limits import QUERY_BYTES_MAX, READERS, WAITING, settings_of
 from .statement import (
@@ -65,6 +66,7 @@ _STATUS = {
     53: 400,
     456: 400,  # UNKNOWN_QUERY_PARAMETER
     159: 408,  # TIMEOUT_EXCEEDED
+    209: 408,  # SOCKET_TIMEOUT
     READONLY: 403,
     497: 403,  # ACCESS_DENIED
     202: 503,  # TOO_MANY_SIMULTANEOUS_QUERIES
@@ -127,13 +129,8 @@ class Gateway:
         app.router.add_get("/ping", _ping)
         app.router.add_route("*", "/", self._answer)
         # Who goes away while a query waits for its turn takes it along.
-        self._runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, handler_cancellation=True
-        )
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, shutdown_timeout=1)
         try:
-            await site.start()
+            self._runner = await serve(app, host, port, handler_cancellation=True)
         except OSError:
             await self.close()
             raise
@@ -207,11 +204,15 @@ class Gateway:
     async def _select(self, request: web.Request, query_id: str) -> web.StreamResponse:
         query: dict[str, str] = dict(request.query)
         body = ""
-        if request.content_type == "multipart/form-data":
-            form = await request.post()
-            query.update({k: v for k, v in form.items() if isinstance(v, str)})
-        elif request.can_read_body:
-            body = (await request.read()).decode("utf-8", "replace")
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                if request.content_type == "multipart/form-data":
+                    form = await request.post()
+                    query.update({k: v for k, v in form.items() if isinstance(v, str)})
+                elif request.can_read_body:
+                    body = (await request.read()).decode("utf-8", "replace")
+        except TimeoutError:
+            raise Refused(209, f"the query was not whole after {BODY_SECONDS:g} s") from None
         self._authenticate(request, query)
         sql = "\n".join(part for part in (query.get("query", ""), body) if part)
         if not sql and request.method in ("GET", "HEAD"):

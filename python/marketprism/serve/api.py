@@ -22,6 +22,7 @@ from fastapi import FastAPI, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi_swagger import patch_fastapi
 
+from .. import patience
 from ..config import Settings
 from ..store.query import StoreError
 from . import control, data, normalize, records, screen, socket, statistics
@@ -196,15 +197,10 @@ class _Server(uvicorn.Server):
 
 
 def _listening(host: str, port: int) -> sockets.socket:
-    family = sockets.AF_INET6 if ":" in host else sockets.AF_INET
-    found = sockets.socket(family)
-    found.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
     try:
-        found.bind((host, port))
+        return patience.listening(host, port)
     except OSError as error:
-        found.close()
         raise PortInUse(
             f"port {port} on {host} cannot be used for the API ({error.strerror}): free it or "
             "choose another with --port or --set ports.api=PORT"
         ) from error
-    return found

@@ -15,6 +15,8 @@ from typing import Any, Literal, TypedDict
 
 from aiohttp import web
 
+from ..patience import serve
+
 __all__ = ["Check", "PortInUse", "Status", "check", "port_of", "serve_health", "version_of"]
 
 Status = Literal["healthy", "degraded", "unhealthy"]
@@ -90,17 +92,13 @@ async def serve_page(host: str, port: int, path: str, shows: Callable[[], str]) 
 async def _listen(
     app: web.Application, host: str, port: int, service: str, moved_by: str
 ) -> web.AppRunner:
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
-    await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, shutdown_timeout=1).start()
+        return await serve(app, host, port)
     except OSError as error:
-        await runner.cleanup()
         raise PortInUse(
             f"port {port} on {host} cannot be used for {service} ({error.strerror}): "
             f"free it or choose another with {moved_by}"
         ) from error
-    return runner
 
 
 def _page(shows: Callable[[], object]) -> Callable[[web.Request], Any]:

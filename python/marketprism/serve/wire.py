@@ -1,17 +1,20 @@
 """HTTP as bytes come in: what of a request is bounded before anything can be asked of it.
 
-uvicorn reads requests, and holds a first line and headers of any length. Here whoever sends more
-than is ever needed is told so by a problem document, as all else that is wrong, and is let go.
+uvicorn reads requests, holds a first line and headers of any length, and waits for them for ever.
+Here whoever sends more than is ever needed is told so by a problem document, as all else that is
+wrong, and is let go; whoever does not say a whole request in time is closed (``patience``).
 
 Not here: bodies (``api``), and what a request asks for.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from ..patience import BODY_SECONDS, CONNECTIONS_MAX, HEAD_SECONDS
 from .problem import Problem, answered
 
 __all__ = ["HEAD_MAX", "URL_MAX", "Wire"]
@@ -37,6 +40,25 @@ class Wire(HttpToolsProtocol):
         self._problem: Problem | None = None
         self._over = False
         self._in_head, self._head = True, 0
+        self._late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """One connection more; one too many is closed."""
+        super().connection_made(transport)
+        # Those that became WebSockets are counted by `api.sockets_max`.
+        if (
+            len(self.connections)
+            > CONNECTIONS_MAX
+            < sum(isinstance(each, Wire) for each in self.connections)
+        ):
+            transport.abort()
+        else:
+            self._wait(HEAD_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nobody is waited for any more."""
+        self._wait(None)
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a request, or of several."""
@@ -57,6 +79,8 @@ class Wire(HttpToolsProtocol):
         """A request begins."""
         super().on_message_begin()
         self._in_head, self._head = True, 0
+        if self._late is None:
+            self._wait(HEAD_SECONDS)
 
     def on_url(self, url: bytes) -> None:
         """A part of the path with its query."""
@@ -72,7 +96,28 @@ class Wire(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """What follows is a body, or the next request."""
         self._in_head = False
+        self._wait(BODY_SECONDS)
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """All of a request is there."""
+        self._wait(None)
+        super().on_message_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        """From here on it is another protocol's."""
+        self._wait(None)
+        super().handle_websocket_upgrade()
+
+    def _wait(self, seconds: float | None) -> None:
+        """From now on the other end has so long; None: it need not say anything."""
+        if self._late is not None:
+            self._late.cancel()
+        self._late = None if seconds is None else self.loop.call_later(seconds, self._give_up)
+
+    def _give_up(self) -> None:
+        self._late = None
+        self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:
         """What is wrong, and the end of the connection: nobody knows where the next request would

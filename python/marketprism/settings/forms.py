@@ -25,11 +25,15 @@ _QUOTES = ("USDT", "USDC", "BUSD", "USD", "EUR", "BTC", "ETH")
 
 
 def _parts(value: str) -> SplitResult:
-    """Its parts; without a host where it is no URL."""
+    """Its parts; without a host where it is no URL, or the host no name and no address."""
     try:
         parts = urlsplit(value.strip())
         _ = parts.port
     except ValueError:
+        return urlsplit("")
+    # Line breaks are left out of the parts, and would come back with the value.
+    named = parts.hostname is None or re.fullmatch(r"(?!\.)[\w.:%-]+", parts.hostname)
+    if not named or re.search(r"[\s\x00-\x1f\x7f]", value.strip()):
         return urlsplit("")
     return parts
 

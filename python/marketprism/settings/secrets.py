@@ -2,6 +2,10 @@
 
 A section that has a URL with a user in it may have ``password_env`` or ``password_file`` beside it;
 the password is put into the URL here, and from then on shown nowhere.
+
+A password goes to the server that it is of and to no other: ``cold_url`` has ``cold_password_env``
+and ``cold_password_file``, and the password of ``url`` only where it names the same server and
+user.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path as File
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
 from pydantic import BaseModel
 
@@ -22,6 +26,8 @@ from .sources import Tree
 __all__ = ["fill_in"]
 
 _BYTES_MAX = 4096
+_COLD = "cold_"
+_PASSWORDS = ("password_env", "password_file", f"{_COLD}password_env", f"{_COLD}password_file")
 _OTHERS = stat.S_IRWXO
 _GROUP = stat.S_IRWXG
 
@@ -46,7 +52,7 @@ def fill_in(
                 and any(map(_has_password, value.split(",")))
             ):
                 _judge_file(tree, (*path, name), "password_")
-        for name in ("password_env", "password_file"):
+        for name in _PASSWORDS:
             if isinstance(section.get(name), str) and section[name]:
                 try:
                     _fill(tree, path, section, name, environ, urls)
@@ -89,15 +95,20 @@ def _fill(
     environ: Mapping[str, str],
     urls: tuple[str, ...],
 ) -> None:
-    if name == "password_file" and section.get("password_env"):
-        raise _Wrong("password_env is given, too; remove one of them")
-    if name == "password_env":
+    of = _COLD if name.startswith(_COLD) else ""
+    if name.endswith("_file") and section.get(f"{of}password_env"):
+        raise _Wrong(f"{of}password_env is given, too; remove one of them")
+    if name.endswith("_env"):
         password, source = _variable(section[name], environ), f"${section[name]}"
     else:
         password, source = _content(tree, (*path, name), section[name]), str(section[name])
-    wanted = [key for key in urls if isinstance(section.get(key), str) and section[key]]
+    said = [key for key in urls if isinstance(section.get(key), str) and section[key]]
+    wanted = [key for key in said if key.startswith(_COLD) == bool(of)]
+    if not of:
+        wanted += [key for key in said if key.startswith(_COLD) and _shares(path, section, key)]
     if not wanted:
-        known = dotted((*path, urls[0])) if len(path) < 2 else "a URL"
+        key = next(each for each in urls if each.startswith(_COLD) == bool(of))
+        known = dotted((*path, key)) if len(path) < 2 else "a URL"
         raise _Wrong(f"there is no URL beside it whose password it could be; add {known}")
     filled = 0
     for key in wanted:
@@ -116,6 +127,37 @@ def _fill(
         raise _Wrong(
             f"{dotted((*path, wanted[0]))} names no user; write it as scheme://USER@host:port"
         )
+
+
+def _shares(path: Path, section: dict[str, Any], cold: str) -> bool:
+    """Whether the password of ``url`` is also that of ``cold_url``. Raises ``_Wrong`` where that
+    lacks one and is another server, or names another user: it is told no password but its own."""
+    there = _parts(section[cold])
+    if there is None or not there.username or there.password is not None:
+        return False
+    if any(section.get(name) for name in _PASSWORDS if name.startswith(_COLD)):
+        return False
+    here = _parts(section.get("url") or "")
+    if here and (here.scheme, here.username, here.hostname, here.port) == (
+        there.scheme,
+        there.username,
+        there.hostname,
+        there.port,
+    ):
+        return True
+    raise _Wrong(
+        f"it is the password of {dotted((*path, 'url'))}, and {dotted((*path, cold))} is another "
+        f"server or names another user: add {_COLD}password_env or {_COLD}password_file"
+    )
+
+
+def _parts(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url.strip())
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts
 
 
 def _variable(name: str, environ: Mapping[str, str]) -> str:
