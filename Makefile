@@ -8,7 +8,7 @@
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help run test web e2e pictures published simulation chaos chaos-short soak load figures wheel \
-	sdist sbom release bench bench-short instructions constraints clean needs-rust needs-lints
+	sdist sbom release bench bench-short instructions advisories constraints clean needs-rust needs-lints
 MAKEFLAGS += --no-print-directory
 
 VENV := .venv
@@ -124,6 +124,11 @@ bench-short: $(VENV)/.bench $(VENV)/peers $(VENV)/.package ## engine and peers, 
 # WRITE=1 writes the counts anew: after a change that is worth it, or with another compiler.
 instructions: | $(BIN)/python ## instructions an operation (valgrind), at most 5 % above the last
 	@$(INSTRUCTIONS) $(if $(WRITE),--write)
+
+advisories: | $(BIN)/python ## known vulnerabilities of what is pinned, where they can be asked for
+	@test -x $(VENV)/audit/bin/pip-audit || ($(BIN)/python -m venv $(VENV)/audit && \
+		$(VENV)/audit/bin/python -m pip --quiet install 'pip-audit>=2.7,<3' >&2) || true
+	@$(BIN)/python .ci/advisories.py $(VENV)/audit/bin/pip-audit
 
 clean: ## remove what the commands above made
 	rm -rf $(VENV) target dist
