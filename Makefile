@@ -9,6 +9,7 @@
 .NOTPARALLEL:
 .PHONY: help run test web e2e pictures published simulation chaos chaos-short soak load figures wheel \
 	sdist sbom release bench bench-short instructions advisories constraints clean needs-rust needs-lints
+.PHONY: dashboard-cost
 MAKEFLAGS += --no-print-directory
 
 VENV := .venv
@@ -60,6 +61,9 @@ e2e: $(VENV)/.e2e $(VENV)/.package ## the dashboard in headless Chromium (needs 
 
 pictures: $(VENV)/.e2e $(VENV)/.package ## pictures of the dashboard and of top, into docs/
 	@PYTHONPATH=tests $(BIN)/python -m e2e.pictures
+
+dashboard-cost: $(VENV)/.e2e $(VENV)/.package ## what an open dashboard takes of a core at 50 symbols
+	@PYTHONPATH=tests $(BIN)/python -m e2e.cost $(ARGS)
 
 published: $(VENV)/.test $(VENV)/.package ## write the JSON Schema and tables of docs/ anew
 	@PYTHONPATH=python:tests $(BIN)/python -m published

@@ -64,6 +64,7 @@ def local(url: str, desk: Desk) -> bool:
 
 
 def test_the_ladder_and_the_trades_are_what_is_stored(page: Page, desk: Desk) -> None:
+    expect(page.locator("#book .trades tbody tr").first).to_be_visible(timeout=PATIENCE * MS)
     shown = page.evaluate(
         """() => ({
           note: document.querySelector('#book .ladder p').textContent,

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,11 +50,15 @@ class Desk(NamedTuple):
 
 
 @contextlib.contextmanager
-def demo(directory: Path, faults: list[dict[str, Any]] = FAULTS) -> Iterator[Desk]:
+def demo(
+    directory: Path, faults: list[dict[str, Any]] = FAULTS, settings: Sequence[str] = ()
+) -> Iterator[Desk]:
     """A collector of the built-in venue with its API, until the block ends."""
     script, data = directory / "faults.json", directory / "data"
     script.write_text(json.dumps({"faults": faults}), encoding="utf-8")
-    words = ("collect", "--demo", "--data-dir", data, "--faults", script)
+    words = ["collect", "--demo", "--data-dir", data, "--faults", script]
+    for each in settings:
+        words += ["--set", each]
     environment = os.environ | {"MARKETPRISM_API__RUN": "true"}
     log = directory / "stderr.log"
     with log.open("w", encoding="utf-8") as said:

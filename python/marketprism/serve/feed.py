@@ -52,9 +52,10 @@ CONFLATE_BYTES = 2 * 1024**2
 
 @dataclass
 class Counts:
-    """What became of clients since the process began: images of books that slow ones were spared,
-    and slow ones that were closed."""
+    """What became of clients since the process began: rows that were sent, images of books that
+    slow ones were spared, and slow ones that were closed."""
 
+    streamed: int = 0
     conflated: int = 0
     closed_slow: int = 0
 
@@ -171,6 +172,7 @@ class Backlog:
         self._waiting, self._own = None, False
         if waiting is None or not waiting.count:
             return None
+        self._counts.streamed += waiting.count
         return waiting.frame("rows") if own else waiting.told(), waiting.streams
 
 

@@ -233,6 +233,7 @@ class _Connection:
             waiting.add(fact.subject.partition(".")[0], stream, fact)
         waiting.streams = {stream: upto}
         await self.send(waiting.frame("snapshot", **_named(said), whole=whole))
+        self._feeds.counts.streamed += waiting.count
 
     async def _missed(
         self,
@@ -275,6 +276,7 @@ class _Connection:
                 waiting.add(fact.subject.partition(".")[0], stream, fact)
             if waiting.count:
                 await self.send(waiting.frame("rows"))
+                self._feeds.counts.streamed += waiting.count
                 await asyncio.sleep(1 / FRAMES)
 
     async def unsubscribe(self, said: Said) -> None:

@@ -3,6 +3,7 @@
 import { digits, fixed } from "./format";
 import { Panel, Sign } from "./panel";
 import { usePoll } from "./poll";
+import { useSeen } from "./seen";
 
 const EVERY_MS = 3000;
 const EXCLUDED_MAX = 20;
@@ -43,7 +44,8 @@ interface Board {
 
 export function Arbitrage({ database }: { database: string }) {
   const path = "api/v1/stats/arbitrage";
-  const polled = usePoll<Board>(path, EVERY_MS);
+  const seen = useSeen("arbitrage");
+  const polled = usePoll<Board>(path, EVERY_MS, seen);
   const board = polled.data;
   const sql =
     "SELECT symbol, market_type, exchange, best_bid_price, best_ask_price, timestamp\n" +

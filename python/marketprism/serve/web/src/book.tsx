@@ -6,13 +6,14 @@ import { Chart, axis, timeAxis, type Colours } from "./chart";
 import { amount, clock, digits, fixed } from "./format";
 import { Choice, Panel, Sign } from "./panel";
 import { usePoll } from "./poll";
+import { SELDOM_MS, useSeen } from "./seen";
 import { useRows, type Link } from "./stream";
 import type uPlot from "uplot";
 
 const DEPTH = 15;
 const TRADES_MAX = 40;
 const UNITS: Record<string, string> = { base: "base units", contract: "contracts", usd: "US dollars" };
-const DRAW_MS = 250; // at most four pictures a second
+const DRAW_MS = 1000; // a picture a second, as images come
 
 interface BookProps {
   chosen: Name;
@@ -24,7 +25,8 @@ interface BookProps {
 }
 
 export function Book({ chosen, names, choose, minutes, database, look }: BookProps) {
-  const { book, trades, link } = useLive(chosen);
+  const seen = useSeen("book");
+  const { book, trades, link } = useLive(chosen, seen);
   const query = `exchange=${chosen.exchange}&symbol=${encodeURIComponent(chosen.symbol)}&market_type=${chosen.market_type}`;
   const where = `exchange = '${chosen.exchange}' AND market_type = '${chosen.market_type}' AND symbol = '${chosen.symbol}'`;
   return (
@@ -42,29 +44,70 @@ export function Book({ chosen, names, choose, minutes, database, look }: BookPro
       sql={`SELECT timestamp, last_update_id, bids, asks, horizon_bid, horizon_ask, known_bids, known_asks\nFROM ${database}.orderbooks\nWHERE ${where}\nORDER BY timestamp DESC LIMIT 1`}
       empty={book ? undefined : "No image of this book has come yet."}
     >
-      {book && (
-        <div class="book">
-          <Ladder book={book} />
-          <div class="charts">
-            <Depth book={book} look={`${look} ${query}`} />
-            <Price query={query} minutes={minutes} look={`${look} ${query}`} />
-          </div>
-          <Trades trades={trades} unit={book.quantity_unit} />
-        </div>
-      )}
+      {book && <Live {...{ book, trades, minutes, query, seen }} look={`${look} ${query}`} />}
     </Panel>
   );
 }
 
+interface LiveProps {
+  book: BookRow;
+  trades: readonly TradeRow[];
+  minutes: number;
+  query: string;
+  look: string;
+  seen: boolean;
+}
+
+/** Each part is drawn anew when what it shows has changed. */
+function Live({ book, trades, minutes, query, look, seen }: LiveProps) {
+  const ladder = useMemo(() => <Ladder book={book} />, [book]);
+  const depth = useMemo(() => <Depth book={book} look={look} />, [book, look]);
+  const price = useMemo(() => <Price {...{ query, minutes, look, seen }} />, [query, minutes, look, seen]);
+  const list = useMemo(() => <Trades trades={trades} unit={book.quantity_unit} />, [trades, book.quantity_unit]);
+  return (
+    <div class="book">
+      {ladder}
+      <div class="charts">
+        {depth}
+        {price}
+      </div>
+      {list}
+    </div>
+  );
+}
+
 /** The newest image and trades of a book; drawn now and then, not with every row. */
-function useLive(chosen: Name): { book?: BookRow; trades: readonly TradeRow[]; link: Link } {
-  const held = useRef<{ book?: BookRow; trades: TradeRow[]; drawn: number }>({ trades: [], drawn: 0 });
-  const [, draw] = useState(0);
+function useLive(chosen: Name, seen: boolean): { book?: BookRow; trades: readonly TradeRow[]; link: Link } {
+  const held = useRef<{ book?: BookRow; trades: TradeRow[] }>({ trades: [] });
+  const drawn = useRef<{ book?: BookRow; trades: readonly TradeRow[] }>({ trades: [] });
+  const [, count] = useState(0);
+  const timer = useRef(0);
   const of = `${chosen.exchange} ${chosen.market_type} ${chosen.symbol}`;
+  const draw = (): void => {
+    timer.current = 0;
+    drawn.current = { ...held.current };
+    count((n) => n + 1);
+  };
+  const due = (): void => {
+    // What there is first is drawn at once: how much room it takes is known then.
+    const first = !drawn.current.book || !drawn.current.trades.length;
+    const pause = first ? 0 : seen ? DRAW_MS : SELDOM_MS;
+    timer.current ||= window.setTimeout(() => requestAnimationFrame(draw), pause);
+  };
   useEffect(() => {
-    held.current = { trades: [], drawn: 0 };
-    draw((n) => n + 1);
+    held.current = { trades: [] };
+    draw();
+    return () => {
+      window.clearTimeout(timer.current);
+      timer.current = 0;
+    };
   }, [of]);
+  useEffect(() => {
+    if (!seen) return;
+    window.clearTimeout(timer.current);
+    timer.current = 0;
+    due();
+  }, [seen]);
   const wanted = useMemo(
     () =>
       ["orderbook", "trade"].map((data_type) => ({
@@ -83,12 +126,9 @@ function useLive(chosen: Name): { book?: BookRow; trades: readonly TradeRow[]; l
       const trade = row as unknown as TradeRow;
       here.trades = [trade, ...here.trades.filter((each) => each.trade_id !== trade.trade_id)].slice(0, TRADES_MAX);
     }
-    const now = performance.now();
-    if (now - here.drawn < DRAW_MS) return;
-    here.drawn = now;
-    window.setTimeout(() => draw((n) => n + 1), DRAW_MS);
+    due();
   });
-  return { book: held.current.book, trades: held.current.trades, link };
+  return { ...drawn.current, link };
 }
 
 function Standing({ link, book }: { link: Link; book?: BookRow }) {
@@ -294,9 +334,9 @@ interface Prices {
 }
 
 /** Bars of a minute, as a line of closes with the range of each. */
-function Price({ query, minutes, look }: { query: string; minutes: number; look: string }) {
+function Price({ query, minutes, look, seen }: Omit<LiveProps, "book" | "trades">) {
   const hours = Math.min(72, minutes / 60);
-  const polled = usePoll<Prices>(`api/v1/data/price-history?${query}&hours=${hours}`, 5000);
+  const polled = usePoll<Prices>(`api/v1/data/price-history?${query}&hours=${hours}`, 5000, seen);
   const data = useMemo<uPlot.AlignedData>(() => {
     const bars = polled.data?.data ?? [];
     return [

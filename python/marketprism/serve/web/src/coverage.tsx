@@ -1,10 +1,12 @@
 // The calendar of completeness: a strip of time a stream, in which what was healed is hatched and what
 // is lost is crossed. The numbers stand beside each strip.
 
+import { useMemo } from "preact/hooks";
 import type { Audited, Covered, Gap, Name } from "./api";
 import { clock, lasts, moment, percent } from "./format";
 import { Panel, Sign } from "./panel";
 import type { Polled } from "./poll";
+import { useDrawn, useSeen } from "./seen";
 import { keyOf } from "./streams";
 
 const WIDTH = 1000;
@@ -20,6 +22,17 @@ interface CoverageProps {
 }
 
 export function Coverage({ covered, minutes, path, database, choose }: CoverageProps) {
+  const found = covered.data;
+  const seen = useSeen("coverage");
+  // It changes with every seventh look at the screen, not with each.
+  const calendar = useMemo(
+    () => <Calendar {...{ covered, minutes, path, database, choose }} />,
+    [found, covered.problem, minutes, path, database],
+  );
+  return useDrawn(seen, found, () => calendar);
+}
+
+function Calendar({ covered, minutes, path, database, choose }: CoverageProps) {
   const found = covered.data;
   const gaps = new Map<string, Gap[]>();
   for (const gap of found?.gaps ?? []) {

@@ -8,6 +8,7 @@ import { Chart, axis, timeAxis, type Colours } from "./chart";
 import { amount, clock, digits, moment, size } from "./format";
 import { Panel } from "./panel";
 import { usePoll } from "./poll";
+import { useSeen } from "./seen";
 
 const EVERY_MS = 15_000;
 const LINES_MAX = 6;
@@ -67,8 +68,9 @@ export function Derivatives({ symbol, screen, minutes, database, look }: Derivat
   const interval = minutes <= 360 ? "1m" : minutes <= 1440 ? "5m" : "1h";
   const path = `api/v1/stats/sentiment?symbol=${symbols}&interval=${interval}&start=${minutes}m&limit=10000`;
   const volatility = `api/v1/data/volatility?symbol=${base}&start=${minutes}m&columns=exchange,symbol,ts_event,ts_recv,index_value&limit=1000`;
-  const moods = usePoll<Page<Mood>>(symbols ? path : null, EVERY_MS);
-  const index = usePoll<Page<Index>>(volatility, EVERY_MS);
+  const seen = useSeen("derivatives");
+  const moods = usePoll<Page<Mood>>(symbols ? path : null, EVERY_MS, seen);
+  const index = usePoll<Page<Index>>(volatility, EVERY_MS, seen);
   const cells = useMemo(() => [...(moods.data?.data ?? [])].reverse(), [moods.data]);
   const time = useMemo(() => [...new Set(cells.map((cell) => cell.time))].sort((a, b) => a - b), [cells]);
   const lines = useMemo(() => {
@@ -242,7 +244,7 @@ export function Liquidations({ symbol, screen, minutes, database }: Omit<Derivat
   const base = symbol.split("-")[0] ?? symbol;
   const symbols = useSymbols(screen, base);
   const path = `api/v1/data/liquidations?symbol=${symbols}&start=${minutes}m&limit=${LIQUIDATIONS_MAX}`;
-  const polled = usePoll<Page<Liquidation>>(symbols ? path : null, EVERY_MS);
+  const polled = usePoll<Page<Liquidation>>(symbols ? path : null, EVERY_MS, useSeen("liquidations"));
   // A table that nothing was ever stored in knows no symbol.
   const none = polled.problem?.status === 404;
   const rows = polled.data?.data ?? [];

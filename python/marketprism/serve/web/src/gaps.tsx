@@ -1,11 +1,12 @@
 // What is missing and what happened: a line of time a venue, and the same as a list.
 
-import { useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import type { Covered, Gap, Told } from "./api";
 import { count, lasts, moment } from "./format";
 import { shownFrom } from "./coverage";
 import { Choice, Panel, Sign } from "./panel";
 import type { Polled } from "./poll";
+import { useDrawn, useSeen } from "./seen";
 
 const WIDTH = 1000;
 const LANE = 22;
@@ -21,6 +22,16 @@ interface GapsProps {
 type Shown = "gaps" | "ledger";
 
 export function Gaps({ covered, path, database }: GapsProps) {
+  const seen = useSeen("gaps");
+  // It changes with every seventh look at the screen, not with each.
+  const list = useMemo(
+    () => <GapsPanel {...{ covered, path, database }} />,
+    [covered.data, covered.problem, path, database],
+  );
+  return useDrawn(seen, covered.data, () => list);
+}
+
+function GapsPanel({ covered, path, database }: GapsProps) {
   const [shown, setShown] = useState<Shown>("gaps");
   const found = covered.data;
   const gaps = [...(found?.gaps ?? [])].sort((a, b) => b.from - a.from);

@@ -5,6 +5,7 @@ import type { Covered, Name, Screen, Stream } from "./api";
 import { fixed, percent } from "./format";
 import { Panel, Sign } from "./panel";
 import type { Polled } from "./poll";
+import { useDrawn, useRowsInView, useSeen } from "./seen";
 
 export function keyOf(name: Name): string {
   return `${name.exchange} ${name.market_type} ${name.symbol} ${name.data_type}`;
@@ -41,7 +42,9 @@ export function Streams({ screen, covered, rates, chosen, choose }: StreamsProps
       onInput={(event) => setWanted(event.currentTarget.value)}
     />
   );
-  return (
+  const seen = useSeen("streams");
+  const rows = useRowsInView(chosen && keyOf(chosen));
+  return useDrawn(seen, screen.data, () => (
     <Panel
       id="streams"
       title="Streams"
@@ -52,7 +55,7 @@ export function Streams({ screen, covered, rates, chosen, choose }: StreamsProps
       problem={screen.problem}
       empty={streams.length ? undefined : "No collector tells of its streams."}
     >
-      <div class="scroll tall" tabIndex={0} role="group" aria-label="Table of streams">
+      <div class="scroll tall" tabIndex={0} role="group" aria-label="Table of streams" onScroll={rows.scrolled}>
         <table>
           <caption class="unseen">Streams, the worst first</caption>
           <thead>
@@ -69,10 +72,10 @@ export function Streams({ screen, covered, rates, chosen, choose }: StreamsProps
             </tr>
           </thead>
           <tbody>
-            {shown.slice(0, ROWS_MAX).map((stream) => {
+            {shown.slice(0, ROWS_MAX).map((stream, at) => {
               const key = keyOf(stream);
               const part = parts.get(key);
-              return (
+              return rows.of(`${key} ${stream.connection}`, at, () => (
                 <tr key={`${key} ${stream.connection}`} class={stream.verdict} aria-current={same(chosen, stream)}>
                   <td class="state">
                     <Sign word={stream.verdict} /> {stream.verdict_state}
@@ -92,13 +95,13 @@ export function Streams({ screen, covered, rates, chosen, choose }: StreamsProps
                   <td class="number">{part ? percent(part.complete + part.healed) : "–"}</td>
                   <td class="wide why">{stream.why}</td>
                 </tr>
-              );
+              ));
             })}
           </tbody>
         </table>
       </div>
     </Panel>
-  );
+  ));
 }
 
 function same(chosen: Name | undefined, stream: Stream): "true" | undefined {
