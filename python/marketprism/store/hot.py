@@ -71,7 +71,7 @@ TICK_SECONDS = 0.25
 
 CONNECT_TRIES_SECONDS = 60.0
 """How long NATS and the streams may be missing at start before the store gives up."""
-API_SECONDS = 5.0
+API_SECONDS = 2.5
 # What is asked again and again may fail sooner.
 ASK_API_SECONDS = 2.0
 RELEASE_SECONDS = 0.5
