@@ -94,11 +94,13 @@ def heard(directory: Path) -> dict[str, Any]:
 
 
 def late(directory: Path) -> dict[str, float]:
-    """Seconds from what happened at the venue until it was stored: the middle of all trades, and
-    what one in a hundred takes longer than."""
+    """Seconds from what happened at the venue until it was stored, once all has begun: the middle
+    of all trades, and what one in a hundred takes longer than."""
+    trades = "marketprism_hot.trades"
     statement = (
         "SELECT arrayJoin(quantiles(0.5, 0.99)(toUnixTimestamp64Milli(created_at) / 1e3 - "
-        "ts_event / 1e9)) FROM marketprism_hot.trades"
+        f"ts_event / 1e9)) FROM {trades} WHERE ts_event > (SELECT min(ts_event) FROM {trades}) + "
+        f"{WARM_SECONDS:.0f} * 1000000000"
     )
     done = subprocess.run(
         marketprism("sql", "--data-dir", directory, statement),
