@@ -553,3 +553,46 @@ def test_every_listed_cost_fits_into_the_part_that_goes_by_age() -> None:
             assert 0 < most <= limit.size // 10
     [charge] = VENUES["deribit"].charges("https://www.deribit.com/api/v2/public/get_order_book")
     assert charge.cost <= charge.limit.size // 10
+
+
+# --- members at one address ---------------------------------------------------------------------
+
+
+def test_members_at_one_address_together_stay_within_its_limit() -> None:
+    """Each counts by itself; the venue counts all of them."""
+
+    async def body() -> None:
+        clock = FakeClock()
+        everybody = [Questions(SLIDING, clock) for _ in range(3)]
+        for number, each in enumerate(everybody):
+            each.budget.share(3)
+            for n in range(20):
+                each.ask(f"{number}/{n}", 1, SEED)
+        await clock.run(0)
+        # A third each of the part that goes by rank.
+        assert [len(each.granted) for each in everybody] == [6, 6, 6]
+        await clock.run(SLIDING.seconds)
+        assert [len(each.granted) for each in everybody] == [12, 12, 12]
+        # Who is alone again has all of it.
+        everybody[0].budget.share(1)
+        await clock.run(SLIDING.seconds)
+        assert len(everybody[0].granted) == 20
+        for each in everybody:
+            await each.end()
+
+    run(body)
+
+
+def test_who_has_a_small_part_of_a_limit_asks_one_question_at_a_time() -> None:
+    async def body() -> None:
+        asked = Questions(Limit("small", 4, 2.0, "sliding"))
+        asked.budget.share(50)
+        for n in range(3):
+            asked.ask(str(n), 2, POLL)
+        await asked.clock.run(0)
+        assert asked.granted == ["0"]
+        await asked.clock.run(4.5)
+        assert asked.granted == ["0", "1", "2"]
+        await asked.end()
+
+    run(body)

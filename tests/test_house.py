@@ -177,13 +177,14 @@ PYTHON: dict[str, Rule] = {
     "__main__": rule("cli", "it only starts the commands"),
     "cli": rule(
         "marketprism app backfill cli clock collect config control directory doctor latency "
-        "launcher loop parent plan processes reading report rehearsal run settings sim standing "
-        "store serve terminal verify",
+        "launcher loop members parent plan processes reading report rehearsal run settings sim "
+        "standing store serve terminal verify",
         "a command is settings and one call; what it calls has its own place",
     ),
     "app": rule(
         "_core backfill builtin changes children clock collect config control directory duties "
-        "metrics outlet pages progress run schedule serve sim.faults sources store trouble",
+        "members metrics outlet pages progress run schedule serve sharing sim.faults sources store "
+        "taken trouble",
         "it wires the parts",
     ),
     "children": rule(
@@ -200,7 +201,7 @@ PYTHON: dict[str, Rule] = {
     ),
     "taken": rule("_core config venues", "it is what is wanted, whoever carries it"),
     "run": rule(
-        "backfill clock collect config embedded load parent quality",
+        "backfill clock collect config embedded load members parent quality sharing",
         "it holds the parts and does nothing with them",
     ),
     "pages": rule("collect metrics run serve", "it reads, and changes nothing"),
@@ -210,7 +211,7 @@ PYTHON: dict[str, Rule] = {
         "it does to processes what a schedule says, and decides nothing",
     ),
     "sources": rule(
-        "_core clock collect config directory listing taken venues",
+        "_core clock collect config directory listing sharing taken venues",
         "it knows who is to be asked for what, and holds nothing that runs",
     ),
     "backfill": rule(
@@ -265,8 +266,20 @@ PYTHON: dict[str, Rule] = {
     "directory": rule("", "whoever is given a directory must be able to ask who holds it"),
     "loop": rule("collect.names", "what runs in a loop is nothing to the loop"),
     "clock": rule("", "time is there before anything that happens in it"),
-    "config": rule("api_settings settings", "settings are read before anything else is there"),
+    "config": rule(
+        "api_settings members_settings settings", "settings are read before anything else is there"
+    ),
     "api_settings": rule("settings", "it is a section of the settings"),
+    "members_settings": rule("api_settings settings", "it is a section of the settings"),
+    "incarnation": rule("", "who a process is has nothing to do with what it holds"),
+    "rendezvous": rule("", "whose a symbol is follows from names, and from nothing that runs"),
+    "members": rule(
+        "config directory incarnation store.jetstream", "it knows who is there, and not what for"
+    ),
+    "sharing": rule(
+        "_core collect members rendezvous taken",
+        "it says whose a symbol is, and who carries it is for sources to find",
+    ),
     "settings": rule("settings", "how settings are read knows no setting"),
     "metrics": rule("config", "anything may count, so counting may need nothing"),
     "log": rule("config", "anything may log, so logging may need nothing"),
@@ -279,7 +292,7 @@ PYTHON: dict[str, Rule] = {
         "it brings bytes to the engine and messages to NATS; storing is another process",
     ),
     "store": rule(
-        "_core config disk metrics store serve.health embedded.clickhouse",
+        "_core config disk incarnation metrics store serve.health embedded.clickhouse",
         "it is a process of its own that sees messages, never a venue or a collector",
     ),
     "embedded": rule(

@@ -156,6 +156,23 @@ def test_a_store_whose_turn_comes_again_while_it_lingers_lives_on(rig: Rig, seco
     rig.stop_store()
 
 
+def test_stores_that_divide_the_data_types_store_each_its_own(rig: Rig, second: Rig) -> None:
+    rest = ["ledger", "dead_letter", "instrument", "orderbook"]
+    rig.start_store('store.data_types=["trade"]')
+    second.start_store(f"store.data_types={orjson.dumps(rest).decode()}")
+    started = ledger_message("started", collector="test", run=1, n=1, ts=T0)
+    rig.publish([(started.subject, started.message_id, started.payload), *trades(range(500))])
+    ledger = "SELECT count() FROM marketprism_hot.ledger"
+    until(rig.has_rows(500), "the first one stores trades")
+    until(lambda: second.number(ledger) == 1, "the second one the ledger")
+    assert (second.number(COUNTS), rig.number(ledger)) == (0, 0)
+    for one, count in ((rig, 1), (second, 4)):
+        held = lease(one)
+        assert (held["status"], held["count"], held["expected"]) == ("healthy", count, count)
+    second.stop_store()
+    rig.stop_store()
+
+
 def test_the_lease_outlives_a_server_that_was_killed(rig: Rig) -> None:
     rig.start_store()
     rig.kill_server()

@@ -39,6 +39,8 @@ MAY: dict[str, tuple[str, ...]] = {
         "core.trade.binance_spot.spot.BTC-USDT",
         "$JS.API.STREAM.UPDATE.MARKET_DATA",
         "$JS.API.CONSUMER.INFO.MARKET_DATA.store_hot_trade",
+        "$JS.API.DIRECT.GET.MARKET_DATA.trade.binance_spot.spot.BTC-USDT",
+        "$KV.marketprism_members.desk.c1",
     ),
     "store": (
         "$JS.API.STREAM.UPDATE.ORDERBOOK_SNAP",
@@ -60,6 +62,7 @@ _STEALS = (
     "$JS.API.STREAM.DELETE.MARKET_DATA",
     "trade.binance_spot.spot.BTC-USDT",
     "$KV.marketprism_leases.store_hot_trade",
+    "$KV.marketprism_members.desk.c1",
 )
 MAY_NOT: dict[str, tuple[str, ...]] = {
     "collector": (*_STEALS[:7], "$KV.marketprism_leases.store_hot_trade", "marketprism.control"),

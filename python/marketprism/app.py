@@ -18,12 +18,14 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import psutil
 
 from . import metrics
+from ._core import Instrument
 from .backfill import Window, backfill
 from .changes import Changes
 from .children import (
@@ -54,17 +56,20 @@ from .config import Settings, without_secrets
 from .control import Control, subjects
 from .directory import RunError, choose_ports, left_behind, locked
 from .duties import duties
+from .members import Members
 from .outlet import opened
 from .pages import books, checks, values
 from .progress import Look, show_progress
 from .run import Options, Run
 from .schedule import fill
 from .serve.health import PortInUse, serve_health, serve_page
+from .sharing import Reached, Sharing
 from .sim.faults import ProcessFault
 from .sim.faults import load as load_faults
 from .sources import Sources
 from .store.query import StoreError, connect, run_sql
 from .store.schema import DATA_TYPES, TABLES
+from .taken import Taken
 from .trouble import misbehave
 
 __all__ = ["collect"]
@@ -77,6 +82,7 @@ _STORE_WAIT = 60.0  # seconds that a run with an end waits until all is stored
 _DRAIN = 5.5
 _HEALING_STOP = 1.0  # seconds that an answer has which is being published
 _PLUGINS_STOP = 1.0  # seconds that plugins have for the rows that wait
+_LEAVE = 3.0  # seconds that other members are given to hear what is ours
 _LEFT_BEHIND = 10.0  # seconds that the children of a killed run are given to end
 _OVERLAP_MAX = 60.0  # seconds that a connection's successor has to be whole
 _LOOK = 0.1  # seconds between looks at whether an end has come
@@ -144,7 +150,42 @@ async def collect(settings: Settings, options: Options) -> tuple[int, dict[str, 
                 server.ended = lambda *what: ended(state, *what)
                 state.children.append(server)
             _listen_for_signals(state, stack)
+            if settings.members.group and nats_url and not _built_in(options):
+                await _join_members(state, nats_url, stack)
             return await _go(state, nats_url, stack)
+
+
+def _built_in(options: Options) -> bool:
+    """Whether what is collected is nobody else's: a market of our own, or what is past."""
+    return options.demo or bool(options.replay) or options.backfill is not None
+
+
+async def _join_members(state: Run, nats_url: str, stack: contextlib.AsyncExitStack) -> None:
+    """From now on the others know that we are there. Raises ``RunError``."""
+    settings = state.settings
+    if not settings.nats.url:
+        raise RunError("members.group needs nats.url: members meet on one NATS", 2)
+    members = state.members = Members(settings, nats_url, state.run)
+    state.sharing = Sharing(
+        members,
+        state.ledger,
+        state.rest,
+        state.healing,
+        lambda: [each.exchange for each in state.settings.exchanges],
+    )
+    await members.join()
+    looking = asyncio.create_task(members.run(), name="members")
+    looking.add_done_callback(partial(_end_without, state))
+    stack.callback(looking.cancel)
+
+
+def _end_without(state: Run, done: asyncio.Task[None]) -> None:
+    """Whoever is a member no more gives its symbols up by ending."""
+    if done.cancelled():
+        return
+    if error := done.exception():
+        log.error("%s: %s", done.get_name(), error, exc_info=error)
+    state.stop.set()
 
 
 def _clock(settings: Settings, options: Options) -> SteadyClock:
@@ -195,7 +236,10 @@ async def _go(
         seeds=state.seeds,
         healing=state.healing,
         journals=state.journals,
+        sharing=state.sharing,
     )
+    if state.sharing:
+        state.sharing.begin(_Has(state, wanted))
     if state.options.backfill:
         return await _backfill(state, state.options.backfill, wanted)
     start_api(state, lambda: _write_run(state, nats_url, source), stack)
@@ -229,6 +273,28 @@ async def _go(
         await _run_feeds(state, wanted, frames)
     status = await _finish(state)
     return status, await _summary(state, time.monotonic() - began, source)
+
+
+@dataclass
+class _Has:
+    """What a run has of what members share (``sharing.Has``)."""
+
+    state: Run
+    sources: Sources
+    changes: Changes | None = None
+
+    def takens(self) -> list[Taken]:
+        return self.sources.taken
+
+    def feeds(self) -> list[Feed]:
+        return self.state.feeds
+
+    async def reached(self, instrument: Instrument) -> Reached:
+        return await self.sources.reached(instrument)
+
+    async def divide(self, exchange: str) -> None:
+        if self.changes:
+            await self.changes.divide(exchange)
 
 
 async def _feeds(state: Run, wanted: Sources) -> list[Feed]:
@@ -354,6 +420,10 @@ async def _run_feeds(state: Run, wanted: Sources, frames_in_all: int) -> None:
         writing = asyncio.create_task(state.journals.run()) if state.journals else None
         keeping = asyncio.create_task(state.disk.run())
         measuring = asyncio.create_task(state.load.run())
+        sharing = progress
+        if state.sharing:
+            sharing = asyncio.create_task(state.sharing.run(), name="sharing")
+            sharing.add_done_callback(partial(_end_without, state))
         trouble = [
             asyncio.create_task(misbehave(fault, state.children, state.clock, state.faults_from))
             for fault in _troubles(state)
@@ -365,6 +435,7 @@ async def _run_feeds(state: Run, wanted: Sources, frames_in_all: int) -> None:
         )
         state.deadline = min(state.deadline, time.monotonic() + _STORE_WAIT)
         state.reload, control.over = None, True
+        await _leave_members(state)
         joining.cancel()
         await wanted.end()
         await state.timetable.stop()
@@ -372,13 +443,21 @@ async def _run_feeds(state: Run, wanted: Sources, frames_in_all: int) -> None:
         stopping = [group.create_task(feed.stop()) for feed in state.feeds]
         if not await _by_deadline(state, [*feeds, *stopping]):
             log.error("what was received last could not be published before the end")
-        others = (stopped, over, progress, looking, keeping, measuring)
+        others = (stopped, over, progress, looking, keeping, measuring, sharing)
         for task in (*others, *feeds, *stopping, *trouble):
             task.cancel()
         await state.disk.close()
         if state.journals and writing:
             writing.cancel()
             await state.journals.close()
+
+
+async def _leave_members(state: Run) -> None:
+    """What is ours is heard by the others before we end, if there are any."""
+    if state.sharing:
+        began = time.monotonic()
+        await state.sharing.leave(_LEAVE)
+        state.deadline += time.monotonic() - began
 
 
 async def _answer(
@@ -391,6 +470,8 @@ async def _answer(
     """From now on what is collected can be changed: by request, and by reading the settings
     again."""
     changes = Changes(state, wanted, partial(_begin, state, wanted, group, feeds), refill)
+    if state.sharing:
+        state.sharing.begin(_Has(state, wanted, changes))
     control = Control(state.settings.collector, changes)
     if not state.options.replay:
         # What a recording has is what it has.
@@ -547,6 +628,8 @@ async def _by_deadline(state: Run, tasks: Sequence[asyncio.Task[Any]]) -> bool:
 async def _finish(state: Run) -> int:
     """Waits for the acknowledgements, then for the store. 0, or 1 where a journal was damaged."""
     publisher = state.publisher
+    if state.sharing:
+        await state.sharing.left()
     telling = asyncio.create_task(_tell_end(state))
     await _by_deadline(state, [telling])
     telling.cancel()
@@ -563,7 +646,7 @@ async def _finish(state: Run) -> int:
     if left != 0:
         for child in state.children:
             child.patience = STOP_LATE
-    return 1 if state.damaged else 0
+    return 1 if state.damaged or (state.members and state.members.fenced) else 0
 
 
 async def _tell_end(state: Run) -> None:

@@ -77,7 +77,7 @@ class Changes:
             return [r for each in kinds for r in _each(*each, "refused", _BEGINNING)]
         there = [taken for taken in sources.taken if taken.wanted.exchange == exchange]
         named = Exchange.model_validate({"exchange": exchange, "symbols": (some[0].symbol,)})
-        home = there[0] if there else Taken(named, configured=False)
+        home = there[0] if there else sources.taking(named, configured=False)
         symbols = [each.symbol for each in some]
         lists, found = await sources.listing.find(exchange, symbols, sources.route(home.wanted))
         listed = [i.symbol for section in lists.values() for i in section.instruments]
@@ -247,6 +247,17 @@ class Changes:
                 "changed", instrument=instrument, data_type=kind, cause="polled", detail=detail
             )
 
+    # --- by other members ---
+
+    async def divide(self, exchange: str) -> None:
+        """Of what the configuration takes another part is ours: takes and gives up."""
+        sources = self._sources
+        async with sources.changing:
+            for taken in [t for t in sources.taken if t.wanted.exchange == exchange]:
+                await sources.bound(taken)
+                feeds = self._state.feeds
+                self._held(await sources.settle(taken, feeds, {}, "members", moved=True))
+
     # --- by configuration ---
 
     async def reload(self, who: str) -> Said:
@@ -312,7 +323,8 @@ class Changes:
         mine = (t for t in there if not t.configured and t.wanted.exchange == exchange)
         taken = next(mine, None)
         if taken is None:
-            taken = Taken(Exchange.model_validate({"exchange": exchange}), configured=False)
+            wanted = Exchange.model_validate({"exchange": exchange})
+            taken = self._sources.taking(wanted, configured=False)
             there.append(taken)
         return taken
 

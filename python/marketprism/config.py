@@ -32,6 +32,7 @@ from pydantic import (
 )
 
 from .api_settings import Api
+from .members_settings import Members
 from .settings import forms
 from .settings.amounts import Seconds
 from .settings.exposure import Exposed, open_doors, readable
@@ -380,9 +381,11 @@ class Store(_Section):
     one before it (``linger_min`` after a pause), or at ``rows_max`` or ``bytes_max``. A consumer
     begins where ``deliver_policy`` says when it is made; with any other than ``all``, and with a
     ``max_deliver`` other than -1 (no limit), messages may be passed over. Each one has to be
-    acknowledged by itself, so there is one ``ack_policy``."""
+    acknowledged by itself, so there is one ``ack_policy``. ``data_types`` are those that this store
+    stores, if others store the rest; empty: all."""
 
     run: bool = True
+    data_types: tuple[Literal[DataType, "ledger", "dead_letter", "instrument"], ...] = ()
     linger: Seconds = 0.25
     linger_min: Seconds = 0.02
     rows_max: int = Field(50_000, ge=1, le=1_000_000)
@@ -653,6 +656,7 @@ class Settings(_Section):
     clickhouse: ClickHouse = ClickHouse()
     store: Store = Store()
     launcher: Launcher = Launcher()
+    members: Members = Members()
     disk: Disk = Disk()
     backup: Backup = Backup()
     cold: Cold = Cold()

@@ -206,6 +206,10 @@ METRICS: dict[str, Metric] = {
         "--quality` looks again.",
         ("kind", "exchange"),
     ),
+    "marketprism_members": Metric(
+        "Members of this collector's group that are there, itself among them; 0 without a group. "
+        "Fewer than there should be: `marketprism members` says who is dead."
+    ),
     "marketprism_tls_unverified": Metric(
         "Exchanges whose certificates are not checked. Above 0: remove tls.verify: false; "
         "tls.ca_file can name who is to be trusted."

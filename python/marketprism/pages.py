@@ -84,6 +84,7 @@ def checks(state: Run) -> dict[str, Check]:
             jobs=wrong,
         ),
         "clock": _clock(state),
+        **_members(state),
         "load": state.load.check(),
         "children": check(
             "degraded" if down else "healthy",
@@ -129,6 +130,22 @@ def _clock(state: Run) -> Check:
         wrong or "the venues' time",
         offset_seconds={host: value for (host,), value in state.offsets.values().items()},
     )
+
+
+def _members(state: Run) -> dict[str, Check]:
+    """Whom this collector shares its work with."""
+    if state.sharing is None or state.members is None:
+        return {}
+    wrong, names = state.sharing.troubles(), sorted({state.members.name, *state.members.alive()})
+    return {
+        "members": check(
+            "degraded" if wrong else "healthy",
+            _told(f"{len(names)} in {state.members.group}: {', '.join(names[:_NAMED_MAX])}", wrong),
+            group=state.members.group,
+            members=len(names),
+            redundancy=state.members.redundancy,
+        )
+    }
 
 
 def _journal(state: Run) -> dict[str, Check]:
@@ -218,6 +235,7 @@ def values(state: Run) -> metrics.Values:
         "marketprism_scheduler_runs_total": state.timetable.runs(),
         "marketprism_quality_findings_total": state.quality.counts,
         "marketprism_plugin_rows_total": state.plugins.counts(),
+        "marketprism_members": {(): 1 + len(state.members.alive()) if state.members else 0},
         "marketprism_tls_unverified": {(): len(state.settings.unverified)},
         **state.rest.values(),
         **_process_values(state),

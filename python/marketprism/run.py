@@ -29,8 +29,10 @@ from .collect.timetable import Timetable
 from .config import Settings
 from .embedded.child import Child
 from .load import Load
+from .members import Members
 from .parent import Parent
 from .quality import Quality
+from .sharing import Sharing
 
 __all__ = ["Options", "Run"]
 
@@ -72,6 +74,8 @@ class Run:
     clock: SteadyClock
     timetable: Timetable
     journals: Journals | None = None
+    members: Members | None = None
+    sharing: Sharing | None = None
     feeds: list[Feed] = field(default_factory=list)
     children: list[Child] = field(default_factory=list)
     tables_before: dict[str, int] = field(default_factory=dict)

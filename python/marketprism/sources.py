@@ -31,6 +31,7 @@ from .collect.timetable import Outcome
 from .config import Exchange, Hosts, Settings
 from .directory import RunError
 from .listing import Listed, Listing, guessed
+from .sharing import Reached, Sharing
 from .taken import Taken, Want, key_of
 from .venues import BOOKS, Connection
 
@@ -60,6 +61,7 @@ class Sources:
     seeds: Seeds
     healing: Healing
     journals: Journals | None = None
+    sharing: Sharing | None = None
     listing: Listing = field(init=False)
     taken: list[Taken] = field(default_factory=list)
     # What is listened to is changed by one at a time.
@@ -231,11 +233,18 @@ class Sources:
         route = self.route(wanted)
         await self.listing.not_offered(wanted)
         lists, found = await self.listing.picked(wanted, route)
-        taken = Taken(wanted)
+        taken = self.taking(wanted)
         taken.pick(found)
         self.taken.append(taken)
         await self.bound(taken)
         return taken, route, lists, found
+
+    def taking(self, wanted: Exchange, *, configured: bool = True) -> Taken:
+        """An exchange of which nothing is taken yet; what is, members may share."""
+        if self.sharing is None:
+            return Taken(wanted, configured=configured)
+        mine = partial(self.sharing.mine, wanted.exchange)
+        return Taken(wanted, configured=configured, mine=mine)
 
     async def bound(self, taken: Taken) -> None:
         """Of all exchanges together no more books are taken than ``limits`` allow; who goes without
@@ -306,11 +315,18 @@ class Sources:
     # --- changes ---
 
     async def settle(
-        self, taken: Taken, feeds: Sequence[Feed], lists: Mapping[str, Listed], who: str
+        self,
+        taken: Taken,
+        feeds: Sequence[Feed],
+        lists: Mapping[str, Listed],
+        who: str,
+        *,
+        moved: bool = False,
     ) -> list[Feed]:
         """Has the connections of an exchange carry what is wanted of it now, and no more. What they
         carry already goes on untouched. Returns feeds for what has no room on them. Every stream
-        that begins or ends is a row of the ledger, with ``who`` wanted it."""
+        that begins or ends is a row of the ledger, with ``who`` wanted it; what has ``moved`` to
+        other members does not end."""
         wanted, mine = taken.streams(), [f for f in feeds if f.owner is taken and not f.stopping]
         before = {
             (feed.connection.section, name, kind): feed.instrument(name)
@@ -335,10 +351,10 @@ class Sources:
             made += [self._made(taken, some, lists, leg) for some in _packed(rest)]
         for key in sorted(before.keys() - after.keys()):
             await self.ledger.write(
-                "delisted",
+                "members" if moved else "delisted",
                 instrument=before[key],
                 data_type=key[2],
-                cause="unsubscribed",
+                cause="given" if moved else "unsubscribed",
                 detail=f"{who}: no more",
             )
         return made
@@ -440,20 +456,26 @@ class Sources:
         """A feed that knows what an earlier run published last, so that what was missed since is
         named. A recorded session begins where it begins."""
         for instrument in feed.instruments:
-            found: dict[str, Last | None] = {}
-            for kind in ("trade", "orderbook"):
-                try:
-                    found[kind] = await self.publisher.last(instrument.subject(kind))
-                except PublishError as error:
-                    log.warning("%s: what was published last is not known: %s", instrument, error)
-            trade, book = found.get("trade"), found.get("orderbook")
-            feed.session.resume(
-                instrument,
-                trade=self._passed(instrument, trade, aggregated=False),
-                aggregate=self._passed(instrument, trade, aggregated=True),
-                book=(int(book.fact), book.time) if book and book.fact.isdigit() else None,
-            )
+            reached = await self.reached(instrument)
+            if not (self.sharing and self.sharing.handed(instrument, reached)):
+                trade, aggregate, book = reached
+                feed.session.resume(instrument, trade=trade, aggregate=aggregate, book=book)
         return feed
+
+    async def reached(self, instrument: Instrument) -> Reached:
+        """What was published last of it, by whomever."""
+        found: dict[str, Last | None] = {}
+        for kind in ("trade", "orderbook"):
+            try:
+                found[kind] = await self.publisher.last(instrument.subject(kind))
+            except PublishError as error:
+                log.warning("%s: what was published last is not known: %s", instrument, error)
+        trade, book = found.get("trade"), found.get("orderbook")
+        return (
+            self._passed(instrument, trade, aggregated=False),
+            self._passed(instrument, trade, aggregated=True),
+            (int(book.fact), book.time) if book and book.fact.isdigit() else None,
+        )
 
     def _passed(
         self, instrument: Instrument, last: Last | None, *, aggregated: bool

@@ -9,7 +9,7 @@ Not here: what a venue lists (``listing``), which connection carries a channel (
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from . import venues
@@ -51,7 +51,8 @@ class Taken:
 
     ``picked`` are the instruments that the configuration takes; ``extra`` data types were asked
     for by request, and ``without`` are those that were left by request. ``bookless``: for whose
-    books there is no room.
+    books there is no room. ``mine`` says of what the configuration takes whether it is ours to
+    collect, or another member's.
     """
 
     wanted: Exchange
@@ -63,6 +64,7 @@ class Taken:
     bookless: set[Key] = field(default_factory=set)
     absent: Counter[Key] = field(default_factory=Counter)  # lists in a row
     seen: dict[Key, int] = field(default_factory=dict)  # when a list had it last
+    mine: Callable[[Key], bool] = lambda _: True
 
     def pick(self, found: Iterable[Instrument]) -> None:
         """The configuration takes these."""
@@ -72,7 +74,8 @@ class Taken:
 
     def types(self, key: Key) -> tuple[str, ...]:
         """The data types that are wanted of an instrument, in the configuration's order."""
-        found: set[str] = set(self.wanted.data_types) if key in self.picked else set()
+        ours = key in self.picked and self.mine(key)
+        found: set[str] = set(self.wanted.data_types) if ours else set()
         found = (found | self.extra.get(key, set())) - self.without.get(key, set())
         if key in self.bookless:
             found -= set(BOOKS)

@@ -34,7 +34,7 @@ import psutil
 from marketprism.directory import HOST, PORTS, held_by
 from marketprism.embedded import nats as embedded_nats
 
-__all__ = ["Chain", "ChainError", "end_left_behind"]
+__all__ = ["Chain", "ChainError", "ask", "end_left_behind", "until"]
 
 TRADES_PER_SECOND = 1000
 SERVES_SECONDS = 60.0
@@ -92,6 +92,7 @@ class Chain:
         self._market: dict[str, Any] = {**default, **(market or {})}
         self._faults = faults
         self._store_words = list(store)
+        self._chosen: dict[str, Any] = {}  # of each exchange, beyond where it is
         self._seed = seed
         self._base = _free_base(Random())
 
@@ -135,6 +136,7 @@ class Chain:
         said = json.loads(line)
         exchanges = [
             {"exchange": name, "hosts": {"ws": f"{said['ws']}/{ws}", "rest": f"{said['rest']}/{r}"}}
+            | self._chosen
             for name, (ws, r) in _HOSTS.items()
             if name.partition("_")[0] in self._market["venues"]
         ]
@@ -147,7 +149,7 @@ class Chain:
         embedded_nats.write_config(home, self.port("nats"), self.port("nats_http"))
         self.nats = self._spawn("nats", embedded_nats.argv(home))
         embedded_nats.remember(home, self.nats.pid)
-        _until(lambda: self.serves("nats-server"), SERVES_SECONDS, "NATS did not begin")
+        until(lambda: self.serves("nats-server"), SERVES_SECONDS, "NATS did not begin")
 
     def start(self, name: str) -> int:
         """Start the collector, or the store beside it, until it serves; how many starts it took.
@@ -248,7 +250,7 @@ class Chain:
             "store": ("store", "/health"),
         }[name]
         try:
-            _ask(f"http://{HOST}:{self.port(port)}{path}")
+            ask(f"http://{HOST}:{self.port(port)}{path}")
         except (OSError, ValueError):
             return False
         return name != "collector" or self._ours()
@@ -260,7 +262,7 @@ class Chain:
 
     def serves_again(self, name: str, killed: int) -> None:
         """Wait for another process than ``killed`` to serve. Raises ``ChainError``."""
-        _until(
+        until(
             lambda: self.pid(name) not in (0, killed) and self.serves(name),
             SERVES_SECONDS,
             f"the {name} did not serve again",
@@ -277,12 +279,12 @@ class Chain:
 
         def stored() -> bool:
             try:
-                found = _ask(f"http://{HOST}:{self.port('clickhouse')}/", sql.encode())
+                found = ask(f"http://{HOST}:{self.port('clickhouse')}/", sql.encode())
                 return int(found) > 0
             except (OSError, ValueError):
                 return False
 
-        _until(stored, STORED_SECONDS, "no later fact was stored")
+        until(stored, STORED_SECONDS, "no later fact was stored")
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -303,7 +305,7 @@ class Chain:
 
     def _not_well(self) -> dict[str, str]:
         """What the collector's page says is not healthy."""
-        page = json.loads(_ask(f"http://{HOST}:{self.port('health')}/health"))
+        page = json.loads(ask(f"http://{HOST}:{self.port('health')}/health"))
         checks = page["checks"].items()
         return {name: one["detail"] for name, one in checks if one["status"] != "healthy"}
 
@@ -321,7 +323,7 @@ class Chain:
             self.stored_after(time.time_ns())
             drains += 1
         if self._store_words:
-            _until(self._settled, SETTLE_SECONDS, "what was published was not stored")
+            until(self._settled, SETTLE_SECONDS, "what was published was not stored")
             try:
                 self._end("store")
             except ChainError as error:
@@ -334,7 +336,7 @@ class Chain:
     def _settled(self) -> bool:
         """Whether NATS has nothing left for the store."""
         try:
-            known = json.loads(_ask(f"http://{HOST}:{self.port('nats_http')}/jsz?consumers=true"))
+            known = json.loads(ask(f"http://{HOST}:{self.port('nats_http')}/jsz?consumers=true"))
         except (OSError, ValueError):
             return False
         consumers = [
@@ -446,7 +448,7 @@ def _marketprism(*words: str) -> list[str]:
     return [sys.executable, "-m", "marketprism", *words]
 
 
-def _ask(url: str, body: bytes | None = None) -> bytes:
+def ask(url: str, body: bytes | None = None) -> bytes:
     """One question over HTTP; a page that says "unhealthy" is an answer too."""
     try:
         with urllib.request.urlopen(url, body, timeout=ASK_SECONDS) as answer:
@@ -457,7 +459,7 @@ def _ask(url: str, body: bytes | None = None) -> bytes:
         raise
 
 
-def _until(so: Callable[[], bool], seconds: float, otherwise: str) -> None:
+def until(so: Callable[[], bool], seconds: float, otherwise: str) -> None:
     end = time.monotonic() + seconds
     while not so():
         if time.monotonic() > end:

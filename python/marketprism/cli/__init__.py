@@ -29,6 +29,7 @@ from . import (
     exporting,
     journals,
     looking,
+    members,
     past,
     planning,
     processes,
@@ -53,6 +54,7 @@ _GROUPS = (
     doctoring,
     planning,
     processes,
+    members,
 )
 
 

@@ -48,6 +48,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "down": ("marketprism down --data-dir data",),
     "status": ("marketprism status --data-dir data --json",),
+    "members": (
+        "marketprism members --config marketprism.yaml",
+        "marketprism members --group desk --nats nats://10.0.0.5:4222 --json",
+    ),
     "top": ("marketprism top --data-dir data", "marketprism top --once"),
     "books": (
         "marketprism books BTC-USDT --depth 10",

@@ -34,7 +34,7 @@ __all__ = [
 # Commands that listen, and send what they have to servers.
 _SERVES = ("collect", "store", "api")
 # Commands that need the whole configuration; others want to know where everything is kept.
-_CONFIGURED = ("collect", "record", "config", "doctor", "plan", "up")
+_CONFIGURED = ("collect", "record", "config", "doctor", "members", "plan", "up")
 
 
 def common(parser: argparse.ArgumentParser) -> None:

@@ -82,8 +82,9 @@ class Closed(Exception):
 class _Pool:
     """One limit: the units that are out, and when they come back."""
 
-    def __init__(self, limit: Limit, now: float) -> None:
+    def __init__(self, limit: Limit, now: float, sharers: int = 1) -> None:
         self.limit = limit
+        self.sharers = sharers
         self.closed_until = -math.inf
         self.factor = _FACTOR_MAX
         self._out = [0, 0]  # by rank, by age
@@ -122,11 +123,14 @@ class _Pool:
             self._peak = 0
 
     def fits(self, cost: int, kind: int, share: float) -> bool:
-        """Whether so many units can be granted now."""
+        """Whether so many units can be granted now. Of those who share a limit each has an equal
+        part of it, and one question at a time however small that is."""
         if self.closed_until > -math.inf or self.used + cost > self.limit.size:
             return False
         aged = max(1, self.limit.size // 10)
         most = aged if kind == _BY_AGE else (self.limit.size - aged) * self.factor * share
+        if self.sharers > 1 and any(self._out):
+            most /= self.sharers
         return self._out[kind] + cost <= most
 
     def take(self, cost: int, kind: int) -> None:
@@ -208,6 +212,7 @@ class Budget:
         self._waiters: list[_Waiter] = []  # in the order of asking
         self._expected: dict[str, tuple[Priority, list[_Pool]]] = {}  # by who asks
         self._count = 0
+        self._sharers = 1
         self._lag = _LAG_UNKNOWN
         self._alarm: asyncio.Task[None] | None = None
 
@@ -229,6 +234,14 @@ class Budget:
             yield
         finally:
             self._leave(waiter)
+
+    def share(self, sharers: int) -> None:
+        """From now on so many, we among them, ask the venue from one address: each takes its part
+        of every limit. What the others used the venue's own count says, where there is one."""
+        self._sharers = sharers
+        for pool in self._pools.values():
+            pool.sharers = sharers
+        self._serve()
 
     def expect(self, who: str, charges: Iterable[Charge], priority: Priority) -> None:
         """More such questions come when earlier ones are answered: until he says that none does (no
@@ -332,7 +345,7 @@ class Budget:
             now = self.clock.now()
             if len(self._pools) >= _POOLS_MAX:
                 self._forget(now)
-            pool = self._pools[at] = _Pool(charge.limit, now)
+            pool = self._pools[at] = _Pool(charge.limit, now, self._sharers)
             if (until := self.bans.get(_name(*at), now)) > now:
                 pool.close(until, now, self._lag)
         return pool

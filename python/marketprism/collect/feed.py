@@ -249,10 +249,15 @@ class Feed:
         self.reconnects += feed.reconnects + 1
         for kind, n in feed.received.items():
             self.received[kind] = self.received.get(kind, 0) + n
+        for instrument in self.instruments:
+            await self.missed_since(instrument, feed.session.reached(instrument))
+
+    async def missed_since(
+        self, instrument: Instrument, reached: Sequence[tuple[int, int | None] | None]
+    ) -> None:
+        """Up to there somebody else has heard it: what lies before our first is named."""
         async with self._order:
-            for instrument in self.instruments:
-                reached = feed.session.reached(instrument)
-                await self._use(self.session.follow(instrument, reached))
+            await self._use(self.session.follow(instrument, reached))
 
     def stop(self, patience: float = _CLOSE_TIMEOUT) -> Coroutine[Any, Any, None]:
         """From this call on nothing new is begun; what it returns closes the socket. What was
@@ -378,6 +383,7 @@ class Feed:
                 # It tells of more instruments than it did.
                 await self._listen(channel)
         if more:
+            self.whole.clear()
             self.listening, self._asked = False, time.monotonic()
             self._speaker.say(self._dialogue.join(more))
 

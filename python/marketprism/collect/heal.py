@@ -247,6 +247,11 @@ class Healing:
         """Holes that are not over."""
         return sum(len(line.gaps) for line in self._lines.values())
 
+    def is_open(self, key: tuple[str, str]) -> bool:
+        """Whether a hole of this instrument (section, the venue's spelling) is not over."""
+        gaps = (gap.gap for line in self._lines.values() for gap in line.gaps)
+        return any((gap.section, gap.instrument_id) == key for gap in gaps)
+
     @property
     def held_up(self) -> bool:
         """Whether all that is left was refused and waits to be asked for again."""

@@ -154,6 +154,7 @@ class Rest:
         """Units of each limit that our own questions took, since the start."""
         # By documented host, while questions to it fail; a few a venue.
         self._failing: dict[str, str] = {}
+        self._sharers = 1
 
     async def __aenter__(self) -> Rest:
         self._bans = _read_bans(self._bans_file) if self._bans_file else {}
@@ -208,6 +209,13 @@ class Rest:
         except Closed as error:
             raise RestError(url, 429, str(error), Cause.FINAL, error.left) from None
 
+    def share(self, sharers: int) -> None:
+        """So many, we among them, ask venues from this address from now on."""
+        if sharers != self._sharers:
+            self._sharers = sharers
+            for budget in self._budgets.values():
+                budget.share(sharers)
+
     def fits(self, url: str, count: int, priority: Priority) -> bool:
         """Whether the venue's limits have room for so many questions like this one now."""
         return self.recorded or self._budget(url).fits(_charges(url), count, priority)
@@ -223,7 +231,7 @@ class Rest:
     def lasting(self, url: str, priority: Priority) -> float:
         """Questions like this one a second that the venue's limits bear for good."""
         rates = [lasting(c.limit, priority) / c.cost for c in _charges(url) if c.cost]
-        return min(rates, default=math.inf)
+        return min(rates, default=math.inf) / self._sharers
 
     def expect(self, who: str, url: str, priority: Priority, more: bool) -> None:
         """Whether more questions like this one come when earlier ones are answered: what is of
@@ -242,8 +250,13 @@ class Rest:
         return self._takes.get(venue_of_rest(url), 0.0)
 
     def _budget(self, url: str) -> Budget:
-        venue = venue_of_rest(url)
-        return self._budgets.setdefault(venue, Budget(self._clock, self._bans))
+        return self._budget_of(venue_of_rest(url))
+
+    def _budget_of(self, venue: str) -> Budget:
+        if venue not in self._budgets:
+            self._budgets[venue] = Budget(self._clock, self._bans)
+            self._budgets[venue].share(self._sharers)
+        return self._budgets[venue]
 
     @asynccontextmanager
     async def connecting(self, url: str) -> AsyncIterator[None]:
@@ -253,8 +266,9 @@ class Rest:
             yield
             return
         venue = venue_of_socket(url)
-        budget = self._budgets.setdefault(venue, Budget(self._clock, self._bans))
-        async with budget.reserve((Charge(VENUES[venue].CONNECTS, 1),), Priority.SEED):
+        async with self._budget_of(venue).reserve(
+            (Charge(VENUES[venue].CONNECTS, 1),), Priority.SEED
+        ):
             yield
 
     def values(self) -> Values:

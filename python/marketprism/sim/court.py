@@ -87,7 +87,8 @@ class Court:
             elif row.from_id is not None and row.to_id is not None:
                 named.setdefault(place, []).append((row.from_id, row.to_id))
                 good |= overlap(absent.get(place, []), row.from_id, row.to_id) > 0
-                good |= bool(row.leg) and self._was_told(place, row.from_id, row.to_id)
+                two = bool(row.leg) or self.evidence.several
+                good |= two and self._was_told(place, row.from_id, row.to_id)
             self.gaps_named += good
             if not good:
                 self.gaps_empty += 1
@@ -99,7 +100,8 @@ class Court:
             self._split(place, one, union(named.get(place, [])))
 
     def _was_told(self, place: tuple[str, str], first: int, last: int) -> bool:
-        """Whether the venue told all of it: what one of two connections missed the other has."""
+        """Whether the venue told all of it: what one of two connections, or of two collectors,
+        missed the other has."""
         told = union(self.trades[place].told) if place in self.trades else []
         return overlap(told, first, last) == last - first + 1
 

@@ -6,7 +6,8 @@ and how many rows that are. A row without ids claims no trade.
 And what is stored must be claimed: a trade whose id no row holds is *uncovered*. Allowed is only
 what a killed run could not close. A run without a ``stopped`` row, after which another one started,
 leaves open the ids behind the last that it or an earlier run claimed, up to the first that a later
-run claims.
+run claims. Where several collectors share the work runs do not follow each other: there a run
+without a ``stopped`` row leaves open what it stored behind the last that it claimed itself.
 
 Not here: what is stored (``witness``), the evidence for order books, and whether the times of a row
 are right.
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from .intervals import EVER, Interval, overlap, union, without
-from .rows import Ask, lines_of
+from .rows import Ask, lines_of, quoted
 
 __all__ = ["Claim", "Evidence", "read_evidence"]
 
@@ -56,6 +57,12 @@ class Evidence:
     excused: set[Place]  # the spool had no room for some of their trades, and says so
     named: dict[Place, list[Interval]]  # ids that rows name as missed
     healed: dict[Place, list[Interval]]  # and those that rows claim were had later
+    tails: dict[Place, list[Interval]] | None = None  # of killed runs, if there are collectors
+
+    @property
+    def several(self) -> bool:
+        """Whether more than one collector wrote it."""
+        return self.tails is not None
 
     def of(self, place: Place, market: list[Interval]) -> Iterator[Claim]:
         """The claims about one symbol that concern these ids, or none at all."""
@@ -68,13 +75,16 @@ class Evidence:
     ) -> list[Interval]:
         """Stored ids that no claim holds, that no kill excuses and that were not missed first."""
         some = [claim for claim in claims if claim.from_id is not None]
-        allowed = [
-            (
-                max((claim.ids[1] for claim in some if claim.run <= run), default=-1) + 1,
-                min((claim.ids[0] for claim in some if claim.run > run), default=EVER) - 1,
-            )
-            for run in self.killed
-        ]
+        if self.tails is not None:
+            allowed = [*self.tails.get(place, [])]
+        else:
+            allowed = [
+                (
+                    max((claim.ids[1] for claim in some if claim.run <= run), default=-1) + 1,
+                    min((claim.ids[0] for claim in some if claim.run > run), default=EVER) - 1,
+                )
+                for run in self.killed
+            ]
         allowed += self.named.get(place, [])
         return without(stored, union([*(claim.ids for claim in some), *allowed]))
 
@@ -97,12 +107,16 @@ def read_evidence(ask: Ask, database: str) -> Evidence:
         line.split("\t")
         for line in lines_of(
             ask(
-                f"SELECT run, countIf(event = 'stopped') FROM {database}.ledger "
-                "GROUP BY run ORDER BY run FORMAT TSV"
+                f"SELECT run, collector, countIf(event = 'stopped') FROM {database}.ledger "
+                "GROUP BY run, collector ORDER BY run FORMAT TSV"
             )
         )
     ]
-    killed = [int(run) for run, stopped in runs[:-1] if stopped == "0"]
+    killed = [int(run) for run, _, stopped in runs[:-1] if stopped == "0"]
+    tails = None
+    if len({collector for _, collector, _ in runs}) > 1:
+        ended = [(int(run), collector) for run, collector, stopped in runs if stopped == "0"]
+        tails = _tails(ask, database, ended, claims)
     excused = set()
     for detail in lines_of(
         ask(
@@ -114,8 +128,30 @@ def read_evidence(ask: Ask, database: str) -> Evidence:
         if kind == "trade" and len(place) == 3:
             excused.add((place[0], place[2]))
     return Evidence(
-        claims, killed, excused, _ids(ask, database, "gap"), _ids(ask, database, "healed")
+        *(claims, killed, excused, _ids(ask, database, "gap"), _ids(ask, database, "healed")),
+        tails,
     )
+
+
+def _tails(
+    ask: Ask, database: str, runs: Iterable[tuple[int, str]], claims: dict[Place, list[Claim]]
+) -> dict[Place, list[Interval]]:
+    """What runs that were killed stored behind the last that they claimed, by symbol. On Deribit
+    trades are counted by their places."""
+    found: dict[Place, list[Interval]] = {}
+    for run, collector in runs:
+        answer = ask(
+            "SELECT exchange, symbol, min(id), max(id) FROM (SELECT exchange, symbol, "
+            "if(startsWith(exchange, 'deribit'), ifNull(trade_seq, 0), toUInt64OrZero(trade_id)) "
+            f"AS id FROM {database}.trades WHERE collector = {quoted(collector)} AND ts_recv >= "
+            f"{run} AND ts_recv < (SELECT min(if(run > {run} AND collector = {quoted(collector)}, "
+            f"run, {EVER - 1})) FROM {database}.ledger)) GROUP BY exchange, symbol FORMAT TSV"
+        )
+        for line in lines_of(answer):
+            exchange, symbol, first, last = line.split("\t")
+            mine = [c.ids[1] + 1 for c in claims.get((exchange, symbol), []) if c.run == run]
+            found.setdefault((exchange, symbol), []).append((max(int(first), *mine), int(last)))
+    return found
 
 
 def _ids(ask: Ask, database: str, event: str) -> dict[Place, list[Interval]]:

@@ -29,11 +29,13 @@ __all__ = [
     "parameters",
     "rows",
     "sequence",
+    "stream_of",
 ]
 
 BACKOFF = (1, 2, 5)
 """Times ``store.ack_wait`` until the first, the second and every later redelivery."""
 
+_BOOK_TYPES = frozenset({"orderbook", "orderbook_delta"})
 
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, math.inf)
 """By which it is counted what storing a batch takes, in seconds."""
@@ -125,6 +127,11 @@ class Consumer:
         self.ours = self.present = False
         self.enough.clear()
         return dropped
+
+
+def stream_of(data_type: str) -> str:
+    """The stream that has its messages."""
+    return "ORDERBOOK_SNAP" if data_type in _BOOK_TYPES else "MARKET_DATA"
 
 
 def parameters(data_type: str, store: Store) -> dict[str, Any]:

@@ -43,7 +43,7 @@ from marketprism.config import Settings, nats_login
 from marketprism.serve.health import Check, PortInUse, check, port_of, serve_health
 from marketprism.store import cold, expire, pages
 from marketprism.store.condition import Condition
-from marketprism.store.consumer import Consumer, Delivered, parameters, rows
+from marketprism.store.consumer import Consumer, Delivered, parameters, rows, stream_of
 from marketprism.store.durability import Durability, switch
 from marketprism.store.insert import NotOurs, Writer
 from marketprism.store.jetstream import Refused, Unanswered, asked
@@ -57,8 +57,6 @@ from marketprism.store.schema import DATA_TYPES, TABLES, Deployment, Table, crea
 __all__ = ["Store", "run_hot"]
 
 _log = logging.getLogger(__name__)
-
-_BOOK_TYPES = frozenset({"orderbook", "orderbook_delta"})
 
 # A standing request: at most so many messages and bytes, for so long. Two stand at a time.
 ASK_ROWS = 2_000
@@ -108,13 +106,14 @@ class Store:
         run = time.time_ns()
         letters = Letters(settings.collector, run)
         chosen = settings.clickhouse
+        self._every = (*DATA_TYPES, *settings.opted)
         self.consumers = {
             kind: Consumer(
                 TABLES[kind],
-                "ORDERBOOK_SNAP" if kind in _BOOK_TYPES else "MARKET_DATA",
+                stream_of(kind),
                 Lease(self._asked, f"store_hot_{kind}", run, settings.nats.replicas),
             )
-            for kind in data_types or (*DATA_TYPES, *settings.opted)
+            for kind in data_types or settings.store.data_types or self._every
         }
         self._writers = {
             kind: Writer(
@@ -335,9 +334,13 @@ class Store:
 
     def _retention(self, stream: str) -> Retention:
         age: float = getattr(self._settings.nats.streams, stream).max_age
-        durables = {
-            one.durable: one.filter for one in self.consumers.values() if one.stream == stream
-        }
+        # Also those of other stores: what they have not stored stays.
+        wanted = [
+            parameters(kind, self._settings.store)
+            for kind in {**self.consumers, **dict.fromkeys(self._every)}
+            if stream_of(kind) == stream
+        ]
+        durables = {one["durable_name"]: one["filter_subject"] for one in wanted}
         return Retention(self._asked, stream, durables, age)
 
     async def _retain(self, stream: Retention) -> None:

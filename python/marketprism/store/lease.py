@@ -18,15 +18,12 @@ Not here: what is done under a lease (``hot``).
 from __future__ import annotations
 
 import base64
-import os
-import socket
 import time
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
-import psutil
 
+from marketprism.incarnation import incarnation, known_dead
 from marketprism.store.jetstream import Ask, Refused
 
 __all__ = ["BUCKET", "LEASE_SECONDS", "LOOK_SECONDS", "Lease", "spread"]
@@ -66,7 +63,7 @@ class Lease:
         self.holder = ""
         self._ask = ask
         self._subject = f"$KV.{BUCKET}.{key}"
-        self._me = _me(run)
+        self._me = incarnation(run)
         self._until = 0.0
 
     def valid(self) -> bool:
@@ -110,7 +107,7 @@ class Lease:
             found = None
         if found is not None and found.holder is not None:
             mine = found.holder["id"] == self._me["id"]
-            if not mine and not _dead(found.holder):
+            if not mine and not known_dead(found.holder):
                 self._lose(found)
                 return False
         if not await self._write(found.revision if found else 0):
@@ -184,42 +181,3 @@ async def _make_bucket(ask: Ask, replicas: int) -> None:
         "num_replicas": replicas,
     }
     await ask(f"$JS.API.STREAM.CREATE.{_STREAM}", orjson.dumps(config))
-
-
-def _me(run: int) -> dict[str, Any]:
-    """Who we are: ``id`` is of this store alone, the rest lets others see that we are dead."""
-    pid = os.getpid()
-    return {
-        "id": f"{socket.gethostname()}:{pid}:{run}",
-        "host": socket.gethostname(),
-        "space": _space(),
-        "pid": pid,
-        "started": psutil.Process(pid).create_time(),
-    }
-
-
-def _space() -> str:
-    """Where a process number means the same process: this boot and this name space.
-
-    Empty where the system has no word for it; then nobody is known to be dead.
-    """
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return ""
-
-
-def _dead(holder: dict[str, Any]) -> bool:
-    """The process that holds it is known to have ended; a live or unknown one is not."""
-    if not holder["space"] or holder["space"] != _space():
-        return False
-    try:
-        other = psutil.Process(int(holder["pid"]))
-        if other.status() == psutil.STATUS_ZOMBIE:
-            return True
-        return bool(abs(other.create_time() - float(holder["started"])) > 0.01)
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.AccessDenied:
-        return False

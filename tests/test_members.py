@@ -1,0 +1,146 @@
+"""Members: whose a symbol is, and that nothing is lost or stored twice when members die and join.
+
+The processes are real: the simulated venue, a nats-server, a store, and collectors of one group.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chaos.group import GROUP, SYMBOLS, Group
+from conftest import marketprism
+from marketprism.rendezvous import owners
+
+NAMES = st.sets(st.from_regex(r"[a-z0-9-]{1,8}", fullmatch=True), min_size=1, max_size=12)
+KEYS = [f"binance_spot/{n}USDT" for n in range(300)]
+
+
+# --- whose a symbol is --------------------------------------------------------------------------
+
+
+@given(NAMES, st.integers(1, 4))
+def test_each_symbol_has_as_many_owners_as_there_can_be(names: set[str], copies: int) -> None:
+    for key in KEYS[:20]:
+        found = owners(key, names, copies)
+        assert len(found) == len({*found}) == min(copies, len(names))
+        assert {*found} <= names
+        # In whatever order they are known, and to whomever.
+        assert found == owners(key, sorted(names, reverse=True), copies)
+        # One copy is the first of two.
+        assert found[:1] == owners(key, names, 1)
+
+
+@given(NAMES, st.from_regex(r"[A-Z]{1,8}", fullmatch=True), st.integers(1, 3))
+def test_who_joins_takes_and_who_leaves_gives_and_nothing_else_moves(
+    names: set[str], new: str, copies: int
+) -> None:
+    for key in KEYS[:20]:
+        before, after = owners(key, names, copies), owners(key, names | {new}, copies)
+        assert {*after} - {*before} <= {new}
+        assert len({*before} - {*after}) <= 1
+        if new not in after:
+            assert after == before
+
+
+@settings(max_examples=20)
+@given(st.integers(2, 8))
+def test_a_join_moves_about_one_symbol_in_n(count: int) -> None:
+    names = {f"c{n}" for n in range(count)}
+    before = {key: owners(key, names, 1)[0] for key in KEYS}
+    after = {key: owners(key, names | {"c99"}, 1)[0] for key in KEYS}
+    moved = sum(before[key] != after[key] for key in KEYS)
+    # Of 300 symbols with a chance of 1 in n each, five standard deviations.
+    share = len(KEYS) / (count + 1)
+    assert moved <= share + 5 * share**0.5
+    assert min(Counter(after.values()).values()) > 0
+
+
+def test_another_process_comes_to_the_same_owners() -> None:
+    program = (
+        "import sys; from marketprism.rendezvous import owners; "
+        "print([owners(key, ['a', 'b', 'c'], 2) for key in sys.argv[1:]])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *KEYS[:50]], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str([owners(key, ["a", "b", "c"], 2) for key in KEYS[:50]])
+    # Named once and for all: what is written here must not change with a version.
+    assert owners("binance_spot/BTCUSDT", ["a", "b", "c"], 3) == ("c", "a", "b")
+
+
+# --- real members -------------------------------------------------------------------------------
+
+pytest.importorskip("chdb", reason="the embedded engine is not installed")
+
+
+def assert_nothing_is_lost_or_twice(group: Group) -> dict[str, int]:
+    words = ("sim", "check", "--data-dir", group.data, "--json")
+    found: dict[str, int] = json.loads(marketprism(*words).stdout)
+    wrong = ("lost", "duplicated", "differing", "gaps_empty", "covered_wrong", "uncovered")
+    assert {name: found[name] for name in wrong} == dict.fromkeys(wrong, 0), found
+    assert found["sent"] > 1000
+    return found
+
+
+@pytest.mark.timeout(300)
+def test_a_member_that_is_killed_or_cut_off_is_replaced_and_takes_its_own_again(
+    tmp_path: Path,
+) -> None:
+    with Group(tmp_path / "group", 5) as group:
+        group.join("c1", "c2")
+        each = group.settled("c1", "c2")
+        # Two exchanges' symbols, each at one member.
+        assert sum(each.values()) == 2 * len(SYMBOLS)
+        assert min(each.values()) > 0
+        group.stored_after(time.time_ns())
+        had = group.having("c1")
+        at = group.strike("c1", signal.SIGKILL)
+        group.replaced("c1", had, at)
+        assert group.settled("c2") == {"c2": 2 * len(SYMBOLS)}
+        # It comes back under its name, and has what it had.
+        group.join("c1")
+        assert group.settled("c1", "c2") == each
+        had = group.having("c2")
+        at = group.cut("c2")
+        group.replaced("c2", had, at)
+        group.mend("c2")
+        assert group.settled("c1", "c2") == each
+        shown = marketprism("members", "--group", GROUP, "--nats", group.nats_url, "--json")
+        said = [json.loads(line) for line in shown.stdout.splitlines()]
+        assert [(one["member"], one["state"]) for one in said] == [("c1", "live"), ("c2", "live")]
+        group.finish()
+    found = assert_nothing_is_lost_or_twice(group)
+    # What was sent while nobody had the killed one's symbols was had by REST.
+    assert found["healed"] > 0
+
+
+@pytest.mark.timeout(300)
+def test_with_two_copies_a_member_that_hangs_costs_nothing(tmp_path: Path) -> None:
+    with Group(tmp_path / "group", 6, redundancy=2) as group:
+        group.join("c1", "c2", "c3")
+        each = group.settled("c1", "c2", "c3")
+        assert sum(each.values()) == 2 * 2 * len(SYMBOLS)
+        group.stored_after(time.time_ns())
+        group.strike("c1", signal.SIGSTOP)
+        try:
+            assert group.settled("c2", "c3") == dict.fromkeys(("c2", "c3"), 2 * len(SYMBOLS))
+        finally:
+            group.strike("c1", signal.SIGCONT)
+        # It wakes up, finds that it was taken for dead, and has its own again.
+        assert group.settled("c1", "c2", "c3") == each
+        # Whoever leaves gives all to the others first.
+        group.leave("c2")
+        group.settled("c1", "c3")
+        group.finish()
+    found = assert_nothing_is_lost_or_twice(group)
+    assert found["missed"] == 0
