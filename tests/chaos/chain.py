@@ -65,6 +65,9 @@ class ChainError(Exception):
 class Chain:
     """As a context manager: all is up and a first fact is stored when it is entered."""
 
+    judged: Sequence[str] = ("--audit",)
+    """What ``sim check`` is to judge beside the facts."""
+
     def __init__(
         self,
         directory: Path,
@@ -373,7 +376,7 @@ class Chain:
     def check(self, seconds: float = CHECK_SECONDS) -> dict[str, Any]:
         """What ``sim check`` says of the data that the chain left, and of every second of
         ``audit``. Raises ``ChainError``, also when it takes longer than so many seconds."""
-        words = _marketprism("sim", "check", "--audit", "--data-dir", str(self.data), "--json")
+        words = _marketprism("sim", "check", *self.judged, "--data-dir", str(self.data), "--json")
         words += ["--config", str(self.config)]
         try:
             done = subprocess.run(

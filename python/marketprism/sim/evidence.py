@@ -150,7 +150,7 @@ def _tails(
         for line in lines_of(answer):
             exchange, symbol, first, last = line.split("\t")
             mine = [c.ids[1] + 1 for c in claims.get((exchange, symbol), []) if c.run == run]
-            found.setdefault((exchange, symbol), []).append((max(int(first), *mine), int(last)))
+            found.setdefault((exchange, symbol), []).append((max([int(first), *mine]), int(last)))
     return found
 
 
