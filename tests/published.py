@@ -36,6 +36,7 @@ METRICS = {
     "Collector: port 9093": metrics.METRICS,
     "Store: port 8085": {**metrics.HOT, **metrics.BACKUP},
     "Cold store: port 8086, where it is enabled": metrics.COLD,
+    "API: port 8080": metrics.API,
 }
 """What each page says."""
 _KEY = re.compile(r"^(\s*)(- )?([A-Za-z_]+):(\s.*)?$")
@@ -157,7 +158,9 @@ def metrics_page() -> str:
         "# Metrics\n",
         "Written by `make published` from `python/marketprism/metrics.py`. Pages are at",
         "`/metrics`, in Prometheus' format; ports are the defaults. Counters count since the start",
-        "of the process. Labels are bounded: no symbol is one. The label `job` of",
+        "of the process. Labels are bounded: no symbol is one, nor anything that a venue or a",
+        "client says: 200 symbols have as many series as two. Histograms are of batches (engine,",
+        "NATS, inserts) or requests, but for lags, which the engine counts. The label `job` of",
         "`marketprism_scheduler_runs_total` becomes `exported_job` in Prometheus, which keeps",
         "`job` for its own. What wakes somebody, and what to do then: [runbook.md](runbook.md).",
     ]

@@ -204,6 +204,7 @@ def test_prometheus_scrapes_where_the_pages_are() -> None:
         "marketprism-collector": str(ports.metrics),
         "marketprism-store": str(ports.store),
         "marketprism-cold": str(ports.cold),
+        "marketprism-api": str(ports.api),
     }
     # And an alert that asks for a job asks for one of these.
     asked = re.findall(r'job=~?"([^"]*)"', (PROMETHEUS / "alerts.yml").read_text(encoding="utf-8"))

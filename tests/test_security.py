@@ -46,8 +46,8 @@ SLOW_EACH = 20
 # Every address of the API, with what is needed there. Whoever adds one says so here.
 RIGHTS = {
     "open": """
-        GET /  GET /web/{name}  GET /health  GET /docs  GET /openapi.json  HEAD /openapi.json
-        GET /swagger/swagger-ui-bundle.js  GET /swagger/swagger-ui.css
+        GET /  GET /web/{name}  GET /health  GET /metrics  GET /docs  GET /openapi.json
+        HEAD /openapi.json  GET /swagger/swagger-ui-bundle.js  GET /swagger/swagger-ui.css
         GET /swagger/favicon-32x32.png
     """,
     "read": """
@@ -70,10 +70,10 @@ RIGHTS = {
 }
 # What the other processes show, to everybody: nothing that is asked there changes anything.
 PAGES = {
-    "health": ("/health", "/status", "/scheduler"),
+    "health": ("/health", "/status", "/scheduler", "/logs/errors"),
     "metrics": ("/metrics",),
-    "store": ("/health", "/stats", "/metrics"),
-    "cold": ("/health", "/stats", "/metrics"),
+    "store": ("/health", "/stats", "/metrics", "/logs/errors"),
+    "cold": ("/health", "/stats", "/metrics", "/logs/errors"),
 }
 
 
@@ -181,7 +181,7 @@ def test_every_page_of_the_other_processes_is_named() -> None:
     """As literals of whoever serves pages: a new one stands there, and is to stand here."""
     files = ("app.py", "serve/health.py", "store/hot.py", "store/cold.py", "store/backup.py")
     texts = [(ROOT / "python" / "marketprism" / f).read_text(encoding="utf-8") for f in files]
-    literals = {found for text in texts for found in re.findall(r'"(/[a-z_]+)"', text)}
+    literals = {found for text in texts for found in re.findall(r'"(/(?!dev)[a-z_/]+)"', text)}
     assert literals == {page for pages in PAGES.values() for page in pages}
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import os
 import signal
 import sys
@@ -56,6 +55,7 @@ from .config import Settings, without_secrets
 from .control import Control, subjects
 from .directory import RunError, choose_ports, left_behind, locked
 from .duties import duties
+from .log import logger
 from .members import Members
 from .outlet import opened
 from .pages import books, checks, values
@@ -74,7 +74,7 @@ from .trouble import misbehave
 
 __all__ = ["collect"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _STORE_WAIT = 60.0  # seconds that a run with an end waits until all is stored
 # A run that was told to end takes at most 10 s: so long for what was received, the rest for ending
@@ -612,7 +612,7 @@ def _troubles(state: Run) -> list[ProcessFault]:
         return []
     duration, exchanges = options.duration or FAULTS_DURATION, state.settings.exchanges
     schedule = load_faults(options.faults, duration, state.clock.speed, exchanges)
-    log.info("%s", schedule)
+    log.info("faults are drawn", schedule=str(schedule))
     return schedule.for_processes()
 
 
@@ -636,7 +636,7 @@ async def _finish(state: Run) -> int:
     while not await publisher.drained(_LOOK) and time.monotonic() < state.deadline:
         pass
     if publisher.pending:
-        log.error("%d messages are not acknowledged by NATS", publisher.pending)
+        log.error("facts are not acknowledged by NATS", pending=publisher.pending)
     left = -1
     while state.settings.store.run and publisher.connected and time.monotonic() < state.deadline:
         left = await _unstored(state)
@@ -664,7 +664,7 @@ async def _unstored(state: Run) -> int:
     try:
         return await state.publisher.unstored((*DATA_TYPES, *state.settings.opted))
     except PublishError as error:
-        log.warning("%s", error)
+        log.warning("what is not stored yet is not known", reason=str(error))
         return -1
 
 
@@ -723,7 +723,7 @@ async def _count_tables(state: Run) -> dict[str, int]:
     try:
         answer = await asyncio.to_thread(ask)
     except StoreError as error:
-        log.warning("rows cannot be counted: %s", error)
+        log.warning("rows cannot be counted", reason=str(error))
         return {}
     return {name: int(n) for name, n in (line.split("\t") for line in answer.decode().splitlines())}
 

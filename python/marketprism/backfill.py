@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,8 +33,6 @@ from .store.missing import Missing, missing
 from .store.query import StoreError, connect, run_sql
 
 __all__ = ["Window", "backfill", "beside", "told"]
-
-log = logging.getLogger(__name__)
 
 _PATIENCE = 60.0  # seconds until all that was published must be acknowledged
 _LOOK = 0.1  # seconds between looks at it

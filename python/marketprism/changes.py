@@ -12,7 +12,6 @@ Not here: the form of questions (``control``), how connections come to carry som
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -24,6 +23,7 @@ from .collect.status import streams
 from .config import ConfigError, Exchange, Settings, data_types
 from .control import STREAMS_MAX, Asked, Result, Said
 from .listing import Listed
+from .log import logger, tell
 from .run import Run
 from .settings.effective import effective
 from .settings.keys import alike
@@ -33,7 +33,7 @@ from .venues import BOOKS
 
 __all__ = ["Changes", "differing"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 # Keys that hold from the next look on; all others from the next start.
 _HOT = ("exchanges", "limits", "proxy", "tls", "log", "scheduler.jobs")
@@ -269,7 +269,7 @@ class Changes:
         try:
             new = await asyncio.to_thread(state.options.again)
         except ConfigError as error:
-            log.error("reload: nothing is changed: %s", error)
+            log.error("reload: nothing is changed", reason=str(error))
             await state.ledger.write(
                 "refused", cause="reload", detail=f"{who}: {error}"[:_SHOWN_MAX]
             )
@@ -284,11 +284,11 @@ class Changes:
         for each in changes:
             when = " (from the next start on)" if each["restart"] else ""
             detail = f"{each['key']}: {each['from']} -> {each['to']}{when}"
-            log.info("reload: %s", detail)
+            log.info("reloaded", detail=detail)
             await state.ledger.write("changed", cause=who, detail=detail[: 2 * _SHOWN_MAX])
         state.settings = self._sources.settings = _merged(old, new)
-        if new.log.level != old.log.level:
-            logging.getLogger().setLevel(new.log.level)
+        if new.log != old.log:
+            tell(new.log.level, new.log.format)
         for name in type(new.scheduler.jobs).model_fields:
             if getattr(new.scheduler.jobs, name) != getattr(old.scheduler.jobs, name):
                 # It is filled in again below, as it is now.
@@ -313,7 +313,9 @@ class Changes:
         for place, new in wanted.items():
             taken = there.get(place) or self._asked_for(new.exchange)
             if reason := await self._changed(taken, new, old, who):
-                log.error("reload: %s: %s", new.exchange, reason)
+                log.error(
+                    "reload: an exchange is left as it was", exchange=new.exchange, reason=reason
+                )
                 results.append(Result(new.exchange, "", "", "refused", reason))
         return results
 

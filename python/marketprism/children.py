@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from .config import Settings, without_secrets
 from .directory import HOST, RunError, free_port
 from .embedded import nats as embedded_nats
 from .embedded.child import Child, ChildError
+from .log import logger
 from .run import Run
 
 __all__ = [
@@ -35,7 +35,7 @@ __all__ = [
     "start_venue",
 ]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 STOP_LATE = 1.0  # seconds that a child has to end where what it holds is stored by the next run
 FAULTS_DURATION = 120.0  # seconds of a run without an end for which a schedule is drawn
@@ -52,7 +52,7 @@ async def end_stale(home: Path) -> None:
     except embedded_nats.NatsServerError as error:
         raise RunError(str(error)) from error
     if pid is not None:
-        log.info("ended nats-server %d, which an earlier run left behind", pid)
+        log.info("ended a nats-server that an earlier run left behind", pid=pid)
 
 
 async def start_nats(
@@ -167,11 +167,11 @@ def start_api(state: Run, up: Callable[[], None], stack: contextlib.AsyncExitSta
         try:
             await child.start()
         except ChildError as error:
-            log.error("there is no API: %s", error)
+            log.error("there is no API", reason=str(error))
         else:
             state.children.append(child)
             up()
-            log.info("dashboard and API: http://%s:%d/", settings.listen, state.ports["api"])
+            log.info("dashboard and API", url=f"http://{settings.listen}:{state.ports['api']}/")
 
     beginning = asyncio.create_task(begin())
     stack.push_async_callback(child.stop)
@@ -202,7 +202,7 @@ async def start_venue(state: Run, stack: contextlib.AsyncExitStack) -> dict[str,
         elif event["event"] == "damage":
             text = damage(event)
             state.damaged.append(text)
-            log.error("%s", text)
+            log.error("a journal is damaged", detail=text)
 
     words = ["sim", "--until-pipe-closes"]
     ws = free_port(state.ports.values())

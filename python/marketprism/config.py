@@ -37,7 +37,7 @@ from .settings import forms
 from .settings.amounts import Seconds
 from .settings.exposure import Exposed, open_doors, readable
 from .settings.forms import nats_login, proxy_url
-from .settings.mistakes import ConfigError, Mistake, origin, without_secrets
+from .settings.mistakes import ConfigError, Mistake, origin, without_passwords, without_secrets
 from .settings.moments import moment
 from .settings.reading import Loaded, read
 from .settings.sources import Variable
@@ -55,6 +55,7 @@ __all__ = [
     "moment",
     "nats_login",
     "proxy_url",
+    "without_passwords",
     "without_secrets",
 ]
 
@@ -79,8 +80,7 @@ class Hosts(_Section):
     rest: HttpUrl | Annotated[tuple[HttpUrl, ...], Field(min_length=1, max_length=10)]
 
 
-# Of a section with a URL: where its password is kept apart, in a variable or in a file that only
-# its owner may read.
+# Of a section with a URL: where its password is kept apart, a variable or a file of its owner.
 PasswordVariable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None
 
 
@@ -597,6 +597,7 @@ def _upper(value: object) -> object:
 
 class Log(_Section):
     level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = "INFO"
+    format: Literal["auto", "human", "json"] = "auto"
 
 
 class Ports(_Section):

@@ -11,7 +11,6 @@ Not here: doing it (``changes``), and NATS (``collect.publish``).
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -26,8 +25,6 @@ from .settings.keys import alike
 from .settings.mistakes import found_by
 
 __all__ = ["SUBJECT", "Asked", "Control", "Does", "Result", "Said", "subjects"]
-
-log = logging.getLogger(__name__)
 
 SUBJECT = "marketprism.control"
 QUESTION_BYTES_MAX = 64 * 1024

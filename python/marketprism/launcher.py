@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import os
 import signal
 import sys
@@ -28,11 +27,12 @@ import psutil
 from .config import Settings
 from .directory import RunError, locked
 from .embedded.child import Child, ChildError
+from .log import logger
 from .standing import page
 
 __all__ = ["LOCK", "launch", "others"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 LOCK = "launcher.lock"
 """The lock of the data directory that a launcher holds; its pid is in it."""
@@ -151,7 +151,7 @@ class _Launcher:
             if not starting.done():
                 starting.cancel()
             elif error := starting.exception():
-                log.error("%s", error)
+                log.error("a process beside the collector did not start", reason=str(error))
 
     def _write(self) -> None:
         """Which processes are ours beside the collector, for ``status`` and ``down``."""
@@ -200,7 +200,7 @@ class _Launcher:
                 wrong = await self._look()
             if wrong:
                 cause = f"{wrong.what}: {wrong.detail}"
-                log.error("the collector is ended: %s", cause)
+                log.error("the collector is ended", cause=cause)
                 # What hangs does not drain.
                 await self._child.restart(cause, _HUNG if wrong.what == "hang" else _DRAIN)
 

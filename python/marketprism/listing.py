@@ -9,7 +9,6 @@ Not here: how a venue is asked (``venues``), and who listens to what is wanted (
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -22,10 +21,11 @@ from .collect.ledger import Ledger
 from .collect.rest import Priority, Rest, RestError
 from .collect.route import Route
 from .config import Exchange
+from .log import logger
 
 __all__ = ["Body", "Listed", "Listing", "guessed"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,9 @@ class Listing:
         offers = venues.offers(wanted.exchange)
         if "data_types" in wanted.model_fields_set:
             for data_type in (t for t in wanted.data_types if t not in offers):
-                log.error("%s has no %s; it is left out", wanted.exchange, data_type)
+                log.error(
+                    "no such data type: left out", exchange=wanted.exchange, data_type=data_type
+                )
                 await self.ledger.write(
                     "refused",
                     exchange=wanted.exchange,
@@ -117,7 +119,7 @@ class Listing:
                 )
         intervals = {i: None for offer in offers["kline"] for i in offer.intervals}
         for interval in (i for i in wanted.klines if i not in intervals):
-            log.error("%s has no bars of %s; they are left out", wanted.exchange, interval)
+            log.error("no such bars: left out", exchange=wanted.exchange, interval=interval)
             await self.ledger.write(
                 "refused",
                 exchange=wanted.exchange,
@@ -173,7 +175,7 @@ class Listing:
                 try:
                     said = venue.volumes(await self.rest.ask(url, Priority.SEED, route))
                 except (RestError, ValueError, KeyError, ArithmeticError) as error:
-                    log.warning("%s: what was traded is not known: %s", section, error)
+                    log.warning("what was traded is not known", section=section, reason=str(error))
                     await self.ledger.write(
                         "refused", exchange=exchange, cause="volumes", detail=str(error)
                     )
@@ -185,7 +187,7 @@ class Listing:
         if (exchange, symbol) in self._unlisted:
             return
         self._unlisted.add((exchange, symbol))
-        log.error("%s does not list %s; it is left out", exchange, symbol)
+        log.error("not listed: left out", exchange=exchange, symbol=symbol)
         await self.ledger.write("refused", exchange=exchange, cause="not listed", detail=symbol)
 
     async def lists(
@@ -204,7 +206,9 @@ class Listing:
                 return Body(url, body, self.clock.now_ns()), instruments(section, body)
             except (RestError, ValueError) as error:
                 log.warning(
-                    "%s: no instrument list (%s); the built-in quote list is used", section, error
+                    "no instrument list: the built-in quote list is used",
+                    section=section,
+                    reason=str(error),
                 )
                 await self.ledger.write(
                     "refused", exchange=exchange, cause="instrument list", detail=str(error)
@@ -226,5 +230,5 @@ def guessed(section: str, native: str) -> Instrument | None:
     try:
         return guess_instrument(section, native)
     except ValueError as error:
-        log.error("%s: %s", section, error)
+        log.error("no instrument list", section=section, reason=str(error))
         return None

@@ -20,7 +20,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .config import Settings, without_secrets
 from .directory import RunError
 from .incarnation import incarnation, known_dead
+from .log import logger
 from .store.jetstream import Ask, Refused, Unanswered, asking
 
 __all__ = [
@@ -48,7 +48,7 @@ __all__ = [
     "missing",
 ]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 BUCKET = "marketprism_members"
 MEMBERS_MAX = 64
@@ -225,14 +225,14 @@ class Members:
             async with self._asking() as ask:
                 await self._write(ask)
         except (Unanswered, Refused) as error:
-            log.warning("members: the others are not told that we left: %s", error)
+            log.warning("the others are not told that we left", reason=str(error))
 
     def _asking(self) -> contextlib.AbstractAsyncContextManager[Ask]:
         return asking(self._url, "marketprism-members", _ANSWERS_WITHIN)
 
     def _found(self, trouble: str) -> None:
         if trouble and not self.trouble:
-            log.warning("members: the others are not known for now: %s", trouble)
+            log.warning("the others are not known for now", reason=trouble)
         self.trouble = trouble
 
     async def _look(self, ask: Ask) -> None:
@@ -267,8 +267,12 @@ class Members:
         self._revision = found.revision if found else 0
         if found is None or _is_free(found.record):
             return
-        log.info("members: %s is still pid %d on %s; waiting whether it lives",
-                 self.name, found.record.pid, found.record.host)  # fmt: skip
+        log.info(
+            "our name is somebody's: waiting whether it lives",
+            member=self.name,
+            pid=found.record.pid,
+            host=found.record.host,
+        )
         end = self._now() + self._dead_after
         while self._now() < end:
             await asyncio.sleep(LOOK_SECONDS)
@@ -311,9 +315,7 @@ class Members:
 
     def _fence(self, other: Record) -> None:
         self.fenced = f"pid {other.pid} on {other.host}"
-        log.error(
-            "members: %s has our name, %s: we were taken for dead, and end", self.fenced, self.name
-        )
+        log.error("we were taken for dead, and end", member=self.name, has_our_name=self.fenced)
         self.looked.set()
 
 
@@ -350,7 +352,7 @@ async def _last(ask: Ask, subject: str) -> Listed | None:
     try:
         record = Record.model_validate_json(base64.b64decode(message.get("data") or ""))
     except (ValidationError, ValueError):
-        log.warning("members: %s is no word of a member, and is passed over", subject)
+        log.warning("no word of a member: passed over", subject=subject)
         return None
     return Listed(record, int(message["seq"]), _time(str(message.get("time", ""))))
 

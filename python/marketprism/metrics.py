@@ -1,17 +1,23 @@
-"""What a collector's ``/metrics`` page says: each name with its meaning and what to do about it.
+"""What ``/metrics`` of each process says: each name with its meaning and what to do about it.
 
 Values are read when the page is asked for, from the counts that the parts keep anyway; nothing is
 counted twice and nothing is kept here.
 
-Not here: the counts, and the port (``app``).
+Labels are bounded sets: what is configured by name or number of exchanges and data types, and what
+the program itself knows. No symbol is one, nor is anything that a venue or a client says.
+
+Not here: the counts, and the ports.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
+import psutil
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -20,12 +26,59 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-__all__ = ["BACKUP", "COLD", "HOT", "METRICS", "Histogram", "Metric", "Values", "page"]
+from . import log
+
+__all__ = [
+    "API",
+    "BACKUP",
+    "COLD",
+    "HOT",
+    "METRICS",
+    "Durations",
+    "Histogram",
+    "Metric",
+    "Values",
+    "of_process",
+    "page",
+]
 
 Histogram = Sequence[tuple[float, float]]
 """How many are at most each bound; the last bound is infinite, and its number is that of all."""
 
-Values = Mapping[str, Mapping[tuple[str, ...], float | Histogram]]
+
+class Durations:
+    """How long something took, counted by bounds in seconds. To be told a batch, not a message."""
+
+    LONG = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, math.inf)
+    SHORT = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, *LONG[5:])
+
+    def __init__(self, bounds: Sequence[float] = LONG) -> None:
+        self.bounds = bounds
+        self.sum = 0.0
+        self._counts = [0] * len(bounds)
+
+    def add(self, seconds: float) -> None:
+        """One more."""
+        self._counts[bisect_left(self.bounds, seconds)] += 1
+        self.sum += seconds
+
+    def take(self, other: Durations) -> None:
+        """All of another with the same bounds."""
+        self._counts = [ours + more for ours, more in zip(self._counts, other._counts, strict=True)]
+        self.sum += other.sum
+
+    @property
+    def count(self) -> int:
+        """How many."""
+        return sum(self._counts)
+
+    def histogram(self) -> Histogram:
+        """How many took at most each bound."""
+        return list(zip(self.bounds, accumulate(self._counts), strict=True))
+
+
+Value = float | Histogram | Durations
+Values = Mapping[str, Mapping[tuple[str, ...], Value]]
 """For each name, the value of each combination of its labels; ``()`` where it has none."""
 
 
@@ -44,11 +97,21 @@ class Metric(NamedTuple):
         return "counter" if name.endswith("_total") else "gauge"
 
 
-_STARTED = {
+_PROCESS = {
     "marketprism_start_time_seconds": Metric(
         "When this process was started, since the epoch. Changes again and again: the ledger's "
         "restarted rows say why.",
         moment=True,
+    ),
+    "marketprism_errors_total": Metric(
+        "Warnings and errors that this process logged, by level and part, those included that were "
+        "held back as repetitions. Grows: /logs/errors of the process, or /api/v1/logs/errors for "
+        "all of them, has the latest.",
+        ("level", "logger"),
+    ),
+    "marketprism_memory_usage_bytes": Metric(
+        "Resident memory of this process. The collector's above 80 % of COLLECTOR_MEMORY_MB: take "
+        "fewer symbols, or raise it; the launcher starts anew whoever is above it."
     ),
 }
 """On every page."""
@@ -57,6 +120,11 @@ METRICS: dict[str, Metric] = {
     "marketprism_messages_total": Metric(
         "Rows made by the engine. Stands still: see marketprism_websocket_connections.",
         ("exchange", "data_type"),
+    ),
+    "marketprism_processing_duration_seconds": Metric(
+        "What the engine takes for what has arrived at once, at most 256 frames: decoding, books, "
+        "rows. Grows: books with many levels, or a busy machine; beyond 0.1 the sockets wait.",
+        ("exchange",),
     ),
     "marketprism_message_age_seconds": Metric(
         "Since anything of a data type was heard, of whichever symbol. Minutes for books or "
@@ -101,6 +169,24 @@ METRICS: dict[str, Metric] = {
         "the ledger.",
         ("state",),
     ),
+    "marketprism_book_resyncs_total": Metric(
+        "Books that had to be had anew, by cause: gap, reset, crossed, precision, "
+        "checksum_mismatch, audit_failed, disconnected, asked. Grows by anything but the last two: "
+        "the ledger's rows name the books; it uses up the venues' limits.",
+        ("cause",),
+    ),
+    "marketprism_checksums_total": Metric(
+        "Checksums that venues sent of their books, by what ours was: valid, mismatch (the book is "
+        "had anew), zero (the venue sent none). valid stands still while zero grows: the venue has "
+        "stopped to send them, and audits are what is left.",
+        ("result",),
+    ),
+    "marketprism_coverage_ratio": Metric(
+        "Part of the last hour that evidence covers, over the streams of a data type, up to two "
+        "minutes ago; what was healed later is not in it. Below 0.99: `marketprism gaps` names "
+        "what is missing, `marketprism audit` what is healed.",
+        ("exchange", "data_type"),
+    ),
     "marketprism_seeds_not_affordable": Metric(
         "Books that wear faster than the venues' limits let them be renewed: live, at times with "
         "fewer levels. Above 0: take fewer symbols, or another address; /health names them."
@@ -124,6 +210,10 @@ METRICS: dict[str, Metric] = {
         "Facts sent to JetStream for the first time, and those acknowledged. They part: NATS is "
         "away, full or slow.",
         ("result",),
+    ),
+    "marketprism_nats_publish_duration_seconds": Metric(
+        "From sending a fact to its acknowledgement, of the last one of each batch. Grows: the "
+        "disk of NATS, or its network; beyond 2 s facts are sent again."
     ),
     "marketprism_publish_pending": Metric(
         "Facts not acknowledged: under way, or waiting in the spool. Grows: see nats in /health."
@@ -219,11 +309,17 @@ METRICS: dict[str, Metric] = {
         "again. Grows: the ledger's restarted rows and DATA_DIR/logs say why.",
         ("child",),
     ),
-    **_STARTED,
-    "marketprism_memory_usage_bytes": Metric(
-        "Resident memory of the collector. Above 80 % of COLLECTOR_MEMORY_MB: take fewer symbols, "
-        "or raise it; the launcher starts anew whoever is above it."
+    "marketprism_child_up": Metric(
+        "1 while a process that the collector runs is there: nats-server, store (with it the "
+        "embedded ClickHouse), cold, api. 0 for minutes: DATA_DIR/logs say why.",
+        ("child",),
     ),
+    "marketprism_child_memory_bytes": Metric(
+        "Resident memory of a process that the collector runs. The store's grows: lower "
+        "store.rows_max, or ask its ClickHouse for less at a time.",
+        ("child",),
+    ),
+    **_PROCESS,
     "marketprism_cpu_usage_percent": Metric(
         "Of one processor, over the last minute or so. Above 80: share the symbols with another "
         "collector."
@@ -232,7 +328,7 @@ METRICS: dict[str, Metric] = {
 
 
 COLD: dict[str, Metric] = {
-    **_STARTED,
+    **_PROCESS,
     "cold_storage_lag_seconds": Metric(
         "What was inserted into the hot table longer ago than this is proven in the cold one. "
         "Grows beyond window, age and quiet together: /health says of which table and why.",
@@ -255,7 +351,7 @@ COLD: dict[str, Metric] = {
 """What the cold store's page says."""
 
 HOT: dict[str, Metric] = {
-    **_STARTED,
+    **_PROCESS,
     "hot_storage_messages_processed_total": Metric(
         "Messages that were dealt with: stored, there already, or dead letters. Stands still while "
         "marketprism_messages_total grows: /health of the store says why.",
@@ -294,6 +390,23 @@ HOT: dict[str, Metric] = {
     ),
     "hot_storage_is_running": Metric(
         "1 while NATS is connected and no table is kept from being stored, else 0."
+    ),
+    "hot_storage_parts": Metric(
+        "Active parts of each table, looked at every 30 s. Hundreds in a day's partition, and "
+        "growing: merges do not keep up; raise store.linger, or give ClickHouse a faster disk.",
+        ("table",),
+    ),
+    "hot_storage_bytes": Metric(
+        "Bytes on disk of each table, in all its active parts.", ("table",)
+    ),
+    "nats_jetstream_stream_messages": Metric("Messages that a stream keeps.", ("stream",)),
+    "nats_jetstream_stream_bytes": Metric(
+        "Bytes that a stream keeps. Near its limit: the store is away or too slow, and publishers "
+        "turn to their spool; see nats_jetstream_consumer_num_pending.",
+        ("stream",),
+    ),
+    "nats_jetstream_stream_limit_bytes": Metric(
+        "What a stream may have (nats.streams.*.max_bytes).", ("stream",)
     ),
     "nats_jetstream_consumer_num_pending": Metric(
         "Messages that the store has not been sent yet. Grows: it is too slow, see "
@@ -334,6 +447,48 @@ BACKUP: dict[str, Metric] = {
 }
 """What the hot store's page says of backups."""
 
+API: dict[str, Metric] = {
+    **_PROCESS,
+    "marketprism_api_requests_total": Metric(
+        "Requests by endpoint and kind of answer (2xx to 5xx); none: refused before any endpoint, "
+        "or there is none. 429 are among 4xx. 5xx grow: /health says why (ClickHouse away).",
+        ("endpoint", "status"),
+    ),
+    "marketprism_api_request_duration_seconds": Metric(
+        "From a request to the end of its answer. Grows: ClickHouse, or answers of millions of "
+        "rows to slow clients.",
+        ("endpoint",),
+    ),
+    "marketprism_api_requests_active": Metric(
+        "Requests that are being answered. Stays up: ClickHouse answers four at a time."
+    ),
+    "marketprism_api_rows_exported_total": Metric(
+        "Stored rows that were sent, by format.", ("format",)
+    ),
+    "marketprism_api_stream_clients": Metric(
+        "Clients that follow the live stream. Near api.sockets_max: the next ones are refused."
+    ),
+    "marketprism_api_stream_clients_refused_total": Metric(
+        "Clients that found api.sockets_max others there. Grows: raise it, or run another API."
+    ),
+    "marketprism_api_stream_clients_slow_total": Metric(
+        "Clients that were closed because more waited for them than may. Grows: their network, or "
+        "they ask for more than they read; subscribe to less."
+    ),
+    "marketprism_api_stream_rows_total": Metric("Rows that were sent to clients that follow."),
+    "marketprism_api_stream_conflated_total": Metric(
+        "Images of books that a slow client never had, since a newer one took their place."
+    ),
+    "marketprism_api_stream_consumers_anew_total": Metric(
+        "How often a consumer of JetStream was made anew: another filter, or something might have "
+        "been missed. Grows while nobody subscribes: NATS or its network."
+    ),
+    "marketprism_api_nats_connected": Metric(
+        "1 while the live stream has NATS. 0 for minutes: nats in /health says why."
+    ),
+}
+"""What the API's page says."""
+
 _Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
 
@@ -348,29 +503,37 @@ class _Values(Collector):
             yield _family(name, metric, values.get(name, {}))
 
 
-def _family(
-    name: str, about: Metric, values: Mapping[tuple[str, ...], float | Histogram]
-) -> _Family:
+def _family(name: str, about: Metric, values: Mapping[tuple[str, ...], Value]) -> _Family:
     text, labels, kind = about.help, about.labels, about.kind(name)
     if kind == "histogram":
         histogram = HistogramMetricFamily(name, text, labels=labels)
         for names, found in values.items():
-            if isinstance(found, Sequence):
-                buckets = [
-                    ("+Inf" if bound == math.inf else f"{bound:g}", count) for bound, count in found
-                ]
-                histogram.add_metric(names, buckets, sum_value=None)
+            total = found.sum if isinstance(found, Durations) else None
+            counts = found.histogram() if isinstance(found, Durations) else found
+            if isinstance(counts, Sequence):
+                buckets = [(_bound(bound), count) for bound, count in counts]
+                histogram.add_metric(names, buckets, sum_value=total)
         return histogram
     family = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
     metric = family(name.removesuffix("_total"), text, labels=labels)
     for names, found in values.items():
-        if not isinstance(found, Sequence):
+        if not isinstance(found, Sequence | Durations):
             metric.add_metric(names, found)
     return metric
 
 
 def _bound(bound: float) -> str:
     return "+Inf" if bound == math.inf else f"{bound:g}"
+
+
+def of_process() -> Values:
+    """What every page says of its process."""
+    process = psutil.Process()
+    return {
+        "marketprism_start_time_seconds": {(): process.create_time()},
+        "marketprism_errors_total": log.counts(),
+        "marketprism_memory_usage_bytes": {(): process.memory_info().rss},
+    }
 
 
 def page(read: Callable[[], Values], about: Mapping[str, Metric] = METRICS) -> Callable[[], str]:

@@ -17,11 +17,16 @@ import psutil
 from . import metrics
 from .collect.feed import Feed
 from .collect.status import Stream, lags, streams
+from .collect.tally import CHECKSUMS
 from .run import Run
 from .serve.health import Check, Status, check
 
 __all__ = ["books", "checks", "values"]
 
+_BOOK_STATES = ("empty", "seeding", "live", "broken", "down")
+# Of streams: what any can be, and what a book can be beside.
+_OF_ALL = ("down", "waiting", "silent", "live")
+_OF_BOOKS = ("inactive", "empty", "seeding", "broken")
 _NAMED_MAX = 20  # names in a check of the health page
 _TOLD_MAX = 5  # sentences in one
 
@@ -205,24 +210,23 @@ def values(state: Run) -> metrics.Values:
         "marketprism_websocket_connections": open_,
         "marketprism_websocket_reconnections_total": again,
         "marketprism_exchange_connection_status": _open_shares(state.feeds),
-        "marketprism_streams": Counter(
-            (each["exchange"], each["data_type"], each["state"]) for each in heard
-        ),
+        "marketprism_streams": _by_state(heard),
         "marketprism_message_age_seconds": _ages(heard),
         "marketprism_event_lag_seconds": lags(state.feeds),
+        **_engine_values(state),
         "marketprism_clock_offset_seconds": state.offsets.values(),
         "marketprism_name_failures_total": state.names.failures,
-        "marketprism_books": Counter(
-            (b.state if feed.connected else "down",) for feed in state.feeds for b in feed.books()
-        ),
+        "marketprism_books": _book_states(state.feeds),
         "marketprism_seeds_not_affordable": {(): len(state.seeds.progress().not_affordable)},
         "marketprism_faults_total": {(name,): n for name, n in state.ledger.faults.items()},
         "marketprism_audit_levels_total": state.ledger.levels,
+        "marketprism_book_resyncs_total": {(c,): n for c, n in state.ledger.resyncs.items()},
         "marketprism_gaps_total": state.ledger.gaps(),
         "marketprism_nats_publishes_total": {
             ("sent",): publisher.published,
             ("acknowledged",): publisher.acknowledged,
         },
+        "marketprism_nats_publish_duration_seconds": {(): publisher.took},
         "marketprism_publish_pending": {(): publisher.pending},
         "marketprism_spool_bytes": {(): publisher.spool.bytes},
         "marketprism_spool_limit_bytes": {(): publisher.spool.bytes_max},
@@ -240,6 +244,26 @@ def values(state: Run) -> metrics.Values:
         **state.rest.values(),
         **_process_values(state),
     }
+
+
+def _by_state(heard: Sequence[Stream]) -> Counter[tuple[str, ...]]:
+    """Streams of each exchange's data types by each state that they can have: one that nothing is
+    in is there with 0, so that there are as many series whatever happens."""
+    found: Counter[tuple[str, ...]] = Counter()
+    for each in heard:
+        kind = each["exchange"], each["data_type"]
+        more = _OF_BOOKS if each["data_type"] == "orderbook" else ()
+        found.update(dict.fromkeys(((*kind, name) for name in (*_OF_ALL, *more)), 0))
+        found[(*kind, each["state"])] += 1
+    return found
+
+
+def _book_states(feeds: Sequence[Feed]) -> Counter[tuple[str, ...]]:
+    found: Counter[tuple[str, ...]] = Counter({(name,): 0 for name in _BOOK_STATES})
+    for feed in feeds:
+        for book in feed.books():
+            found[(book.state if feed.connected else "down",)] += 1
+    return found
 
 
 def _open_shares(feeds: Sequence[Feed]) -> dict[tuple[str, ...], float]:
@@ -261,12 +285,42 @@ def _ages(heard: Sequence[Stream]) -> dict[tuple[str, ...], float]:
 
 def _process_values(state: Run) -> metrics.Values:
     """What this process takes, since when it runs, and how its children do."""
-    process, measured = psutil.Process(), state.load.kept
+    measured = state.load.kept
+    memory: dict[tuple[str, ...], float] = {}
+    for child in state.children:
+        with contextlib.suppress(psutil.Error):
+            if child.running:
+                memory[(child.name,)] = psutil.Process(child.pid).memory_info().rss
     return {
+        **metrics.of_process(),
         "marketprism_child_restarts_total": {(c.name,): c.restarts for c in state.children},
-        "marketprism_start_time_seconds": {(): process.create_time()},
-        "marketprism_memory_usage_bytes": {(): process.memory_info().rss},
+        "marketprism_child_up": {(c.name,): int(c.running) for c in state.children},
+        "marketprism_child_memory_bytes": memory,
         "marketprism_cpu_usage_percent": {(): 100 * measured[-1].cpu} if measured else {},
+    }
+
+
+def _engine_values(state: Run) -> metrics.Values:
+    """What the engine takes, what venues' checksums were, and how much of the last hour is there.
+    Every result is there from the beginning, or its first rise would not be seen."""
+    took: dict[tuple[str, ...], metrics.Durations] = {}
+    checksums: Counter[tuple[str, ...]] = Counter({(name,): 0 for name in CHECKSUMS})
+    for feed in state.feeds:
+        found = took.setdefault((feed.exchange,), metrics.Durations(feed.tally.processing.bounds))
+        found.take(feed.tally.processing)
+        counts = feed.tally.checksums(feed.session.counts())
+        checksums.update({(name,): n for name, n in counts.items()})
+    wanted = (
+        (instrument, data_type)
+        for feed in state.feeds
+        for instrument in feed.instruments
+        for data_type in feed.wanted().get(instrument.instrument_id, ())
+    )
+    now = max((feed.now_ns() for feed in state.feeds), default=0)
+    return {
+        "marketprism_processing_duration_seconds": took,
+        "marketprism_checksums_total": checksums,
+        "marketprism_coverage_ratio": state.ledger.evidence.ratios(wanted, now),
     }
 
 

@@ -27,6 +27,7 @@ from .config import Settings
 from .directory import RunError, held_by, holder, left_behind
 from .embedded.nats import NatsServerError, end_stale
 from .launcher import LOCK, others
+from .log import told
 from .standing import standing
 
 __all__ = ["Known", "down", "known", "up"]
@@ -173,7 +174,7 @@ def _last(log: Path) -> str:
             lines = file.read().decode(errors="replace").split("\n")
     except OSError:
         return "nothing"
-    return next((line for line in reversed(lines) if line.strip()), "nothing")
+    return told(next((line for line in reversed(lines) if line.strip()), "nothing"))
 
 
 def down(settings: Settings, ended: Callable[[Known], None]) -> list[Known]:

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
+
+from .log import written_by
 
 __all__ = ["Look", "show_progress"]
 
@@ -39,7 +40,7 @@ async def show_progress(
     unit = "frames" if frames else "s"
     shape = "{n:,.0f} of {total:,.0f} {unit} |{bar:24}| {desc}" if total else "{n:.0f} s {desc}"
     with (
-        logging_redirect_tqdm(),
+        written_by(lambda line: tqdm.write(line, file=sys.stderr)),
         tqdm(total=total, unit=unit, file=sys.stderr, dynamic_ncols=True, bar_format=shape) as bar,
     ):
         while True:

@@ -9,7 +9,6 @@ Not here: the checks (``store.quality``), and when it is time (``schedule``).
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,13 +19,14 @@ from .clock import SteadyClock
 from .collect.ledger import Ledger
 from .collect.publish import Publisher, PublishError
 from .collect.timetable import Outcome
+from .log import logger
 from .store.coverage import CELL
 from .store.quality import Finding, findings, stored_until
 from .store.query import StoreError, connect, run_sql
 
 __all__ = ["Quality"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _SECOND = 1_000_000_000
 # So long after a minute its evidence and its rows are there: of venue time, and of the machine's.
@@ -73,7 +73,7 @@ class Quality:
             quiet = await self.publisher.unstored(("trade",)) == 0
             stored, found = await asyncio.to_thread(self._look, clickhouse, start, end)
         except (StoreError, PublishError) as error:
-            log.warning("stored rows are not compared: %s", error)
+            log.warning("stored rows are not compared", reason=str(error))
             return Outcome(0, 1, 1)
         if stored < end and not quiet:
             return Outcome(0, 1)
@@ -105,7 +105,13 @@ class Quality:
 
     async def _tell(self, finding: Finding, instrument: Instrument | None) -> None:
         stream = finding.stream
-        log.warning("%s %s: %s: %s", stream.exchange, stream.symbol, finding.kind, finding.detail)
+        log.warning(
+            "stored rows contradict each other",
+            exchange=stream.exchange,
+            symbol=stream.symbol,
+            kind=finding.kind,
+            detail=finding.detail,
+        )
         await self.ledger.write(
             "quality",
             instrument=instrument,

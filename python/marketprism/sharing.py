@@ -20,7 +20,6 @@ Not here: who is there (``members``), how a connection comes to carry something 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -32,13 +31,14 @@ from .collect.feed import Feed
 from .collect.heal import Healing
 from .collect.ledger import Ledger
 from .collect.rest import Rest
+from .log import logger
 from .members import HURRIED_SECONDS, LOOK_SECONDS, Members, Part
 from .rendezvous import owners
 from .taken import Key, Taken, key_of
 
 __all__ = ["Reached", "Sharing"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 # Whose configuration differs for so long is not shared with: lists of instruments are read again by
 # all members within seconds, and a reload may take as long.
@@ -294,10 +294,7 @@ class Sharing:
             for key, instrument in taken.instruments.items()
             if key in taken.picked and key not in share.kept and self.mine(exchange, key)
         ]
-        log.info(
-            "members: %s is divided by %s; %d symbols more are ours",
-            exchange, ", ".join(view) or "nobody", len(new),
-        )  # fmt: skip
+        log.info("divided anew", exchange=exchange, members=view, symbols_more=len(new))
         await self._tell(exchange, share, "joined" if came else "gone", [*came, *gone])
         if self._has is None:
             return

@@ -7,7 +7,6 @@ Not here: how a venue is asked (``venues``), what it lists (``listing``), what i
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,13 +30,14 @@ from .collect.timetable import Outcome
 from .config import Exchange, Hosts, Settings
 from .directory import RunError
 from .listing import Listed, Listing, guessed
+from .log import logger
 from .sharing import Reached, Sharing
 from .taken import Taken, Want, key_of
 from .venues import BOOKS, Connection
 
 __all__ = ["Sources", "route_of"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _LEGS = ("1", "2")
 # Seconds of the machine that exchanges whose venues have said what they list wait for the others.
@@ -81,7 +81,9 @@ class Sources:
         has the others. None where REST alone gives what is wanted. Raises ``RunError`` when there
         is nothing."""
         for name in self.settings.unverified:
-            log.warning("%s: tls.verify is false: whoever is in between can change the data", name)
+            log.warning(
+                "tls.verify is false: whoever is in between can change the data", exchange=name
+            )
         self._asking = {
             asyncio.create_task(self._begun(each)): each.exchange for each in self.exchanges()
         }
@@ -90,7 +92,7 @@ class Sources:
             feeds = await self._come(asyncio.FIRST_COMPLETED)
         if self._asking:
             names = ", ".join(sorted(set(self._asking.values())))
-            log.warning("%s: not known yet what is listed; the others begin", names)
+            log.warning("not known yet what is listed; the others begin", exchanges=names)
         elif not feeds and not any(map(_polled, self.polled())):
             raise RunError("nothing to collect: no exchange lists any of the symbols asked for", 2)
         elif not feeds and not self.settings.scheduler.enabled:
@@ -177,7 +179,7 @@ class Sources:
         taken.pick(new)
         await self.bound(taken)
         for instrument in new:
-            log.info("%s lists %s", instrument.exchange, instrument.symbol)
+            log.info("listed", exchange=instrument.exchange, symbol=instrument.symbol)
             await self.ledger.write("listed", instrument=instrument)
         made = await self._opened(taken, route, lists, new)
         refused = sum(not listed.whole for listed in lists.values())
@@ -211,7 +213,9 @@ class Sources:
                 continue
             instrument, seen = taken.instruments[key], taken.seen.get(key)
             taken.forget(key)
-            log.info("%s ends %s: %s", instrument.exchange, instrument.symbol, state)
+            log.info(
+                "delisted", exchange=instrument.exchange, symbol=instrument.symbol, state=state
+            )
             for feed in of_section:
                 if key[1] in feed.connection.instrument_ids:
                     await feed.leave(instrument, state, seen)
@@ -252,7 +256,12 @@ class Sources:
         most = self.settings.limits.books_max
         others = sum(other.books for other in self.taken if other is not taken)
         for instrument in taken.bound(most - others):
-            log.error("%s: no room for its book: limits.books_max is %d", instrument.symbol, most)
+            log.error(
+                "no room for its book: limits.books_max",
+                exchange=instrument.exchange,
+                symbol=instrument.symbol,
+                books_max=most,
+            )
             await self.ledger.write(
                 "refused",
                 instrument=instrument,
@@ -469,7 +478,12 @@ class Sources:
             try:
                 found[kind] = await self.publisher.last(instrument.subject(kind))
             except PublishError as error:
-                log.warning("%s: what was published last is not known: %s", instrument, error)
+                log.warning(
+                    "what was published last is not known",
+                    exchange=instrument.exchange,
+                    symbol=instrument.symbol,
+                    reason=str(error),
+                )
         trade, book = found.get("trade"), found.get("orderbook")
         return (
             self._passed(instrument, trade, aggregated=False),

@@ -7,17 +7,17 @@ Not here: what is drawn or read (``sim.faults``), and how a child comes back (``
 
 from __future__ import annotations
 
-import logging
 import signal
 from collections.abc import Sequence
 
 from .clock import SteadyClock
 from .embedded.child import Child
+from .log import logger
 from .sim.faults import ProcessFault
 
 __all__ = ["misbehave"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _CHILDREN = {"nats": "nats-server", "store": "store"}
 
@@ -31,7 +31,7 @@ async def misbehave(
     name = _CHILDREN[fault.target]
     lasts = fault.lasts / clock.speed
     for child in (child for child in children if child.name == name):
-        log.warning("fault: %s %s for %.1f s", fault.action, name, lasts)
+        log.warning("fault", action=fault.action, process=name, seconds=round(lasts, 1))
         if fault.action == "pause":
             child.signal(signal.SIGSTOP)
             await clock.sleep(fault.lasts)

@@ -1,8 +1,9 @@
 """The commands: what is typed becomes settings and one call.
 
 ``marketprism-collect`` is ``marketprism collect``. Every expected trouble ends with one sentence on
-stderr and the exit status of the contract: 1 for an error, 2 for usage or configuration. Each file
-beside this one holds a group of commands; its ``grammar`` adds them.
+stderr (of what runs until it is told to end: one line of its log) and the exit status of the
+contract: 1 for an error, 2 for usage or configuration. Each file beside this one holds a group of
+commands; its ``grammar`` adds them.
 
 Not here: what any command does.
 """
@@ -13,7 +14,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from .. import __version__
+from .. import __version__, log
 from ..collect.journal import JournalError
 from ..collect.replay import ReplayError
 from ..config import ConfigError
@@ -39,6 +40,7 @@ from . import (
     watching,
 )
 from .examples import parsers, show
+from .options import process, serves
 from .process import say
 
 __all__ = ["collect", "main", "parser_of"]
@@ -71,6 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.words = words
     arguments.commands = [name for name, _, _ in parsers(parser)]
     run: Callable[[argparse.Namespace], int] = arguments.run
+    if serves(arguments):
+        # Until the settings say how.
+        log.begin(process(arguments))
     try:
         return run(arguments)
     except _EXPECTED as error:
@@ -81,7 +86,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _fail(arguments: argparse.Namespace, error: BaseException) -> int:
     status = 2 if isinstance(error, ConfigError) else getattr(error, "status", 1)
-    print(f"{arguments.command}: {error}", file=sys.stderr)  # noqa: T201
+    if serves(arguments) and not log.for_people():
+        log.logger(__name__).error("ended", command=arguments.command, error=str(error))
+    else:
+        print(f"{arguments.command}: {error}", file=sys.stderr)  # noqa: T201
     if getattr(arguments, "until_pipe_closes", False):
         # The parent says it to the operator.
         say({"event": "error", "message": str(error)})

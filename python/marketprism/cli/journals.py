@@ -11,9 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from .. import log
 from ..collect.replay import ReplayError, replay
 from ..directory import RunError, held_by
-from .options import common, log, present, settings_of
+from .options import common, present, settings_of
 from .process import say
 from .stored import opened
 
@@ -52,7 +53,7 @@ def _rederive_grammar(commands: Any) -> None:
 
 
 def _replay(arguments: argparse.Namespace) -> int:
-    log("WARNING")
+    log.begin("replay", "WARNING")
     present(arguments.journals)
     types = arguments.data_types.split(",") if arguments.data_types else None
     result = replay(arguments.journals, out=arguments.out, data_types=types)

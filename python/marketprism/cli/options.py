@@ -7,24 +7,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from .. import log
 from ..config import ConfigError, Settings, chosen_file, loaded
 from ..directory import RunError
+from ..settings.secrets import secrets_in
 
 __all__ = [
     "child",
     "common",
     "file_of",
     "given",
-    "log",
     "market_speed",
     "overrides",
     "present",
+    "process",
+    "serves",
     "settings_of",
     "speed_of",
     "typed",
@@ -76,15 +77,40 @@ def file_of(arguments: argparse.Namespace) -> Path | None:
 def settings_of(arguments: argparse.Namespace) -> Settings:
     """The settings that were asked for, and logging as they say. Raises ``ConfigError``."""
     read = loaded(file_of(arguments), typed(arguments))
-    log(read.settings.log.level)
+    settings = read.settings
+    log.begin(
+        process(arguments),
+        settings.log.level,
+        settings.log.format,
+        secrets_in(settings, os.environ),
+    )
     if not getattr(arguments, "until_pipe_closes", False):
         # The parent of a child has said it.
         for warning in read.warnings:
-            logging.getLogger(__name__).warning("%s", warning)
+            log.logger(__name__).warning("configuration", warning=warning)
         if arguments.command in _SERVES:
-            for one in read.settings.exposed():
-                logging.getLogger(__name__).warning("%s: %s; %s", *one)
-    return read.settings
+            for key, detail, fix in settings.exposed():
+                log.logger(__name__).warning("exposed", key=key, detail=detail, fix=fix)
+    return settings
+
+
+def process(arguments: argparse.Namespace) -> str:
+    """The name of a command's process in its log."""
+    if arguments.command in ("collect", "record"):
+        launched = getattr(arguments, "mode", "") == "launcher"
+        return "launcher" if launched else "collector"
+    if arguments.command == "store" and arguments.tier == "cold":
+        return "cold"
+    return str(arguments.command)
+
+
+def serves(arguments: argparse.Namespace) -> bool:
+    """Whether the command is a process that runs until it is told to end: all that it says on
+    stderr is its log."""
+    judges = [str(path) for path in getattr(arguments, "journals", ())] == ["check"]
+    tries = getattr(arguments, "mode", "") == "test"
+    of_these = ("collect", "record", "store", "api", "sim")
+    return arguments.command in of_these and not judges and not tries
 
 
 def typed(arguments: argparse.Namespace) -> list[str]:
@@ -117,19 +143,6 @@ def overrides(arguments: argparse.Namespace, settings: Settings) -> tuple[str, .
     if arguments.clickhouse:
         overrides.append(f"clickhouse.url={json.dumps(arguments.clickhouse)}")
     return tuple(overrides)
-
-
-def log(level: str) -> None:
-    """Lines of the log go to stderr from ``level`` on."""
-    logging.basicConfig(
-        level=level,
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
-        datefmt="%H:%M:%S",
-    )
-    # One line a state change is ours; these tell one a connection.
-    for library in ("websockets", "nats", "aiohttp", "clickhouse_connect", "uvicorn"):
-        logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLevelName(level)))
 
 
 def speed_of(text: str) -> float | None:

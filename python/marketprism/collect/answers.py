@@ -6,14 +6,15 @@ Not here: the connection (``publish``), and what is asked.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any
 
 __all__ = ["Answers", "Heard"]
 
-log = logging.getLogger(__name__)
+from ..log import logger
+
+log = logger(__name__)
 
 # Of one subject: questions that wait to be looked at. What comes beyond them is not answered.
 _WAITING_MAX = 64
@@ -63,4 +64,4 @@ class Answers:
         try:
             await message.respond(said)
         except self._expected as error:
-            log.warning("%s: an answer could not be sent: %s", message.subject, error)
+            log.warning("an answer could not be sent", subject=message.subject, reason=str(error))

@@ -9,11 +9,11 @@ Not here: the comparison (the engine), and when it is time (``timetable``).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 from .._core import Instrument
 from ..clock import Clock
+from ..log import logger
 from ..venues import venue_of
 from .feed import Feed
 from .rest import Priority, Rest, RestError
@@ -21,7 +21,7 @@ from .timetable import Outcome
 
 __all__ = ["Audit"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class Audit:
@@ -60,7 +60,12 @@ class Audit:
             url = venue.seed_url(section, instrument.instrument_id, depth)
             body = await self._rest.get(url, Priority.AUDIT, feed.route)
         except RestError as error:
-            log.info("%s: not compared: %s", instrument.symbol, error)
+            log.info(
+                "not compared",
+                exchange=instrument.exchange,
+                symbol=instrument.symbol,
+                reason=str(error),
+            )
             return False
         await feed.take_answer(url, body)
         return True

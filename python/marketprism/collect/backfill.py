@@ -15,7 +15,6 @@ Not here: what is missing (``store``), and when it is asked for.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +24,7 @@ from typing import Any, NamedTuple
 
 from .._core import Batch, Instrument, Session
 from ..clock import SteadyClock
+from ..log import logger
 from ..venues import Connection, offers
 from .gaps import Gap, Gaps
 from .heal import Healing
@@ -35,7 +35,7 @@ from .rest import Priority, Rest
 
 __all__ = ["Backfill", "Filled", "Wish"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _SECOND = 1_000_000_000
 _LOOK = 0.1  # seconds between looks at whether holes are filled
@@ -130,7 +130,7 @@ class Backfill:
             while healing.open and not healing.held_up:
                 if time.monotonic() - told >= _TOLD_EVERY:
                     told = time.monotonic()
-                    log.info("%s", healing.progress().sentence())
+                    log.info("healing", progress=healing.progress().sentence())
                 await asyncio.sleep(_LOOK)
         finally:
             # Whoever ends it wants nothing to be published behind his back.
@@ -256,7 +256,7 @@ class _Past:
                 found = urls.setdefault(asked.exchange.partition("_")[0], [])
                 found += [self._polls.url(asked, *page) for page in self._pages(asked, span)]
         eta = max((self._eta(some) for some in urls.values() if some), default=0.0)
-        log.info("%d questions, %.0f s left", sum(map(len, urls.values())), eta)
+        log.info("asking", questions=sum(map(len, urls.values())), seconds_left=round(eta))
 
     def _eta(self, urls: Sequence[str]) -> float:
         first = [(url, Priority.HEAL) for url in islice(urls, _FORECAST_MAX)]

@@ -9,7 +9,6 @@ Not here: how full it is and what that means (``disk``), and backups, which the 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -18,13 +17,14 @@ from .._core import Message
 from ..clock import SteadyClock
 from ..config import Settings
 from ..disk import Budget, Flow, Level, Outage, above, budget, survived
+from ..log import logger
 from .ledger import Ledger
 from .publish import Publisher
 from .record import Journals
 
 __all__ = ["Disk", "Thinning"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 # Looking at every file may take a hundredth of the time at most.
 _LOOKING = 0.01
@@ -140,7 +140,7 @@ class Disk:
         while self.level != level:
             self.level = Level(self.level + step)
             said = found.sentence(self.level)
-            log.warning("disk: %s", said)
+            log.warning("the disk's budget", level=self.level.name.lower(), detail=said)
             await self._ledger.write(
                 "disk", cause=self.level.name.lower(), detail=said, count=found.used
             )

@@ -21,10 +21,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import logging
 import math
 import random
-import ssl
 import time
 from collections.abc import (
     AsyncGenerator,
@@ -37,7 +35,6 @@ from collections.abc import (
 )
 from dataclasses import replace
 from functools import partial
-from socket import gaierror
 from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
@@ -46,6 +43,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from .._core import Batch, BookStatus, Instrument, Session, StreamStatus
 from ..clock import SteadyClock
+from ..log import logger
 from ..venues import BOOKS, Channel, Connection
 from .budget import Closed
 from .dialogue import Dialogue
@@ -54,15 +52,16 @@ from .ledger import Ledger
 from .publish import Publisher
 from .record import Recorded
 from .rest import Rest
-from .route import Route, untrusted
+from .route import Route, refusal
 from .seeds import Seeds
 from .silence import Silence, Watchdog, socket_patience
 from .socket import Socket
 from .speaker import Speaker
+from .tally import Tally
 
 __all__ = ["SERVED", "Carried", "Feed"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _Result = TypeVar("_Result")
 
@@ -95,15 +94,6 @@ _ANSWERED_WITHIN = 10.0
 _LEFT_WITHIN = 3.0
 _SPREAD = 0.2  # by how much of itself a delay or an age may be shorter
 _PING_INTERVAL, _PING_TIMEOUT, _CLOSE_TIMEOUT = 20.0, 60.0, 2.0
-
-
-def _why(error: Exception) -> tuple[str, str]:
-    """The cause of a refusal, as the ledger has it, and a sentence."""
-    if isinstance(error, gaierror):
-        return "name", error.strerror or str(error)
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return "certificate", untrusted(error)
-    return "connect", str(error) or type(error).__name__
 
 
 def _delays() -> Generator[float, None, None]:
@@ -160,7 +150,7 @@ class Feed:
         self.trouble = ""  # why it is not connected, as far as that is known
         self._stopped = asyncio.Event()
         self.frames, self.last_frame, self.reconnects = 0, 0, -1
-        self.received: dict[str, int] = {}
+        self.received, self.tally = dict[str, int](), Tally()
         # Which of several connections for the same streams, if there are several; for whom.
         self.route, self.leg, self.owner = route, leg, owner
         # What is wanted of each instrument, by its spelling, where it is not all that comes; books
@@ -249,6 +239,7 @@ class Feed:
         self.reconnects += feed.reconnects + 1
         for kind, n in feed.received.items():
             self.received[kind] = self.received.get(kind, 0) + n
+        self.tally.follow(feed.tally, feed.session.counts())
         for instrument in self.instruments:
             await self.missed_since(instrument, feed.session.reached(instrument))
 
@@ -412,6 +403,7 @@ class Feed:
         async with self._order:
             begun, batch = self.session.resync(instrument)
             await self._use(batch)
+        self._ledger.resyncs["asked"] += begun
         return begun
 
     async def rest(self, names: Iterable[str]) -> None:
@@ -457,11 +449,13 @@ class Feed:
                 if self._clock.now() - began >= _EARNED:
                     delays = _delays()
             except InvalidURI as error:
-                log.error("%s", error)
+                log.error("not an address", exchange=self.exchange, reason=str(error))
                 return
             except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed, Closed) as error:
-                cause, self.trouble = _why(error)
-                log.warning("%s: cannot connect: %s", self.url, self.trouble)
+                cause, self.trouble = refusal(error)
+                log.warning(
+                    "cannot connect", exchange=self.exchange, url=self.url, reason=self.trouble
+                )
                 await self._ledger.write(
                     "refused", exchange=self.exchange, cause=cause, detail=self.trouble
                 )
@@ -534,6 +528,8 @@ class Feed:
             reader.cancel()
         if not self.stopping:
             await self._give_up("the connection ended before the venue answered")
+        if self.lost.is_set():
+            self._ledger.resyncs["disconnected"] += sum(b.state == "live" for b in self.books())
         async with self._order:
             await self._use(self.session.close())
         received = socket.protocol.close_rcvd
@@ -545,7 +541,7 @@ class Feed:
             if (received)
             else "no close frame"
         )
-        log.info("%s: closed: %s", self.url, cause)
+        log.info("closed", url=self.url, cause=cause)
         self.trouble = f"closed: {cause}"
         await self._ledger.write(
             "disconnected", exchange=self.exchange, cause=cause, count=self.frames, leg=self.leg
@@ -603,7 +599,7 @@ class Feed:
     async def _refused(self, channel: Channel | None, reason: str) -> None:
         instrument = self._by_id.get(channel.instrument_id) if channel else None
         detail = f"{channel.name}: {reason}" if channel else reason
-        log.error("%s: not subscribed: %s", self.url, detail)
+        log.error("not subscribed", exchange=self.exchange, url=self.url, reason=detail)
         await self._ledger.write(
             "refused",
             exchange=self.exchange,
@@ -636,7 +632,7 @@ class Feed:
         silent = now - self._heard
         keep = self.connection.keep_alive
         if keep and silent >= keep.dead_after:
-            log.warning("%s: nothing heard for %.0f s, no sign of life", self.url, silent)
+            log.warning("no sign of life: closed", url=self.url, silent_seconds=round(silent))
             await socket.close()
         elif keep and silent >= keep.after and not self._speaker.busy:
             self._speaker.say(keep.message)
@@ -658,7 +654,9 @@ class Feed:
             self._silent_times = 1
         patience = socket_patience(heard.values()) * self._silent_times
         if self._watchdog.steady and silent >= self._clock.longer(patience, _SILENT_LEAST):
-            log.warning("%s: open, and without facts for %.0f s", self.url, silent)
+            log.warning(
+                "open, and without facts: closed", url=self.url, silent_seconds=round(silent)
+            )
             self._silent_times = min(self._silent_times * 2, _SILENT_TIMES_MAX)
             await socket.close()
         least = round(self._clock.longer(0, _SILENT_LEAST) * 1e9)
@@ -675,7 +673,7 @@ class Feed:
     async def _tell_silence(self, found: Silence) -> None:
         channel = found.channel
         cause = "heard again" if found.over else "silent" if found.since else "never heard"
-        log.warning("%s: %s: %s", self.url, channel.name, cause)
+        log.warning(cause, exchange=self.exchange, channel=channel.name, url=self.url)
         await self._ledger.write(
             "stale",
             exchange=self.exchange,
@@ -718,7 +716,7 @@ class Feed:
                     for frame in frames:
                         await self._answered(frame)
                 async with self._order:
-                    await self._use(self.session.receive(frames, times))
+                    await self._use(self.tally.timed(self.session.receive, frames, times))
             if reader.done():
                 return
 
@@ -750,7 +748,7 @@ class Feed:
             elif request.kind == "answer" and self.connection.proof:
                 self._speaker.say(self.connection.proof)
             elif request.kind == "reconnect" and self.connection.channels:
-                log.info("%s: the venue will close: %s", self.url, request.reason)
+                log.info("the venue will close", url=self.url, reason=request.reason)
                 self._fall_due()
             elif request.kind == "reconnect" and self._socket:
                 await self._socket.close()

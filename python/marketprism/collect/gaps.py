@@ -11,14 +11,15 @@ Not here: asking for what is missing (``heal``).
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = ["Gap", "Gaps"]
 
-log = logging.getLogger(__name__)
+from ..log import logger
+
+log = logger(__name__)
 
 _TABLE = """CREATE TABLE IF NOT EXISTS gaps (
     id INTEGER PRIMARY KEY, section TEXT NOT NULL, instrument_id TEXT NOT NULL,
@@ -55,7 +56,9 @@ class Gaps:
         try:
             self._file = self._opened(path or ":memory:")
         except sqlite3.Error as error:
-            log.warning("%s: holes that an earlier run left are not known: %s", path, error)
+            log.warning(
+                "holes that an earlier run left are not known", file=str(path), reason=str(error)
+            )
             self._file = self._opened(":memory:")
 
     @staticmethod
@@ -127,5 +130,7 @@ class Gaps:
         try:
             return self._file.execute(statement, values).fetchall()
         except sqlite3.Error as error:
-            log.warning("%s: a hole is not kept for the next run: %s", self._path, error)
+            log.warning(
+                "a hole is not kept for the next run", file=str(self._path), reason=str(error)
+            )
             return []

@@ -20,7 +20,6 @@ limit (``budget``).
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -30,6 +29,7 @@ from typing import NamedTuple, Protocol
 
 from .._core import Batch, Fault, Instrument, Request
 from ..clock import Clock, SteadyClock
+from ..log import logger
 from ..venues import Connection, venue_of, venue_of_rest
 from .budget import Priority
 from .gaps import Gap, Gaps
@@ -39,7 +39,7 @@ from .route import Route
 
 __all__ = ["Healing", "Holder", "Progress"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _GAPS_MAX = 10_000  # holes of an exchange that may wait
 _ASKED_MAX = 4  # questions of an exchange under way; their answers lie in memory, 200 KB each
@@ -455,7 +455,12 @@ class Healing:
         gap.reason = reason
 
     async def _refused(self, gap: _Open, piece: _Piece, error: RestError) -> None:
-        log.info("%s: trades are not had: %s", gap.instrument.symbol, error)
+        log.info(
+            "trades are not had",
+            exchange=gap.instrument.exchange,
+            symbol=gap.instrument.symbol,
+            reason=str(error),
+        )
         if error.cause is Cause.FINAL and 400 <= error.status < 500 and error.status not in _OF_US:
             self._lose(gap, piece, f"refused: {error.reason}")
             return

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from .._core import Covered, Fault, Instrument, dead_letter_message, ledger_message
+from .evidence import Evidence
 from .publish import Publisher
 
 __all__ = ["Ledger"]
@@ -39,6 +40,8 @@ _LEVELS = ("matched", "missing", "ghost", "differing")
 _BODIES = ("seed_refused", "body_malformed")
 # Faults that end a book's chain, or leave a hole among trades.
 _BREAKS = ("gap", "reset", "crossed", "precision", "checksum_mismatch")
+# Why a book had to be had anew: faults of its own, its connection ended, or somebody asked for it.
+_RESYNCS = (*_BREAKS, "audit_failed", "disconnected", "asked")
 
 
 class Ledger:
@@ -59,6 +62,8 @@ class Ledger:
         self.healed_gaps = 0
         self.lost_gaps = 0
         self.faults: Counter[str] = Counter()
+        self.resyncs: Counter[str] = Counter(dict.fromkeys(_RESYNCS, 0))
+        self.evidence = Evidence()
         self.levels: Counter[tuple[str, ...]] = Counter()  # compared with images, by what was found
         self._publisher = publisher
         self._now_ns = now_ns
@@ -142,6 +147,7 @@ class Ledger:
 
     async def covered(self, covered: Covered, leg: str | None = None) -> None:
         """Positive evidence: from when to when, by the venue's time, a stream is all there."""
+        self.evidence.covered(covered)
         await self.write(
             "covered",
             instrument=covered.instrument,
@@ -159,6 +165,8 @@ class Ledger:
         """A book's gap is over when the book is live again; what it missed cannot be had any more.
         A trade gap stays open: its trades can still be asked for."""
         key = f"{fault.data_type}:{fault.instrument!r}"
+        if fault.data_type == "orderbook" and fault.label in _RESYNCS:
+            self.resyncs[fault.label] += 1
         if fault.label in _BREAKS:
             self.open_gaps[key] += 1
         elif fault.label == "resync":

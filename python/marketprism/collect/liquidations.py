@@ -9,17 +9,17 @@ Not here: what was heard (``status``), and when it is looked at (``timetable``).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from ..log import logger
 from .ledger import Ledger
 from .status import Stream
 from .timetable import Outcome
 
 __all__ = ["Liquidations"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _SECOND = 1_000_000_000
 _LIVELY = 60.0  # seconds within which a trade was heard of a market that goes on
@@ -73,7 +73,7 @@ class Liquidations:
             cause = "heard again"
         elif not seen.told and lively and now - seen.since >= self.quiet * _SECOND:
             cause = "quiet"
-            log.warning("%s: no forced order for %.0f s, while trades go on", exchange, self.quiet)
+            log.warning("no forced order while trades go on", exchange=exchange, seconds=self.quiet)
         if cause:
             seen.told = cause == "quiet"
             await self.ledger.write(

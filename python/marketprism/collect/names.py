@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import socket
 import threading
 import time
@@ -31,7 +30,9 @@ from aiohappyeyeballs import start_connection
 
 __all__ = ["Asking", "Names"]
 
-log = logging.getLogger(__name__)
+from ..log import logger
+
+log = logger(__name__)
 
 _PATIENCE = 3.0  # seconds of the machine that an answer is waited for
 _STALE_MAX = 86_400.0  # seconds that addresses may be used after they were had (RFC 8767, 5)
@@ -141,12 +142,12 @@ class Names:
         if len(self._known) > _KNOWN_MAX:
             self._known.popitem(last=False)
         if self._wrong.pop(question.host, None):
-            log.info("%s: its address is known again", question.host)
+            log.info("its address is known again", host=question.host)
 
     def _tell(self, question: _Question, reason: str) -> None:
         before = self._wrong.get(question.host)
         if before is None or before[1] != reason:
-            log.warning("%s: %s", question.host, reason)
+            log.warning("its address is not known anew", host=question.host, reason=reason)
         self._wrong[question.host] = question, reason
         if len(self._wrong) > _KNOWN_MAX:
             self._wrong.popitem(last=False)

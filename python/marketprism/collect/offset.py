@@ -10,13 +10,13 @@ Not here: when (``timetable``), and setting the clock, which is the machine's bu
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from ..clock import SteadyClock
+from ..log import logger
 from ..metrics import Histogram
 from ..venues import venue_of
 from .ledger import Ledger
@@ -26,7 +26,7 @@ from .timetable import Outcome
 
 __all__ = ["Offsets"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _SECOND, _MS = 1_000_000_000, 1_000_000
 _TRIES = 3  # questions, of which the first may have to connect
@@ -86,7 +86,12 @@ class Offsets:
         if found.off:
             cause = "ahead" if found.offset > 0 else "behind"
             if before is None or not before.off:
-                log.warning("this machine's clock is %s of %s's: %s", cause, host, found)
+                log.warning(
+                    "this machine's clock is not the venue's",
+                    cause=cause,
+                    host=host,
+                    found=str(found),
+                )
         await self.ledger.write(
             "clock", exchange=wanted.exchange, cause=cause, detail=f"{host}: {found}"
         )

@@ -15,7 +15,6 @@ Not here: storing; what a plugin misses is in the tables.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -27,10 +26,11 @@ from typing import Any
 import orjson
 
 from .._core import Message
+from ..log import logger
 
 __all__ = ["Plugins"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 GROUP = "marketprism.on_row"
 
@@ -75,7 +75,7 @@ class _Plugin:
         except Exception:
             self.ended = True
             self.counts["failed"] += 1
-            log.exception("plugin %s failed and is ended; collecting goes on", self.name)
+            log.exception("a plugin failed and is ended; collecting goes on", plugin=self.name)
 
 
 class Plugins:
@@ -98,9 +98,9 @@ class Plugins:
             try:
                 found.append((entry.name, entry.load()))
             except (ImportError, AttributeError) as error:
-                log.error("plugin %s cannot be loaded: %s", entry.name, error)
+                log.error("a plugin cannot be loaded", plugin=entry.name, reason=str(error))
             else:
-                log.info("plugin %s gets every row", entry.name)
+                log.info("a plugin gets every row", plugin=entry.name)
         return cls(found)
 
     def __len__(self) -> int:

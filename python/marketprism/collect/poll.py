@@ -16,7 +16,6 @@ what a history says of the time between two values (``past``).
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +24,7 @@ from typing import NamedTuple
 
 from .._core import Instrument, Message, Session, guess_instrument
 from ..clock import SteadyClock
+from ..log import logger
 from ..venues import Series, venue_of
 from .ledger import Ledger
 from .past import Missed, Verdict
@@ -36,7 +36,7 @@ from .timetable import Outcome
 
 __all__ = ["Asked", "Polls", "Refused", "Wanted"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _SECOND, _MS = 1_000_000_000, 1_000_000
 _PAGES_MAX = 16  # a series and run: what is left is for the next one
@@ -224,7 +224,12 @@ class Polls:
         try:
             last = await self.publisher.last(instrument.subject(series.data_type))
         except PublishError as error:
-            log.warning("%s: what was published last is not known: %s", instrument, error)
+            log.warning(
+                "what was published last is not known",
+                exchange=instrument.exchange,
+                symbol=instrument.symbol,
+                reason=str(error),
+            )
             return None
         if last is None:
             return None
@@ -273,7 +278,13 @@ class Polls:
         if state.refused:
             return
         state.refused = True
-        log.warning("%s: %s cannot be had: %s", state.instrument, asked.key.data_type, reason)
+        log.warning(
+            "a value cannot be had",
+            exchange=state.instrument.exchange,
+            symbol=state.instrument.symbol,
+            data_type=asked.key.data_type,
+            reason=reason,
+        )
         await self.ledger.write(
             "refused",
             instrument=state.instrument,

@@ -22,7 +22,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -38,6 +37,8 @@ from nats.js.errors import NotFoundError
 
 from .._core import Message
 from ..config import Nats, nats_login, without_secrets
+from ..log import logger
+from ..metrics import Durations
 from .again import BACKOFF_MAX, Again, Sent, refusal, stream_of
 from .answers import Answers, Heard
 from .batch import Batches
@@ -54,7 +55,7 @@ __all__ = [
     "stream_config",
 ]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 STREAM_SUBJECTS = {
     "MARKET_DATA": (
@@ -185,6 +186,9 @@ class Publisher:
         self.acknowledged = 0
         self.duplicates = 0
         self.resent = 0
+        self.took = Durations(Durations.SHORT)
+        """From sending the last fact of a batch to its acknowledgement."""
+        self._last_ones: set[int] = set()
         self.refused = 0
         self.oversize = 0
         self.last_error = ""
@@ -318,6 +322,8 @@ class Publisher:
             await self._first(subject, message_id, payload, 0, now)
             if self._mirror:
                 await self._mirror.send(self._client, subject, message_id, payload)
+        if self._token in self._sent:
+            self._last_ones.add(self._token)
         await self._send_batches()
 
     def _fits(self, _: str, message_id: str, payload: bytes) -> bool:
@@ -326,7 +332,7 @@ class Publisher:
             self.oversize += 1
             self.lost += 1
             self.last_error = f"{message_id}: {size} bytes is more than is published"
-            log.error("%s", self.last_error)
+            log.error("a fact is too large to be published", reason=self.last_error)
             self._tell("lost", self.last_error, 1)
         return size <= MESSAGE_BYTES_MAX
 
@@ -370,7 +376,7 @@ class Publisher:
             self.spooling = cause
             self._since = self.now_ns()
             self._empty.clear()
-            log.warning("facts are spooled to disk: %s", cause)
+            log.warning("facts are spooled to disk", cause=cause)
             self._tell("spooled", cause, self.spool.queued)
         self._queue_some.set()
 
@@ -424,7 +430,7 @@ class Publisher:
                     self._after = fact.id
                 await self._send_batches()
                 drained += len(some)
-            log.info("the spool is drained: %d facts", drained)
+            log.info("the spool is drained", facts=drained)
             self._tell("drained", "", drained)
             if self.conflated:
                 times, self.spool.conflated_times = self.spool.conflated_times, None
@@ -566,6 +572,9 @@ class Publisher:
         self.acknowledged += 1
         if sent.tries > 1:
             self._again.taken(sent, time.monotonic())
+        if token in self._last_ones:
+            self._last_ones.discard(token)
+            self.took.add(time.monotonic() - sent.first)
         if self._mirror:
             self._mirror.acknowledged(sent.subject, sent.message_id)
         if sent.spooled:
@@ -587,11 +596,11 @@ class Publisher:
 
     async def _on_disconnected(self) -> None:
         if self._connected.is_set() and not self._closing:
-            log.warning("NATS connection lost; %d messages wait for it", len(self._sent))
+            log.warning("NATS is away", waiting=len(self._sent))
         self._connected.clear()
 
     async def _on_reconnected(self) -> None:
-        log.info("NATS connected again; %d messages are sent again", len(self._sent))
+        log.info("NATS is there again", sent_again=len(self._sent))
         self._soon()
         self._connected.set()
 

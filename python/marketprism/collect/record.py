@@ -24,7 +24,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -39,6 +38,7 @@ import zstandard
 from .._core import Batch, BookStatus, Instrument, Message, Session, StreamStatus
 from ..clock import SteadyClock
 from ..config import Journal as Settings
+from ..log import logger
 from ..venues import Connection
 from .answers import Heard
 from .ledger import Ledger
@@ -46,7 +46,7 @@ from .publish import Last, Publisher
 
 __all__ = ["Journals", "Recorded", "Unpublished"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _FLUSH_EVERY = 1.0  # seconds of the machine
 _WAITING_MAX = 64 * 1024**2  # bytes of all lines that wait, before compression
@@ -412,7 +412,7 @@ class Journals:
             return
         count, self._told = self.lost - self._told, self.lost
         reason = self.trouble or f"more than {_WAITING_MAX} bytes waited to be written"
-        log.error("journal: %d lines are lost: %s", count, reason)
+        log.error("lines of a journal are lost", lines=count, reason=reason)
         await self._ledger.write("journal", cause="lost", detail=reason, count=count)
 
     # --- in a thread ---
@@ -469,9 +469,9 @@ class Journals:
             try:
                 path.unlink()
             except OSError as error:
-                log.warning("journal: %s cannot be removed: %s", path, error.strerror)
+                log.warning("a journal cannot be removed", file=str(path), reason=error.strerror)
                 continue
-            log.info("journal: %s is removed", path)
+            log.info("a journal is removed", file=str(path))
             left -= sizes[path]
         for day in self.directory.glob("*/*"):
             # Not where a file is left in it, or somebody else's.

@@ -12,7 +12,6 @@ Not here: sockets (``sim`` serves journals to the whole collector).
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,11 +29,12 @@ from .._core import (
     guess_instrument,
     instruments,
 )
+from ..log import logger
 from .journal import Damage, JournalError, Line, read_journal
 
 __all__ = ["ReplayError", "replay"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _BATCH_MAX = 256
 _COLLECTOR = "replay"
@@ -248,7 +248,11 @@ class _Replayed:
                 )
             except ValueError:
                 # Its frames are counted as those of an unknown instrument; the others go on.
-                log.warning("%s: %s is on no list and cannot be guessed", self._path, native)
+                log.warning(
+                    "on no list, and cannot be guessed",
+                    journal=str(self._path),
+                    instrument_id=native,
+                )
         if self._subscribed.broad:
             by_native = self._listed | by_native
         return Session(

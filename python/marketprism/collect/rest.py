@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import math
 import random
 import re
@@ -30,6 +29,7 @@ import aiohttp
 from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, ProxyTimeoutError
 
 from ..clock import Clock, SteadyClock
+from ..log import logger
 from ..metrics import Values
 from ..venues import VENUES, Charge, venue_of_rest, venue_of_socket
 from .budget import Budget, Closed, Priority, lasting
@@ -38,7 +38,7 @@ from .route import Route, untrusted
 
 __all__ = ["Cause", "Priority", "Rest", "RestError"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _TIMEOUT = aiohttp.ClientTimeout(total=20, connect=5)
 _BODY_MAX = 64 * 1024**2
@@ -423,7 +423,9 @@ class Rest:
                 draft.write_text(json.dumps(self._bans), encoding="utf-8")
                 draft.replace(self._bans_file)
             except OSError as error:
-                log.warning("%s: what a venue forbids is not kept: %s", self._bans_file, error)
+                log.warning(
+                    "what a venue forbids is not kept", file=str(self._bans_file), reason=str(error)
+                )
 
 
 def _charges(url: str) -> tuple[Charge, ...]:
@@ -439,5 +441,7 @@ def _read_bans(path: Path) -> dict[str, float]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        log.warning("%s: what a venue forbade an earlier run is not known: %s", path, error)
+        log.warning(
+            "what a venue forbade an earlier run is not known", file=str(path), reason=str(error)
+        )
         return {}

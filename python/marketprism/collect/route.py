@@ -11,13 +11,14 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from socket import gaierror
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 from ..config import ConfigError, Proxy, Tls, proxy_url
 from ..venues import equal_urls
 
-__all__ = ["Route", "untrusted"]
+__all__ = ["Route", "refusal", "untrusted"]
 
 _SECURE = ("https", "wss")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -68,6 +69,15 @@ class Route:
             return None
         names = parts.scheme, "https" if secure else "http", "socks", "all"
         return next((self._environment[n] for n in names if n in self._environment), None)
+
+
+def refusal(error: Exception) -> tuple[str, str]:
+    """The cause of a refusal, as the ledger has it, and a sentence."""
+    if isinstance(error, gaierror):
+        return "name", error.strerror or str(error)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "certificate", untrusted(error)
+    return "connect", str(error) or type(error).__name__
 
 
 def untrusted(error: ssl.SSLCertVerificationError) -> str:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from typing import NamedTuple, Protocol
 
 from .._core import BookStatus, Instrument
 from ..clock import Clock, SteadyClock
+from ..log import logger
 from ..venues import Charge, venue_of
 from .budget import Priority, lasting
 from .ledger import Ledger
@@ -34,7 +34,7 @@ from .route import Route
 
 __all__ = ["THIN", "Holder", "Progress", "Seeds", "not_affordable"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 # Questions that stand at a limit, or are under way, by what they are for. The answers together are
 # what lies in memory at once: the deepest has 300 KB.
@@ -379,7 +379,12 @@ class Seeds:
         self, line: _Line, book: _Book, priority: Priority, error: RestError
     ) -> None:
         """A limit that is closed is nobody's fault: the book keeps its place in the line."""
-        log.info("%s: no seed: %s", book.instrument.symbol, error)
+        log.info(
+            "no seed",
+            exchange=book.instrument.exchange,
+            symbol=book.instrument.symbol,
+            reason=str(error),
+        )
         if error.left or error.cause is Cause.RATE_LIMIT:
             opens_at = self._clock.now() + max(error.left, _REFUSED_WAIT)
             if opens_at > line.opens_at:
@@ -461,7 +466,9 @@ class Seeds:
         if before.keys() == named.keys():
             return
         shown = ", ".join(sorted(each.symbol for each in named)[:_LOGGED_MAX])
-        log.warning("%s: books whose depth cannot be afforded: %d %s", name, len(named), shown)
+        log.warning(
+            "books whose depth cannot be afforded", limit=name, books=len(named), named=shown
+        )
         for instrument in [*named, *before]:
             if (instrument in named) == (instrument in before):
                 continue

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
@@ -16,11 +15,12 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from ..clock import SteadyClock
+from ..log import logger
 from ..venues import Channel
 
 __all__ = ["Speaker"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 # Between two messages of ours: venues allow 5 a second (PROTOCOLS 1.1), and Deribit's credits, of
 # which a subscription takes 3,000, come back by 10,000 a second (6.4): who spends them loses the
@@ -81,7 +81,7 @@ class Speaker:
             now = self._clock.now()
             spent = self._limited and len(self._spoken) == self._spoken.maxlen
             if spent and now - self._spoken[0] < _HOUR:
-                log.info("%s: %d requests within an hour", self._url, len(self._spoken))
+                log.info("the hour's requests are spent", url=self._url, requests=len(self._spoken))
                 await socket.close()
                 return
             self._spoken.append(now)

@@ -19,7 +19,6 @@ Not here: when to send (``publish``).
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 import sqlite3
 from collections import deque
@@ -31,7 +30,9 @@ from typing import Any, NamedTuple, TypeVar
 
 __all__ = ["Spool", "SpoolError", "Spooled"]
 
-log = logging.getLogger(__name__)
+from ..log import logger
+
+log = logger(__name__)
 
 _T = TypeVar("_T")
 
@@ -198,7 +199,7 @@ class Spool:
         except sqlite3.Error as error:
             # Most likely the disk is full: nothing of it was taken.
             if not self.trouble:
-                log.error("%s: nothing can be written: %s", self.path, error)
+                log.error("nothing can be written", file=str(self.path), reason=str(error))
             self.trouble = str(error)
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")

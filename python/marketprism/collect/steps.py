@@ -13,13 +13,13 @@ Not here: what the venues' clocks show (``offset``), and when jobs are due (``ti
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..clock import SteadyClock
+from ..log import logger
 from .ledger import Ledger
 from .offset import Offsets
 from .poll import Wanted
@@ -27,7 +27,7 @@ from .timetable import Timetable
 
 __all__ = ["Steps"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _SECOND = 1_000_000_000
 _LOOK_EVERY = 1.0  # seconds of the machine, as all here
@@ -86,7 +86,7 @@ class Steps:
         await self._tell("followed", said, now)
 
     async def _tell(self, cause: str, said: str, at: int | None = None) -> None:
-        log.warning("%s", said)
+        log.warning("this machine's clock was set", detail=said)
         await self.ledger.write("clock", cause=cause, detail=said, from_ts=at)
 
     @property

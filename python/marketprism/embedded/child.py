@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import os
 import time
 from collections import deque
@@ -21,7 +20,9 @@ from typing import Any
 
 __all__ = ["Child", "ChildError"]
 
-log = logging.getLogger(__name__)
+from ..log import logger
+
+log = logger(__name__)
 
 _DELAY_FIRST, _DELAY_MAX = 1.0, 30.0
 # A child that lived this long is started again after the first delay: what serves and is killed now
@@ -132,7 +133,7 @@ class Child:
         try:
             await asyncio.wait_for(process.wait(), patience)
         except TimeoutError:
-            log.warning("%s did not end in %.0f s; killed", self.name, patience)
+            log.warning("did not end in time: killed", child=self.name, seconds=patience)
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
 
@@ -161,10 +162,10 @@ class Child:
                 if status in self._final:
                     return
             if self._too_often():
-                log.error("%s: %s; it is not started again", self.name, self.cause)
+                log.error("it is not started again", child=self.name, cause=self.cause)
                 self.given_up = True
                 return
-            log.warning("%s: %s; starting it again", self.name, self.cause)
+            log.warning("starting it again", child=self.name, cause=self.cause)
             if self.ended:
                 # Not awaited: telling it may need the very child that is down.
                 self._telling = asyncio.create_task(self._tell(status))
@@ -226,7 +227,7 @@ class Child:
         try:
             said = json.loads(line)
         except ValueError:
-            log.info("%s: %s", self.name, line.decode(errors="replace").rstrip())
+            log.info("it says", child=self.name, line=line.decode(errors="replace").rstrip())
             return
         if said.get("event") == "error":
             self._fail(said["message"])

@@ -20,7 +20,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
-import logging
 import os
 import re
 import threading
@@ -32,6 +31,7 @@ from dataclasses import dataclass
 import chdb
 from aiohttp import BasicAuth, web
 
+from ..log import logger
 from ..patience import BODY_SECONDS, serve
 from . import hello
 from .limits import QUERY_BYTES_MAX, READERS, WAITING, settings_of
@@ -48,7 +48,7 @@ from .statement import (
 
 __all__ = ["Gateway"]
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _EXPLAIN = "EXPLAIN AST "
@@ -118,9 +118,7 @@ class Gateway:
         Raises ``OSError`` when the port is in use.
         """
         if self._token is None and host not in _LOOPBACK:
-            _log.warning(
-                "the gateway on %s asks nobody for a token: see clickhouse.gateway_*", host
-            )
+            _log.warning("the gateway asks nobody for a token: see clickhouse.gateway_*", host=host)
         loop = asyncio.get_running_loop()
         names, zone = await loop.run_in_executor(self._threads, self._learn)
         self._forbidden = forbidden_of(names)

@@ -109,6 +109,7 @@ async def rows(
         return await _columns(tables, parts, limit, shape)
     pages = _text(tables, parts, limit)
     first = await anext(pages)
+    tables.sent[(shape,)] += first.count
     if first.last:
         body = _head(page, shape) + _body(page, shape, first, b"") + _tail(shape, first)
         return Response(body, media_type=FORMATS[shape])
@@ -123,6 +124,7 @@ async def rows(
                 return
             between = b"," if shape == "json" and now.count else b""
             now = await anext(pages)
+            tables.sent[(shape,)] += now.count
 
     return StreamingResponse(stream(), media_type=FORMATS[shape])
 
@@ -261,6 +263,7 @@ async def _columns(tables: Tables, parts: Sequence[Page], limit: int, shape: For
         now: pyarrow.Table | None = first
         while now is not None:
             writer.write_table(now)
+            tables.sent[(shape,)] += now.num_rows
             for piece in sink.taken():
                 yield piece
             now = await anext(pages, None)

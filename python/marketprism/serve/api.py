@@ -1,7 +1,7 @@
 """The API process: its parts put together, listened for, and ended.
 
 ``/`` is the dashboard, ``/docs`` the endpoints (nothing is loaded from elsewhere), ``/health`` how
-this process stands, ``/api/v1/…`` and ``/ws/data/stream`` the data.
+this process stands, ``/metrics`` its numbers, ``/api/v1/…`` and ``/ws/data/stream`` the data.
 
 Not here: what any endpoint answers.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import socket as sockets
 import time
 from collections.abc import AsyncIterator, Callable
@@ -25,7 +24,7 @@ from fastapi_swagger import patch_fastapi
 from .. import patience
 from ..config import Settings
 from ..store.query import StoreError
-from . import control, data, normalize, records, screen, socket, statistics
+from . import control, counts, data, errors, normalize, records, screen, socket, statistics
 from .access import Access, Gate
 from .answer import as_json
 from .dashboard import WEB, dashboard
@@ -37,8 +36,6 @@ from .tables import Tables
 from .wire import Wire
 
 __all__ = ["build", "configured", "run_api"]
-
-log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 1
 """So long an answer that is on its way has when we are told to end."""
@@ -55,7 +52,8 @@ documents (RFC 9457). The live stream is a WebSocket at `/ws/data/stream`: see d
 def build(settings: Settings, web: Path = WEB) -> FastAPI:
     """The application. Raises ``ConfigError`` for a token that is not there."""
     access = Access(settings.api, settings.listen)
-    tables, stream = Tables(settings), Stream(settings)
+    counted = counts.Counts()
+    tables, stream = Tables(settings, counted.rows), Stream(settings)
     began = time.monotonic()
 
     @contextlib.asynccontextmanager
@@ -79,6 +77,7 @@ def build(settings: Settings, web: Path = WEB) -> FastAPI:
     )
     app.state.settings, app.state.access = settings, access
     app.state.tables, app.state.stream, app.state.sockets = tables, stream, 0
+    app.state.counts = counted
     app.state.feeds = Feeds(stream)
     install(app)
     patch_fastapi(app, redirect_from_root_to_docs=False)
@@ -90,7 +89,9 @@ def build(settings: Settings, web: Path = WEB) -> FastAPI:
         expose_headers=["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"],
     )
     app.add_middleware(Gate, access=access)
-    for part in (data, statistics, records, control, screen, normalize, socket):
+    app.add_middleware(counts.Counted, counts=counted)
+    parts = data, statistics, records, errors, control, screen, normalize, socket, counts
+    for part in parts:
         app.include_router(part.router)
 
     @app.get("/health", tags=["health"], summary="How this process stands")

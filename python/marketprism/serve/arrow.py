@@ -91,6 +91,7 @@ async def passed(
                 for piece in _pieces(_body(data)):
                     yield piece
                 left -= rows
+                tables.sent[("arrow",)] += rows
                 if left == 0:
                     break
         finally:

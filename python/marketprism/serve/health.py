@@ -15,6 +15,7 @@ from typing import Any, Literal, TypedDict
 
 from aiohttp import web
 
+from .. import log
 from ..patience import serve
 
 __all__ = ["Check", "PortInUse", "Status", "check", "port_of", "serve_health", "version_of"]
@@ -56,7 +57,8 @@ async def serve_health(
     *,
     moved_by: str = "--ports",
 ) -> web.AppRunner:
-    """Serve ``/health`` and ``extra`` (path to what it shows: text as it is, all else as JSON).
+    """Serve ``/health``, ``/logs/errors`` (what was logged of late) and ``extra`` (path to what it
+    shows: text as it is, all else as JSON).
 
     Close with ``await runner.cleanup()``. Raises ``PortInUse``; ``moved_by`` names the option that
     chooses another port.
@@ -77,6 +79,7 @@ async def serve_health(
 
     app = web.Application()
     app.router.add_get("/health", health)
+    app.router.add_get("/logs/errors", _page(log.errors_page))
     for path, shows in (extra or {}).items():
         app.router.add_get(path, _page(shows))
     return await _listen(app, host, port, service, moved_by)

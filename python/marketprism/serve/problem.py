@@ -8,7 +8,6 @@ Not here: who may ask (``access``), and what is asked.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -19,6 +18,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
+from ..log import logger
 from ..reading import UnknownName
 from ..store.query import StoreError, TooMuch
 
@@ -26,7 +26,7 @@ __all__ = ["MEDIA_TYPE", "RESPONSES", "Problem", "ProblemDocument", "answered", 
 
 MEDIA_TYPE = "application/problem+json"
 _TYPE = "urn:marketprism:problem:"
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 class ProblemDocument(BaseModel):
@@ -94,7 +94,7 @@ def of_store(error: StoreError) -> Problem:
             "this is more than one answer may hold: ask for a shorter time, fewer names or a "
             "smaller limit",
         )
-    _log.warning("not answered: %s", error)
+    _log.warning("not answered", reason=str(error))
     return Problem(
         "store-unavailable",
         503,

@@ -1,8 +1,9 @@
-"""What is right and what is missing: the ledger, errors, coverage, gaps, incidents, the contract.
+"""What is right and what is missing: the ledger, coverage, gaps, incidents, the contract.
 
 The same numbers as ``marketprism audit``, ``gaps`` and ``incidents`` give.
 
-Not here: the arithmetic (``store.coverage``, ``report``), rows of market data (``data``).
+Not here: the arithmetic (``store.coverage``, ``report``), rows of market data (``data``), errors
+(``errors``).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ..store.schema import DATA_TYPES, SCHEMA_VERSION, TABLES
 from ..store.views import VIEWS
 from . import asked
 from .access import read
-from .answer import as_json, lines
+from .answer import as_json
 from .data import Words, page
 from .health import version_of
 from .models import columns_of, responses
@@ -48,73 +49,6 @@ async def ledger(
     return await page(
         request, words, "ledger", {"event": event, "cause": cause, "data_type": data_type}
     )
-
-
-# --- errors ------------------------------------------------------------------------------------
-
-# What went wrong, among what only happened.
-_ERRORS = (
-    *("gap", "lost", "disconnected", "refused", "stale", "checksum_mismatch", "crossed"),
-    *("horizon", "precision", "renumbered", "reset", "restarted", "spooled", "conflated"),
-    *("journal", "quality", "clock", "dead_letter", "multiplier_unknown"),
-)
-
-
-class Trouble(BaseModel):
-    """One line. ``source``: the ledger, or what could not be read or stored."""
-
-    time: str
-    source: Literal["ledger", "dead_letter"]
-    event: str
-    reason: str | None = None
-    detail: str | None = None
-    exchange: str
-    market_type: str
-    symbol: str
-    data_type: str | None = None
-    collector: str
-
-
-class Troubles(BaseModel):
-    """Newest first."""
-
-    data: list[Trouble]
-
-
-@router.get("/logs/errors", responses={200: {"model": Troubles}, **RESPONSES}, summary="Errors")
-async def errors(
-    request: Request,
-    exchange: asked.Exchange = None,
-    start: asked.Start = None,
-    end: asked.End = None,
-    limit: Annotated[int, Query(ge=1, le=10_000)] = 200,
-) -> Response:
-    tables: Tables = request.app.state.tables
-    within = (
-        "timestamp >= fromUnixTimestamp64Milli({since:Int64}, 'UTC') AND "
-        "timestamp < fromUnixTimestamp64Milli({until:Int64}, 'UTC') AND "
-        "(empty({exchanges:Array(String)}) OR has({exchanges:Array(String)}, exchange))"
-    )
-    database = tables.database
-    sql = (
-        "SELECT timestamp AS time, 'ledger' AS source, toString(event) AS event, "
-        "toString(cause) AS reason, detail, exchange, market_type, symbol, "
-        f"toString(data_type) AS data_type, collector FROM `{database}`.ledger "
-        f"WHERE {within} AND event IN {{events:Array(String)}} "
-        "AND ifNull(cause, '') NOT IN ('heard again', 'matched') "
-        "UNION ALL SELECT timestamp AS time, 'dead_letter' AS source, toString(origin) AS event, "
-        "reason, substring(payload, 1, 500) AS detail, exchange, market_type, symbol, "
-        f"NULL AS data_type, collector FROM `{database}`.dead_letters WHERE {within}"
-    )
-    sql = f"SELECT * FROM ({sql}) ORDER BY time DESC LIMIT {{rows:UInt64}}"
-    values = {
-        "since": asked.moment(start, 0, "start") // 1_000_000,
-        "until": asked.moment(end, (1 << 63) - 1, "end") // 1_000_000,
-        "exchanges": asked.listed(exchange, "exchange") or [],
-        "events": list(_ERRORS),
-        "rows": limit,
-    }
-    return as_json({"data": lines(await tables.json(sql, values))})
 
 
 # --- coverage ----------------------------------------------------------------------------------

@@ -357,6 +357,7 @@ async def data_stream(socket: WebSocket) -> None:
         await socket.close(1008, problem.detail[:120])
         return
     if state.sockets >= state.settings.api.sockets_max:
+        state.counts.refused += 1
         await socket.close(1013, "too many clients: api.sockets_max")
         return
     state.sockets += 1

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from nats.aio.client import Client as Nats
 
 from ..config import Settings, nats_login
 from ..directory import held_by
+from ..log import logger
 from ..store.jetstream import Refused, Unanswered, asked
 from ..store.schema import TABLES
 
@@ -43,7 +43,7 @@ __all__ = [
     "tokens_of",
 ]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 STREAMS: Mapping[str, tuple[str, ...]] = {
     "MARKET_DATA": tuple(kind for kind in TABLES if not kind.startswith("orderbook")),
@@ -181,7 +181,7 @@ class Stream:
                 await self._watch()
             except (OSError, TimeoutError, nats.errors.Error, Unanswered, Refused) as error:
                 if not self.trouble:
-                    log.warning("the live stream waits for NATS: %s", error)
+                    log.warning("the live stream waits for NATS", reason=str(error))
                 self.trouble = f"{type(error).__name__} {error}".strip()
             self._up.clear()
             if self._nats and not self._nats.is_closed:

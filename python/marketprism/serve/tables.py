@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -49,8 +50,10 @@ JSON_SETTINGS: Mapping[str, str] = {
 class Tables:
     """Asks ClickHouse. Every method raises ``StoreError``."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, sent: Counter[tuple[str, ...]] | None = None) -> None:
         self._settings = settings
+        self.sent: Counter[tuple[str, ...]] = Counter() if sent is None else sent
+        """Rows that were sent to clients, by format."""
         self.database = settings.clickhouse.hot_database
         self._reader: Reader | None = None
         self._turns: anyio.CapacityLimiter | None = None

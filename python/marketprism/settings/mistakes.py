@@ -26,6 +26,7 @@ __all__ = [
     "found_by",
     "no_such_key",
     "shown",
+    "without_passwords",
     "without_secrets",
 ]
 
@@ -33,11 +34,20 @@ _SHOWN_MAX = 80  # characters of a wrong value
 _LISTED_MAX = 12  # names of what is allowed that are read before one stops reading
 _SECRET = re.compile(r"((?:[\w.]+=)?(?:\w+://)?)\S*@")
 _IN_QUERY = re.compile(r"([?&](?:password|token|key)=)[^&\s'\"]*", re.IGNORECASE)
+# In text an @ may be anything, as in the name of a channel; in a URL before its path it is not.
+_USER = re.compile(r"(\b\w{1,20}://)[^\s/?#]*@")
+_BEARER = re.compile(r"(\bbearer\s+)[^\s'\",]+", re.IGNORECASE)
 
 
 def without_secrets(text: str) -> str:
     """The text with whatever stands before an ``@`` of a URL left out."""
     return _IN_QUERY.sub(r"\1***", _SECRET.sub(r"\1***@", text))
+
+
+def without_passwords(text: str) -> str:
+    """The text with users and passwords of URLs in it left out, and bearer tokens. Of anything that
+    may be a URL and nothing else ``without_secrets`` leaves out more."""
+    return _BEARER.sub(r"\1***", _IN_QUERY.sub(r"\1***", _USER.sub(r"\1***@", text)))
 
 
 @dataclass(frozen=True)

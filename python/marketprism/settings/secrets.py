@@ -11,23 +11,26 @@ user.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path as File
 from typing import Any
-from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from .keys import Path, at, dotted
 from .mistakes import Mistake, Origin, origin
 from .sources import Tree
 
-__all__ = ["fill_in"]
+__all__ = ["fill_in", "secrets_in"]
 
 _BYTES_MAX = 4096
 _COLD = "cold_"
 _PASSWORDS = ("password_env", "password_file", f"{_COLD}password_env", f"{_COLD}password_file")
+# Keys that name where a secret is; ``ca_file`` is none of them.
+_NAMES = re.compile(r"(password|token|key|secret)_(env|file)$")
 _OTHERS = stat.S_IRWXO
 _GROUP = stat.S_IRWXG
 
@@ -60,6 +63,48 @@ def fill_in(
                     here = (*path, name)
                     there = origin(tree.origins, here)
                     tree.mistakes.append(Mistake(there, dotted(here), str(error)))
+
+
+def secrets_in(settings: BaseModel, environ: Mapping[str, str]) -> set[str]:
+    """Every password and token of the settings, as it is and as a URL has it. What cannot be read
+    is nobody's secret here: whoever needs it says so."""
+    return {each for each in _secrets(settings, environ) if each}
+
+
+def _secrets(node: Any, environ: Mapping[str, str]) -> Iterator[str]:
+    if isinstance(node, BaseModel):
+        for name in type(node).model_fields:
+            value = getattr(node, name)
+            found = _NAMES.search(name)
+            if found and value:
+                yield _named(str(value), found[2], environ)
+            else:
+                yield from _secrets(value, environ)
+    elif isinstance(node, Mapping):
+        for each in node.values():
+            yield from _secrets(each, environ)
+    elif isinstance(node, list | tuple):
+        for each in node:
+            yield from _secrets(each, environ)
+    elif isinstance(node, SecretStr):
+        yield node.get_secret_value()
+    elif isinstance(node, str) and "@" in node:
+        for url in node.split(","):
+            # The parts of a URL that has a password in it are as they were written.
+            _, _, user = url.rpartition("@")[0].rpartition("//")
+            password = user.partition(":")[2]
+            yield from (password, unquote(password))
+
+
+def _named(name: str, kind: str, environ: Mapping[str, str]) -> str:
+    """The secret that a variable or a file holds; empty where it cannot be had."""
+    if kind == "env":
+        return environ.get(name, "")
+    try:
+        with open(name, "rb") as file:
+            return file.read(_BYTES_MAX).decode("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _sections(values: Any, path: Path = ()) -> Iterator[tuple[Path, dict[str, Any]]]:

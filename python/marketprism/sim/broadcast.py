@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -27,6 +26,7 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 
 from ..clock import SteadyClock
+from ..log import logger
 from .faults import Edge, Fault, Play
 from .ledger import Seed, SimLedger
 from .market import Event, Market, Section, VenueBook
@@ -36,7 +36,7 @@ from .wire import evict, reset, split_target, text_frame, write
 
 __all__ = ["Cut", "Desk", "Peer", "Said", "SyntheticVenue", "World"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 QUEUE_MAX = 32 * 1024**2  # bytes that wait for one client before it is cut off
 _TICK = 0.005  # seconds between two looks at the clock
@@ -258,9 +258,9 @@ class SyntheticVenue:
         """Once, and again where it has become twice as much."""
         seconds = (now - self._market.now) / 1e9
         log.warning(
-            "the market is %.0f s of its time behind its clock; everything is sent, later: fewer "
-            "events (sim.trades_per_second, sim.diffs_per_second) or a lower --speed keep it up",
-            seconds,
+            "the market is behind its clock; everything is sent, later: fewer events "
+            "(sim.trades_per_second, sim.diffs_per_second) or a lower --speed keep it up",
+            seconds=round(seconds),
         )
         self._behind_ns = 2 * (now - self._market.now)
 
@@ -297,7 +297,7 @@ class SyntheticVenue:
             peer.written_at = asyncio.get_running_loop().time()
         waiting = peer.connection.transport.get_write_buffer_size()
         if waiting > QUEUE_MAX and peer.connection.state is State.OPEN:
-            log.warning("client does not read: %d bytes wait, closed", waiting)
+            log.warning("a client does not read: closed", bytes_waiting=waiting)
             evict(peer.connection, "Too slow")
             self._dismiss(peer)
 
@@ -332,7 +332,7 @@ class SyntheticVenue:
             return
         on = edge.turn == "on"
         if on or fault.lasts:
-            log.info("fault %s: %s", edge.turn, fault)
+            log.info("fault", turn=edge.turn, fault=str(fault))
             if self._ledger:
                 self._ledger.fault(str(fault), on, self._market.now)
         if fault.kind == "stale_seed":
@@ -493,7 +493,7 @@ class SyntheticVenue:
             peer.ends_at = self._market.now + round(lives * 1e9)
         self._peers[peer] = desk
         self._tap()
-        log.info("client connected to %s%s", host, path)
+        log.info("a client connected", host=host, path=path)
         try:
             while True:
                 said = await self._next(peer, desk)
@@ -511,7 +511,7 @@ class SyntheticVenue:
             del self._peers[peer]
             desk.left(peer)
             self._tap()
-            log.info("client of %s%s disconnected", host, path)
+            log.info("a client disconnected", host=host, path=path)
 
     async def _next(self, peer: Peer, desk: Desk) -> Said:
         """The answer to the client's next message, or to its silence."""

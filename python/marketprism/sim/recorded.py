@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -27,11 +26,12 @@ from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 
 from ..collect.journal import Damage, JournalError, Line, read_journal
+from ..log import logger
 from .wire import split_target, text_frame, write
 
 __all__ = ["WAIT", "RecordedVenue"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 WAIT = 5.0  # seconds that the frames wait for a client to ask or to send
 _BATCH_FRAMES = 256
@@ -208,11 +208,11 @@ class RecordedVenue:
         if not tape.damage and not tape.tail:
             return
         log.warning(
-            "%s: %d unreadable lines%s%s",
-            tape.path.name,
-            len(tape.damage),
-            f", the first is line {tape.damage[0]}: {tape.reason}" if tape.damage else "",
-            f"; {tape.tail}" if tape.tail else "",
+            "lines that cannot be read",
+            journal=tape.path.name,
+            lines=len(tape.damage),
+            **({"first": tape.damage[0], "reason": tape.reason} if tape.damage else {}),
+            **({"tail": tape.tail} if tape.tail else {}),
         )
         self._announce(
             {
@@ -249,7 +249,7 @@ class RecordedVenue:
             await connection.close(code, "served" if done else "in use")
             return
         tape.connection = connection
-        log.info("%s: client connected", tape.path.name)
+        log.info("a client connected", journal=tape.path.name)
         try:
             async with asyncio.TaskGroup() as group:
                 play = group.create_task(self._play(tape, connection))
@@ -263,7 +263,7 @@ class RecordedVenue:
                     play.cancel()
         finally:
             tape.connection = None
-        log.info("%s: %s", tape.path.name, "served" if tape.finished else "client disconnected")
+        log.info("served" if tape.finished else "a client disconnected", journal=tape.path.name)
 
     async def _tell(self) -> None:
         async with self._news:
@@ -328,11 +328,11 @@ class RecordedVenue:
             expected = tape.expected
             if not tape.deaf and not await self._wait(lambda: tape.heard >= expected):
                 tape.deaf = True
-                log.info("%s: the client sent nothing for line %d", tape.path.name, line.number)
+                log.info("the client sent nothing for it", journal=tape.path.name, line=line.number)
         elif line.kind == "rest":
             route, position = tape.barriers[line.number]
             if not await self._wait(lambda: route.passed(position)):
-                log.info("%s: line %d was not asked for", tape.path.name, line.number)
+                log.info("it was not asked for", journal=tape.path.name, line=line.number)
 
     async def _flush(self, tape: _Tape, connection: ServerConnection) -> bool:
         """Write what is batched and wait until the client has room for more; False if it left."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
@@ -24,6 +23,7 @@ from websockets.http11 import Request, Response
 
 from ..clock import SteadyClock
 from ..config import Settings
+from ..log import logger
 from . import binance, deribit, okx
 from .broadcast import Desk, SyntheticVenue, World
 from .faults import Play, Schedule
@@ -32,7 +32,7 @@ from .recorded import RecordedVenue
 
 __all__ = ["PortError", "run_sim"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 # A replay's client may be kept from reading by a slow store; it must find the last frames and the
 # close behind them still there.
@@ -147,7 +147,7 @@ async def _serve(
         rest = await _listen_rest(runner, host, rest_port)
         server = await _listen_ws(venue, host, ws_port)
         ws = server.sockets[0].getsockname()[1]
-        log.info("simulator listens on ports %d (ws) and %d (rest)", ws, rest)
+        log.info("the simulator listens", ws_port=ws, rest_port=rest)
         urls = {"ws": f"ws://{host}:{ws}", "rest": f"http://{host}:{rest}"}
         announce({"event": "ready", **urls, **venue.about()})
         async with asyncio.TaskGroup() as group:

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import time
 from collections import Counter
@@ -32,11 +31,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import psutil
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from marketprism import metrics
 from marketprism.config import Settings
+from marketprism.log import logger
 from marketprism.serve.health import Check, check, port_of, serve_health
 from marketprism.store import expire
 from marketprism.store.durability import switch
@@ -47,7 +46,7 @@ from marketprism.store.windows import Record, Tiers, Window, held, make_record, 
 
 __all__ = ["Cold", "Service", "copy_once", "retire", "run_cold"]
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 WAIT_HOURS = 6
 """A window into which rows keep coming is copied as it is once its oldest waits for so long."""
@@ -90,7 +89,7 @@ class _Progress:
     def failed(self, name: str, reason: str, now: float) -> None:
         """One line of the log a change; the next try comes later each time."""
         if not self.trouble:
-            _log.warning("%s is not copied now: %s", name, reason)
+            _log.warning("a table is not copied now", table=name, reason=reason)
         self.trouble = reason
         self.counts["failed"] += 1
         self.again = now + self.wait
@@ -98,7 +97,7 @@ class _Progress:
 
     def went_well(self, name: str) -> None:
         if self.trouble:
-            _log.info("%s is copied again", name)
+            _log.info("a table is copied again", table=name)
         self.trouble, self.again, self.wait = "", 0.0, RETRY_FIRST
 
 
@@ -167,8 +166,8 @@ class Cold:
         took = expire.keep(tiers.hot, tiers.hot_database, expire.on_cluster(self._settings))
         if took and self._took:
             _log.warning(
-                "%s had a TTL again: is cold.enabled set for the hot store?",
-                ", ".join(sorted(took)),
+                "tables had a TTL again: is cold.enabled set for the hot store?",
+                tables=sorted(took),
             )
         self._took |= took
         return tiers
@@ -202,7 +201,7 @@ class Cold:
 
     def _away(self, reason: str) -> None:
         if not self._trouble:
-            _log.warning("the cold store cannot work now: %s", reason)
+            _log.warning("the cold store cannot work now", reason=reason)
         self._trouble = reason
         self.close()
 
@@ -396,7 +395,7 @@ class Cold:
                 (name, key): one.counts[key] for name, one in tables for key in _WINDOWS
             },
             "cold_storage_rows_total": {(name,): one.counts["rows"] for name, one in tables},
-            "marketprism_start_time_seconds": {(): psutil.Process().create_time()},
+            **metrics.of_process(),
         }
 
 

@@ -14,9 +14,10 @@ import asyncio
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from marketprism import metrics
 from marketprism.serve.health import Check, check
 from marketprism.store.migrate import recorded
-from marketprism.store.schema import SCHEMA_VERSION
+from marketprism.store.schema import SCHEMA_VERSION, TABLES
 
 __all__ = ["LOOK_SECONDS", "Condition"]
 
@@ -32,6 +33,7 @@ class Condition:
         self._database = database
         self._version: int | None = None
         self._broken: list[str] = []
+        self._sizes: dict[str, tuple[int, int]] = {}
         self._trouble = "not looked at yet"
 
     async def watch(self) -> None:
@@ -50,9 +52,22 @@ class Condition:
                 " ORDER BY table, name"
             ).result_rows
             self._broken = [f"{table}/{name}" for table, name in rows]
+            sizes = self._client.query(
+                "SELECT table, count(), sum(bytes_on_disk) FROM system.parts"
+                f" WHERE database = '{self._database}' AND active GROUP BY table"
+            ).result_rows
+            ours = {table.name for table in TABLES.values()}
+            self._sizes = {name: (parts, size) for name, parts, size in sizes if name in ours}
             self._trouble = ""
         except ClickHouseError as error:
             self._trouble = " ".join(str(error).split())[:200]
+
+    def values(self) -> metrics.Values:
+        """Parts and bytes of each table."""
+        return {
+            "hot_storage_parts": {(name,): parts for name, (parts, _) in self._sizes.items()},
+            "hot_storage_bytes": {(name,): size for name, (_, size) in self._sizes.items()},
+        }
 
     def check(self) -> Check:
         """The ``tables`` check of the health page."""

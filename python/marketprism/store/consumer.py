@@ -6,7 +6,6 @@ Not here: asking, storing and acknowledging (``hot``), and what pages show of it
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any, Protocol
 
 from marketprism._core import times
 from marketprism.config import Store
+from marketprism.metrics import Durations
 from marketprism.store.insert import Row
 from marketprism.store.lease import Lease
 from marketprism.store.requeue import original
@@ -22,7 +22,6 @@ from marketprism.store.schema import Table
 
 __all__ = [
     "BACKOFF",
-    "BOUNDS",
     "Consumer",
     "Delivered",
     "behind",
@@ -36,9 +35,6 @@ BACKOFF = (1, 2, 5)
 """Times ``store.ack_wait`` until the first, the second and every later redelivery."""
 
 _BOOK_TYPES = frozenset({"orderbook", "orderbook_delta"})
-
-BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, math.inf)
-"""By which it is counted what storing a batch takes, in seconds."""
 
 
 class Delivered(Protocol):
@@ -87,9 +83,8 @@ class Consumer:
     given_up: int = 0
     last_insert: float | None = None
     trouble: str = ""
-    took: Counter[float] = field(default_factory=Counter)
-    """Batches that were stored, by the first of ``BOUNDS`` that they did not exceed, checks for
-    repetitions included."""
+    took: Durations = field(default_factory=Durations)
+    """What storing each batch took, checks for repetitions included."""
 
     def inserted(self, counts: Counter[str], seconds: float) -> None:
         """What is being stored is in its table; ``counts`` are those of ``Writer.store``."""
@@ -100,7 +95,7 @@ class Consumer:
         self.inserts += counts["inserts"]
         self.last_insert = time.monotonic()
         self.behind = behind(self.storing[-1][1].reply)
-        self.took[next(bound for bound in BOUNDS if seconds <= bound)] += 1
+        self.took.add(seconds)
 
     @property
     def durable(self) -> str:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -25,7 +24,9 @@ from typing import Any
 
 __all__ = ["Control", "ControlError", "NobodyThere", "ask", "socket_of"]
 
-_log = logging.getLogger(__name__)
+from ..log import logger
+
+_log = logger(__name__)
 
 LINE_MAX = 1024**2
 CONNECTIONS_MAX = 8
@@ -94,7 +95,7 @@ class Control:
             writer.write(json.dumps(answer).encode() + b"\n")
             await writer.drain()
         except ConnectionError as error:
-            _log.debug("who asked has gone: %r", error)
+            _log.debug("who asked has gone", reason=repr(error))
         finally:
             self._busy.discard(task)
             writer.close()

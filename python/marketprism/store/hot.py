@@ -17,7 +17,6 @@ engine), who may store (``lease``), what a stream may forget (``retain``), readi
 from __future__ import annotations
 
 import asyncio
-import logging
 import tempfile
 import time
 from collections import Counter
@@ -40,6 +39,7 @@ from nats.js.errors import Error as JetStreamError
 
 from marketprism import metrics
 from marketprism.config import Settings, nats_login
+from marketprism.log import logger
 from marketprism.serve.health import Check, PortInUse, check, port_of, serve_health
 from marketprism.store import cold, expire, pages
 from marketprism.store.condition import Condition
@@ -56,7 +56,7 @@ from marketprism.store.schema import DATA_TYPES, TABLES, Deployment, Table, crea
 
 __all__ = ["Store", "run_hot"]
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 # A standing request: at most so many messages and bytes, for so long. Two stand at a time.
 ASK_ROWS = 2_000
@@ -194,7 +194,7 @@ class Store:
                 )
             if not said:
                 said = True
-                _log.info("waiting for %s and its streams: %s", shown(self._nats_url), reason)
+                _log.info("waiting for NATS", url=shown(self._nats_url), reason=reason)
             await asyncio.sleep(wait)
             wait = min(wait * 2, RETRY_MOST)
 
@@ -218,7 +218,7 @@ class Store:
                 self._closed.set()
 
         async def trouble(error: Exception) -> None:
-            _log.debug("nats: %r", error)
+            _log.debug("trouble of NATS", reason=repr(error))
 
         # nats-py cannot close what never began to connect.
         self._opened = True
@@ -265,7 +265,7 @@ class Store:
         while any(one.held or one.storing for one in self.consumers.values()):
             if time.monotonic() > self._deadline:
                 left = sum(len(one.held) + len(one.storing) for one in self.consumers.values())
-                _log.warning("%d messages are left for the next start", left)
+                _log.warning("messages are left for the next start", count=left)
                 return
             await asyncio.sleep(TICK_SECONDS / 10)
 
@@ -295,7 +295,7 @@ class Store:
         )
         for consumer in consumers:
             if consumer.ours and not consumer.lease.valid():
-                _log.warning("the lease of %s is lost", consumer.durable)
+                _log.warning("a lease is lost", consumer=consumer.durable)
             if not consumer.lease.valid() or consumer.term != consumer.lease.term:
                 await self._give_up(consumer)
             consumer.ours, consumer.term = consumer.lease.valid(), consumer.lease.term
@@ -309,7 +309,7 @@ class Store:
         try:
             await self._tell(consumer.give_up(), b"-NAK")
         except nats.errors.Error as error:
-            _log.debug("not handed back, it comes again by itself: %r", error)
+            _log.debug("not handed back, it comes again by itself", reason=repr(error))
 
     async def _hold_on(self) -> None:
         """Keeps the leases alive, and takes those that others lose."""
@@ -319,7 +319,7 @@ class Store:
                 if self._nats.is_connected:
                     await self._hold()
             except (Unanswered, Refused) as error:
-                _log.debug("leases are not renewed: %s", error)
+                _log.debug("leases are not renewed", reason=str(error))
 
     async def _release(self) -> None:
         """Give the leases back, if that can be done at once; else they end by themselves."""
@@ -353,7 +353,11 @@ class Store:
                     stream.trouble = ""
             except (Unanswered, Refused) as error:
                 if not stream.trouble:
-                    _log.warning("%s cannot be looked after now: %s", stream.stream, error)
+                    _log.warning(
+                        "a stream cannot be looked after now",
+                        stream=stream.stream,
+                        reason=str(error),
+                    )
                 stream.trouble = str(error)
 
     # -- streams and consumers -------------------------------------------------------------------
@@ -366,7 +370,7 @@ class Store:
         for consumer in consumers:
             consumer.life = lives[consumer.stream]
         await asyncio.gather(*[self._stand(consumer) for consumer in consumers])
-        _log.info("%d consumers stand on %s", len(consumers), ", ".join(sorted(lives.values())))
+        _log.info("consumers stand", count=len(consumers), streams=sorted(lives.values()))
         for consumer in consumers:
             consumer.asked = 0
             await self._ask(consumer)
@@ -465,7 +469,7 @@ class Store:
     async def _ended(self, message: Msg) -> None:
         """A status: 408 time is over, 409 too large or consumer gone, 404, 503 nobody there."""
         if not message.subject.startswith(self._inbox):
-            _log.debug("unexpected message on %s", message.subject)
+            _log.debug("an unexpected message", subject=message.subject)
             return
         consumer = self.consumers.get(message.subject[len(self._inbox) + 1 :].partition(".")[0])
         if consumer is None:
@@ -505,7 +509,7 @@ class Store:
                     if consumer.asked <= ASK_ROWS // 2:
                         await self._ask(consumer)
             except (OSError, nats.errors.Error, JetStreamError) as error:
-                _log.debug("streams are not ready: %r", error)
+                _log.debug("streams are not ready", reason=repr(error))
 
     # -- from the buffer to the table ------------------------------------------------------------
 
@@ -576,11 +580,11 @@ class Store:
                 reason = " ".join(str(error).split())[:300]
             else:
                 if consumer.trouble:
-                    _log.info("%s is stored again", consumer.table.name)
+                    _log.info("stored again", table=consumer.table.name)
                 consumer.inserted(counts, time.monotonic() - began)
                 return True
             if not consumer.trouble:
-                _log.warning("%s cannot be stored now: %s", consumer.table.name, reason)
+                _log.warning("cannot be stored now", table=consumer.table.name, reason=reason)
             consumer.trouble = reason
             consumer.failed += 1
             if self._stopping and (silent or time.monotonic() + wait > self._deadline):
@@ -600,7 +604,7 @@ class Store:
                 held = [*consumer.storing, *consumer.held]
                 await self._tell([message for _, message in held], b"+WPI")
             except nats.errors.Error as error:
-                _log.debug("in progress not sent: %r", error)
+                _log.debug("in progress not sent", reason=repr(error))
 
     async def _acknowledge(self, batch: Sequence[tuple[str, Delivered]]) -> None:
         """Tell the server, and know that it heard: the last one is a request.
@@ -616,7 +620,7 @@ class Store:
             except nats.errors.NoRespondersError:
                 return
             except nats.errors.Error as error:
-                _log.debug("acknowledgements not confirmed: %r", error)
+                _log.debug("acknowledgements not confirmed", reason=repr(error))
                 if self._nats.is_closed:
                     return
 
@@ -631,7 +635,7 @@ class Store:
         try:
             await self._ask(consumer)
         except nats.errors.Error as error:
-            _log.debug("not asked: %r", error)
+            _log.debug("not asked", reason=repr(error))
 
     def stores_ledger(self) -> bool:
         """Of several stores one at a time does: what one of them has to do is its work."""
@@ -720,7 +724,7 @@ async def run_hot(
                 "expiry": leaving,
                 **backups.checks(),
             },
-            backups.pages(store.stats, store.values),
+            backups.pages(store.stats, lambda: {**store.values(), **tables.values()}),
         )
         ports["http_port"] = port_of(page)
         await store.run(stop, lambda: on_ready(ports) if on_ready else None)

@@ -11,17 +11,17 @@ Not here: why a row cannot be stored and where letters and counts are put (``ins
 from __future__ import annotations
 
 import itertools
-import logging
 import re
 import threading
 import time
 from collections.abc import Sequence
 
 from marketprism._core import dead_letter_message, ledger_message
+from marketprism.log import logger
 
 __all__ = ["KEPT_A_MINUTE", "Letters", "named"]
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 KEPT_A_MINUTE = 100
 _MINUTE_SECONDS = 60.0
@@ -61,7 +61,7 @@ class Letters:
                 self._minute.clear()
             self._minute[kind] = (began, count + 1)
         if count == 0:
-            _log.warning("rows cannot be stored: %s", reason[:200])
+            _log.warning("rows cannot be stored", reason=reason[:200])
         return None if count < KEPT_A_MINUTE else kind
 
     def letter(self, subject: str, origin: str, message_id: str, reason: str, data: bytes) -> bytes:

@@ -5,17 +5,14 @@ Not here: measuring (whoever has the number keeps it), and serving (``serve.heal
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Mapping
 from typing import Any
 
-import psutil
-
 from marketprism import metrics
 from marketprism.serve.health import Check, check
-from marketprism.store.consumer import BOUNDS, Consumer
-from marketprism.store.retain import COUNTED, Retention
+from marketprism.store.consumer import Consumer
+from marketprism.store.retain import COUNTED, Kept, Retention
 from marketprism.store.schema import MARKET_DATA_TYPES
 
 __all__ = ["counts", "inserting", "leases", "subscriptions", "values"]
@@ -105,7 +102,7 @@ def values(
     """The numbers of ``metrics.HOT``."""
     tables = {(one.table.name,): one for one in consumers.values()}
     failed = sum(one.failed for one in tables.values())
-    tried = failed + sum(one.took.total() for one in tables.values())
+    tried = failed + sum(one.took.count for one in tables.values())
     running = connected and not any(one.trouble for one in tables.values())
     standing = sum(one.present and connected for one in tables.values())
     return {
@@ -120,13 +117,11 @@ def values(
         },
         "hot_storage_insert_errors_total": {n: one.failed for n, one in tables.items()},
         "hot_storage_error_rate_percent": {(): 100 * failed / tried if tried else 0.0},
-        "hot_storage_insert_duration_seconds": {
-            name: list(zip(BOUNDS, itertools.accumulate(one.took[b] for b in BOUNDS), strict=True))
-            for name, one in tables.items()
-        },
+        "hot_storage_insert_duration_seconds": {name: one.took for name, one in tables.items()},
         "hot_storage_subscriptions_active": {(): standing},
         "hot_storage_is_running": {(): int(running)},
-        "marketprism_start_time_seconds": {(): psutil.Process().create_time()},
+        **metrics.of_process(),
+        **_of_streams(streams),
         **{
             f"nats_jetstream_consumer_{word}": {
                 (stream, name): seen[word]
@@ -135,6 +130,17 @@ def values(
             }
             for word in COUNTED
         },
+    }
+
+
+def _of_streams(streams: Mapping[str, Retention]) -> metrics.Values:
+    """How much each stream keeps, as it was seen last."""
+    seen = {name: one.kept for name, one in streams.items() if one.kept is not None}
+    return {
+        f"nats_jetstream_stream_{word}": {
+            (name,): getattr(kept, word) for name, kept in seen.items()
+        }
+        for word in Kept._fields
     }
 
 

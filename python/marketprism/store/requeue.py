@@ -12,7 +12,6 @@ Not here: the connection that publishes, and removing letters (they end after 30
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -21,6 +20,7 @@ import orjson
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from marketprism.log import logger
 from marketprism.store.insert import identities, quoted
 from marketprism.store.letters import named
 from marketprism.store.query import StoreError
@@ -28,7 +28,7 @@ from marketprism.store.schema import TABLES, Table
 
 __all__ = ["original", "requeue"]
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 _PAGE = 500
 _PREFIX = "requeue!"
@@ -89,7 +89,7 @@ def requeue(
     except ClickHouseError as error:
         raise StoreError(" ".join(str(error).split())) from error
     if unfit:
-        _log.warning("%d letters name no message or hold only a part of it", unfit)
+        _log.warning("letters name no message or hold only a part of it", letters=unfit)
     return sent
 
 

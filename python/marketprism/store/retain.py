@@ -18,7 +18,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -55,6 +55,14 @@ _PAGES = 64
 _STALE_SECONDS = 10.0
 
 
+class Kept(NamedTuple):
+    """What a stream keeps; ``limit_bytes`` is 0 where there is no limit."""
+
+    messages: int
+    bytes: int
+    limit_bytes: int
+
+
 class Retention:
     """One stream: how full it is, how far it is stored, and what was done about it.
 
@@ -70,6 +78,7 @@ class Retention:
         self._durables = durables
         self._max_age = max_age
         self._bytes = self._max_bytes = 0
+        self.kept: Kept | None = None
         self._floor: int | None = None
         self._purged = 0
         self._last_purge: float | None = None
@@ -96,6 +105,7 @@ class Retention:
         info = await self._ask(f"$JS.API.STREAM.INFO.{self.stream}")
         state, config = info["state"], info["config"]
         self._bytes, self._max_bytes = int(state["bytes"]), int(config["max_bytes"])
+        self.kept = Kept(int(state["messages"]), self._bytes, max(0, self._max_bytes))
         limit = int(config["max_age"]) / 1e9
         # No limit at all is nothing that we ever set.
         self.raised = limit > self._max_age > 0

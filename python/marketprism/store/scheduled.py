@@ -10,7 +10,6 @@ Not here: making (``backup``), restoring (``restore``), and what a manifest is (
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from marketprism import disk, metrics
 from marketprism.config import Settings
+from marketprism.log import logger
 from marketprism.serve.health import Check, check
 from marketprism.store.backup import (
     ENCRYPTED,
@@ -44,7 +44,7 @@ from marketprism.store.schema import Deployment, Tier, create
 
 __all__ = ["Backups", "chosen", "do", "request_of", "values"]
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 LOOK_SECONDS = 5.0
 RETRY_SECONDS = 300.0
@@ -203,11 +203,13 @@ class Backups:
             self._not_before[database] = time.monotonic() + wait
             self._failed += 1
             if str(error) != self._trouble.get(database):
-                _log.warning("%s of %s: %s", question["do"], database, error)
+                _log.warning(
+                    "a backup failed", work=question["do"], database=database, reason=str(error)
+                )
             self._trouble[database] = str(error)
         else:
             if self._trouble.pop(database, None):
-                _log.info("backups of %s go on: %s", database, done["name"])
+                _log.info("backups go on", database=database, backup=done["name"])
 
     def _has_room(self) -> None:
         """Raises ``BackupError`` where the disk's budget is so full that none is begun."""
@@ -249,7 +251,7 @@ class Backups:
     def broken(self, error: BaseException) -> None:
         """The schedule itself has ended; the health page says so."""
         self._trouble["the schedule"] = f"ended: {error!r}"
-        _log.error("no backups are made any more: %r", error)
+        _log.error("no backups are made any more", reason=repr(error))
 
     def close(self) -> None:
         """What is at work ends as soon as the engine lets it."""
