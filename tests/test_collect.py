@@ -159,7 +159,7 @@ def test_whatever_is_killed_every_fact_is_stored_once(tmp_path: Path, killed: st
 def test_what_was_missed_while_the_venue_was_away_is_named(tmp_path: Path) -> None:
     run = subprocess.Popen(
         command(
-            *("collect", "--demo", "--duration", "12", "--data-dir", tmp_path, "--json"),
+            *("collect", "--demo", "--duration", "20", "--data-dir", tmp_path, "--json"),
             *(*BINANCE, "--set", "sim.trades_per_second=500"),
         ),
         stdout=subprocess.PIPE,
