@@ -24,7 +24,7 @@ from cluster import HOST, SERVERS, Cluster, settings
 from conftest import free_ports
 from marketprism.store.insert import Row, Writer
 from marketprism.store.jetstream import asking
-from marketprism.store.lease import BUCKET, Lease, spread
+from marketprism.store.lease import BUCKET, LEASES, Lease
 from marketprism.store.letters import Letters
 from marketprism.store.query import MAJORITY, connect
 from marketprism.store.schema import TABLES, create
@@ -56,7 +56,7 @@ def test_what_stores_know_of_each_other_goes_where_the_streams_are(cluster: Clus
     async def run() -> tuple[list[bool], int]:
         async with asking(cluster.url, "test", 5.0) as ask:
             assert await Lease(ask, "nobodys", 1, 1).hold()
-            moved = [await spread(ask, 3), await spread(ask, 3)]
+            moved = [await LEASES.spread(ask, 3), await LEASES.spread(ask, 3)]
             info = await ask(f"$JS.API.STREAM.INFO.KV_{BUCKET}")
             return moved, info["config"]["num_replicas"]
 

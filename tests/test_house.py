@@ -274,7 +274,8 @@ PYTHON: dict[str, Rule] = {
     "incarnation": rule("", "who a process is has nothing to do with what it holds"),
     "rendezvous": rule("", "whose a symbol is follows from names, and from nothing that runs"),
     "members": rule(
-        "config directory incarnation store.jetstream", "it knows who is there, and not what for"
+        "config directory incarnation store.bucket store.jetstream",
+        "it knows who is there, and not what for",
     ),
     "sharing": rule(
         "_core collect members rendezvous taken",

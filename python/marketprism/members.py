@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -33,6 +33,7 @@ from .config import Settings, without_secrets
 from .directory import RunError
 from .incarnation import incarnation, known_dead
 from .log import logger
+from .store.bucket import NO_STREAM, OVERTAKEN, Bucket
 from .store.jetstream import Ask, Refused, Unanswered, asking
 
 __all__ = [
@@ -58,13 +59,10 @@ LOOK_SECONDS = 1.0
 HURRIED_SECONDS = 0.25
 """The same while symbols change hands."""
 
-_STREAM = f"KV_{BUCKET}"
 _ANSWERS_WITHIN = 2.0  # seconds
 # A value is kept so long after it was written for the last time: the dead are shown for a while.
 _KEPT_SECONDS = 60.0
-_NO_STREAM, _NO_MESSAGE = 10059, 10037
-# Somebody else wrote in between (the second on clusters).
-_OVERTAKEN = frozenset({10071, 10164})
+_MEMBERS = Bucket(BUCKET, _KEPT_SECONDS)
 
 State = Literal["joining", "live", "leaving", "left"]
 
@@ -260,9 +258,9 @@ class Members:
         try:
             found = await _last(ask, self._subject)
         except Refused as refused:
-            if refused.code != _NO_STREAM:
+            if refused.code != NO_STREAM:
                 raise
-            await _make_bucket(ask, self._replicas)
+            await _MEMBERS.make(ask, self._replicas)
             found = None
         self._revision = found.revision if found else 0
         if found is None or _is_free(found.record):
@@ -304,7 +302,7 @@ class Members:
                 self._revision = int((await ask(self._subject, body, headers))["seq"])
                 return
             except Refused as refused:
-                if refused.code not in _OVERTAKEN:
+                if refused.code not in OVERTAKEN:
                     raise
             # Our value was forgotten, or an answer was lost; or somebody has our name.
             found = await _last(ask, self._subject)
@@ -322,7 +320,7 @@ class Members:
 async def listed(ask: Ask, group: str) -> list[Listed]:
     """Everybody of a group, in order of their names. Raises ``Unanswered`` or ``Refused``."""
     body = orjson.dumps({"subjects_filter": f"$KV.{BUCKET}.{group}.*"})
-    info = await ask(f"$JS.API.STREAM.INFO.{_STREAM}", body)
+    info = await ask(f"$JS.API.STREAM.INFO.{_MEMBERS.stream}", body)
     subjects = sorted(info["state"].get("subjects") or {})[: MEMBERS_MAX + 1]
     now = _time(str(info.get("ts", "")))
     found = await asyncio.gather(*(_last(ask, subject) for subject in subjects))
@@ -331,7 +329,7 @@ async def listed(ask: Ask, group: str) -> list[Listed]:
 
 def missing(refused: Refused) -> bool:
     """Whether the bucket is not there: nobody was ever a member."""
-    return refused.code == _NO_STREAM
+    return refused.code == NO_STREAM
 
 
 def _is_free(record: Record) -> bool:
@@ -341,13 +339,8 @@ def _is_free(record: Record) -> bool:
 async def _last(ask: Ask, subject: str) -> Listed | None:
     """The newest value of a key, with the time at which it was written as its age; None where there
     is none, or none that can be read."""
-    body = orjson.dumps({"last_by_subj": subject})
-    try:
-        # Asked of the stream's leader: a direct get may be answered by one that lags behind.
-        message = (await ask(f"$JS.API.STREAM.MSG.GET.{_STREAM}", body))["message"]
-    except Refused as refused:
-        if refused.code != _NO_MESSAGE:
-            raise
+    message = await _MEMBERS.newest(ask, subject)
+    if message is None:
         return None
     try:
         record = Record.model_validate_json(base64.b64decode(message.get("data") or ""))
@@ -365,22 +358,3 @@ def _time(text: str) -> float:
         return datetime.fromisoformat(f"{whole}.{rest[:6]:0<6}+00:00").timestamp()
     except ValueError:
         return 0.0
-
-
-async def _make_bucket(ask: Ask, replicas: int) -> None:
-    """A key-value bucket as every NATS client knows it, whose values do not last."""
-    config: dict[str, Any] = {
-        "name": _STREAM,
-        "subjects": [f"$KV.{BUCKET}.>"],
-        "storage": "file",
-        "retention": "limits",
-        "discard": "new",
-        "max_msgs_per_subject": 1,
-        "max_age": int(_KEPT_SECONDS * 1e9),
-        "duplicate_window": int(_KEPT_SECONDS * 1e9),
-        "allow_rollup_hdrs": True,
-        "deny_delete": True,
-        "allow_direct": True,
-        "num_replicas": replicas,
-    }
-    await ask(f"$JS.API.STREAM.CREATE.{_STREAM}", orjson.dumps(config))

@@ -48,7 +48,7 @@ from marketprism.store.durability import Durability, switch
 from marketprism.store.insert import NotOurs, Writer
 from marketprism.store.jetstream import Refused, Unanswered, asked
 from marketprism.store.keeping import StoreBackups
-from marketprism.store.lease import LOOK_SECONDS, Lease, spread
+from marketprism.store.lease import LEASES, LOOK_SECONDS, Lease
 from marketprism.store.letters import Letters
 from marketprism.store.query import StoreError, connect, shown
 from marketprism.store.retain import Retention, checked
@@ -181,7 +181,7 @@ class Store:
             try:
                 if not self._nats.is_connected:
                     await self._open()
-                await spread(self._asked, self._settings.nats.replicas)
+                await LEASES.spread(self._asked, self._settings.nats.replicas)
                 await self._hold()
                 await self._prepare([one for one in self.consumers.values() if one.lease.valid()])
                 return

@@ -24,9 +24,10 @@ from typing import Any, NamedTuple
 import orjson
 
 from marketprism.incarnation import incarnation, known_dead
+from marketprism.store.bucket import NO_STREAM, OVERTAKEN, Bucket
 from marketprism.store.jetstream import Ask, Refused
 
-__all__ = ["BUCKET", "LEASE_SECONDS", "LOOK_SECONDS", "Lease", "spread"]
+__all__ = ["BUCKET", "LEASES", "LEASE_SECONDS", "LOOK_SECONDS", "Lease"]
 
 BUCKET = "marketprism_leases"
 LEASE_SECONDS = 6.0
@@ -35,10 +36,7 @@ RENEW_SECONDS = 2.0
 LOOK_SECONDS = 0.5
 """How often whoever waits for a lease looks whether it is free."""
 
-_STREAM = f"KV_{BUCKET}"
-_NO_STREAM, _NO_MESSAGE = 10059, 10037
-# Somebody else wrote in between (the second on clusters).
-_OVERTAKEN = frozenset({10071, 10164})
+LEASES = Bucket(BUCKET, LEASE_SECONDS)
 
 
 class _Value(NamedTuple):
@@ -101,9 +99,9 @@ class Lease:
         try:
             found = await self._newest()
         except Refused as refused:
-            if refused.code != _NO_STREAM:
+            if refused.code != NO_STREAM:
                 raise
-            await _make_bucket(self._ask, self._replicas)
+            await LEASES.make(self._ask, self._replicas)
             found = None
         if found is not None and found.holder is not None:
             mine = found.holder["id"] == self._me["id"]
@@ -122,7 +120,7 @@ class Lease:
         try:
             answer = await self._ask(self._subject, orjson.dumps(self._me), headers)
         except Refused as refused:
-            if refused.code not in _OVERTAKEN:
+            if refused.code not in OVERTAKEN:
                 raise
             self.revision = 0
             return False
@@ -136,48 +134,8 @@ class Lease:
         self.holder = f"pid {other['pid']} on {other['host']}" if other else ""
 
     async def _newest(self) -> _Value | None:
-        # Asked of the stream's leader: a direct get may be answered by one that lags behind.
-        body = orjson.dumps({"last_by_subj": self._subject})
-        try:
-            message = (await self._ask(f"$JS.API.STREAM.MSG.GET.{_STREAM}", body))["message"]
-        except Refused as refused:
-            if refused.code != _NO_MESSAGE:
-                raise
+        message = await LEASES.newest(self._ask, self._subject)
+        if message is None:
             return None
         text = base64.b64decode(message.get("data") or "")
         return _Value(int(message["seq"]), orjson.loads(text) if text else None)
-
-
-async def spread(ask: Ask, replicas: int) -> bool:
-    """Puts a bucket that is there on so many servers, as the streams are; whether it had to.
-    Raises ``Unanswered`` or ``Refused``."""
-    try:
-        found = (await ask(f"$JS.API.STREAM.INFO.{_STREAM}"))["config"]
-    except Refused as refused:
-        if refused.code != _NO_STREAM:
-            raise
-        return False
-    if found["num_replicas"] == replicas:
-        return False
-    body = orjson.dumps({**found, "num_replicas": replicas})
-    await ask(f"$JS.API.STREAM.UPDATE.{_STREAM}", body)
-    return True
-
-
-async def _make_bucket(ask: Ask, replicas: int) -> None:
-    """A key-value bucket as every NATS client knows it, whose values last for a lease."""
-    config = {
-        "name": _STREAM,
-        "subjects": [f"$KV.{BUCKET}.>"],
-        "storage": "file",
-        "retention": "limits",
-        "discard": "new",
-        "max_msgs_per_subject": 1,
-        "max_age": int(LEASE_SECONDS * 1e9),
-        "duplicate_window": int(LEASE_SECONDS * 1e9),
-        "allow_rollup_hdrs": True,
-        "deny_delete": True,
-        "allow_direct": True,
-        "num_replicas": replicas,
-    }
-    await ask(f"$JS.API.STREAM.CREATE.{_STREAM}", orjson.dumps(config))
