@@ -256,7 +256,7 @@ def test_images_of_before_a_fault(tmp_path: Path, name: str) -> None:
         return int(body["E"] if name == "binance_coinm" else body["result"]["timestamp"])
 
     async def body() -> list[int]:
-        plan = schedule({"kind": "stale_seed", "at": 1.0, "for": 1.0, "seconds": 0.5})
+        plan = schedule({"kind": "stale_seed", "at": 1.0, "for": 2.0, "seconds": 0.5})
         times: list[int] = []
         async with (
             running(tmp_path, plan) as venue,
@@ -264,7 +264,7 @@ def test_images_of_before_a_fault(tmp_path: Path, name: str) -> None:
             connect(venue.ws + face.target, compression=None, max_size=None) as client,
         ):
             await client.send(face.asked)
-            while not times or times[-1] < times[0] + 2500:
+            while not times or times[-1] < times[0] + 3500:
                 times.append(await image(venue, session))
                 # Not more often than the book changes, or the venue would refuse.
                 while f'"{face.bids}":[' not in str(await client.recv()):

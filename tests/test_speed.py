@@ -81,7 +81,8 @@ def test_the_venue_ends_a_connection_after_a_day_of_its_time(tmp_path: Path) -> 
     # Spot says so before.
     assert told["shutdown", "binance_spot", ""] >= 1
     # OKX has no such limit.
-    assert told["connected", "okx_spot", ""] == 2
+    assert ("disconnected", "okx_spot", "too old") not in told
+    assert told["connected", "okx_spot", ""] >= 2
     checked = summary(marketprism("sim", "check", "--config", config, "--json"))
     assert checked["stored"] > 1000
     # Whether a trade fell into the moment is chance; whatever did is named.
