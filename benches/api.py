@@ -221,7 +221,8 @@ def stream(directory: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Windows without clients and with them follow each other."""
     data = directory / "demo"
     words = [sys.executable, "-m", "marketprism", "collect", "--demo", "--data-dir", str(data)]
-    words += ["--exchanges", "binance_spot", "--set", f"sim.trades_per_second={TRADES}"]
+    words += ["--exchanges", "binance_spot,binance_derivatives"]
+    words += ["--set", f"sim.trades_per_second={TRADES}"]
     words += ["--set", 'sim.venues=["binance"]', "--set", "api.run=false"]
     demo = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     found: dict[str, Any] = {}
