@@ -15,7 +15,9 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-# Byte code is made at the first import: most of what is installed is never imported.
+# Byte code is made at the first import, by whatever runs from here: most of what is installed is
+# never imported. Without it every process compiles half a second and more of what it needs.
+unexport PYTHONDONTWRITEBYTECODE
 PINNED := $(PIP) install --no-compile --require-hashes
 # maturin is found where it was installed, cargo also where rustup puts it: a shell that is older
 # than that installation does not know it yet.
