@@ -201,7 +201,7 @@ PYTHON: dict[str, Rule] = {
     ),
     "taken": rule("_core config venues", "it is what is wanted, whoever carries it"),
     "run": rule(
-        "backfill clock collect config embedded load members parent quality sharing",
+        "backfill clock collect config embedded load members monitor parent quality sharing",
         "it holds the parts and does nothing with them",
     ),
     "pages": rule("collect metrics run serve", "it reads, and changes nothing"),
@@ -225,6 +225,9 @@ PYTHON: dict[str, Rule] = {
     ),
     "latency": rule("collect config store", "it listens to what a collector says"),
     "standing": rule("", "it reads pages, as anybody may"),
+    "monitor": rule(
+        "config directory metrics standing", "it reads a page of a server, as anybody may"
+    ),
     "launcher": rule(
         "config directory embedded.child standing",
         "it watches a collector from outside, by its pages and words, and knows none of its parts",

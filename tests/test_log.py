@@ -128,6 +128,22 @@ def test_what_is_held_back_is_told_when_its_time_is_over() -> None:
     assert [len(each) for each in debug] == [1] * 3 * LINES_MAX
 
 
+def test_trouble_of_one_venue_does_not_hold_back_that_of_another() -> None:
+    repeats, storm = Repeats(), 3 * LINES_MAX
+    for n in range(storm):
+        repeats.take(record("closed", exchange="okx_spot", url=f"wss://a/{n}"), 0.0)
+    other = {"exchange": "binance_spot", "url": "wss://b"}
+    assert len(repeats.take(record("closed", **other), 1.0)) == 1
+    assert len(repeats.take(record("closed", child="store"), 1.0)) == 1
+    # Another connection of the same one is the same trouble.
+    assert repeats.take(record("closed", exchange="okx_spot", url="wss://c"), 1.0) == []
+    [last] = repeats.due(WINDOW_SECONDS)
+    assert (last.__dict__["fields"]["url"], last.__dict__["held_back"]) == (
+        "wss://c",
+        storm - LINES_MAX,
+    )
+
+
 def test_the_events_that_are_counted_are_bounded_and_none_is_lost() -> None:
     repeats = Repeats()
     for _ in range(LINES_MAX + 2):

@@ -27,6 +27,7 @@ import published
 from conftest import command
 from marketprism._core import Covered
 from marketprism.collect.evidence import WINDOW, Evidence
+from marketprism.monitor import numbers
 from test_log import parsed
 
 DEADLINE = 90.0
@@ -93,6 +94,8 @@ QUIET = {
     "cold_storage_lag_seconds": "no window is closed yet",
 }
 TOKEN, GATEWAY = "planted-sesame-of-the-api", "planted-sesame-of-the-gateway"
+NOBODY = "http://127.0.0.1:9"
+"""Where nobody answers: the port is the system's own, and no test takes it."""
 
 
 class Page(NamedTuple):
@@ -155,7 +158,9 @@ class Running(NamedTuple):
 
 
 @contextlib.contextmanager
-def running(directory: Path, *words: str) -> Iterator[Running]:
+def running(
+    directory: Path, *words: str, there_when: Callable[[Running], bool]
+) -> Iterator[Running]:
     said = directory / "stderr"
     with open(said, "wb") as errors:
         process = subprocess.Popen(
@@ -170,8 +175,7 @@ def running(directory: Path, *words: str) -> Iterator[Running]:
             assert process.poll() is None, said.read_text()
             told = json.loads((directory / "data" / "run.json").read_text())
             there = Running(told["ports"], told["children"], directory / "data", said)
-            status = there.page("health", "/health")["status"]
-            return there if status == "healthy" else None
+            return there if there_when(there) else None
 
         yield until(ready)
     finally:
@@ -188,13 +192,19 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     tokens = [{"name": "x", "scopes": ["read"], "token_file": str(directory / "api")}]
     options = {
         "cold.enabled": "true",
+        "limits.every": "2s",
+        "disk.every": "2s",
         "api.tokens": json.dumps(tokens),
+        "api.processes": json.dumps([NOBODY]),
         "clickhouse.gateway_token_file": str(directory / "gateway"),
     }
     words = [word for key, each in options.items() for word in ("--set", f"{key}={each}")]
-    with running(directory, "--speed", "20", *words) as found:
+
+    def whole(there: Running) -> bool:
         # The API begins last, and nobody waits for it.
-        until(lambda: found.page("api", "/health")["status"] == "healthy")
+        return all(there.page(p, "/health")["status"] == "healthy" for p in ("health", "api"))
+
+    with running(directory, "--speed", "20", *words, there_when=whole) as found:
         yield found
 
 
@@ -249,6 +259,10 @@ def test_numbers_are_those_of_what_happened(run: Running) -> None:
         return page if value(page, "marketprism_checksums_total", result="zero") else None
 
     page = until(filled)
+    # The server that keeps the facts: its clients are this collector, and the store.
+    assert value(page, "nats_server_connections", server="marketprism") >= 2
+    used = value(page, "nats_server_jetstream_bytes")
+    assert 0 < used < value(page, "nats_server_jetstream_limit_bytes")
     # Each batch of frames, and each of facts, was timed once, and took some time.
     for name in ("processing", "nats_publish"):
         name = f"marketprism_{name}_duration_seconds"
@@ -332,7 +346,7 @@ def _series(directory: Path, symbols: int) -> Mapping[str, int]:
         "patterns": ["*-USDT"],
         "data_types": ["trade", "orderbook"],
     }
-    words = {
+    chosen = {
         "exchanges": json.dumps([exchange]),
         "sim.venues": '["binance"]',
         "sim.listed": symbols - 2,
@@ -342,17 +356,27 @@ def _series(directory: Path, symbols: int) -> Mapping[str, int]:
         "api.run": "false",
         "journal.enabled": "false",
     }
-    options = [word for key, each in words.items() for word in ("--set", f"{key}={each}")]
-    with running(directory, "--speed", "1", *options) as there:
+    options = [word for key, each in chosen.items() for word in ("--set", f"{key}={each}")]
+
+    def whole(there: Running) -> bool:
+        # Books are seeded as fast as a venue's limits allow: for their series nobody has to wait.
+        found = there.page("health", "/status")["streams"]
+        heard = {each["data_type"] for each in found if each["age_s"] is not None}
+        return len({each["symbol"] for each in found}) == symbols and len(heard) == 2
+
+    with running(directory, "--log-level", "info", *options, there_when=whole) as there:
         streams = there.page("health", "/status")["streams"]
-        assert len({each["symbol"] for each in streams}) == symbols
         page = scraped(there.ports["metrics"])
+    told = parsed(there.said.read_text(encoding="utf-8"))
+    # Whoever says how much is to be logged is told of what the children do, too.
+    assert ("sim", "info") in {(each["process"], each["level"]) for each in told}
+    assert [each for each in told if each["level"] == "error"] == []
     names = {each["symbol"] for each in streams} | {
         each["symbol"].replace("-", "") for each in streams
     }
     for name, each in page.series.items():
-        told = {word for labels in each for word in labels.values()}
-        assert told & names == set(), name
+        words = {word for labels in each for word in labels.values()}
+        assert words & names == set(), name
     return Counter({name: len(each) for name, each in page.series.items()})
 
 
@@ -374,6 +398,19 @@ class _Interval(NamedTuple):
 
 
 MINUTE = 60 * 10**9
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"status": "unhealthy", "why": "it does not answer"},
+        {"server_name": "n", "connections": "many", "jetstream": [], "mem": None},
+        {"jetstream": {"stats": {"api": None}, "config": "none"}},
+    ],
+)
+def test_what_a_server_does_not_say_of_itself_is_no_number(said: dict[str, Any]) -> None:
+    assert numbers(said) == {}
 
 
 @pytest.mark.parametrize(
@@ -441,6 +478,8 @@ def test_an_error_is_seen_on_the_page_of_its_process_and_by_the_api(run: Running
         told["event"],
     )
     assert there["fields"]["child"] == "store"
+    # Who does not answer is named.
+    assert NOBODY in run.page("api", "/api/v1/logs/errors?source=log", TOKEN)["trouble"]
     # Beside what the tables have, newest first.
     until(lambda: run.page("store", "/health")["status"] == "healthy")
     whole = run.page("api", "/api/v1/logs/errors?limit=1000", TOKEN)
@@ -451,6 +490,31 @@ def test_an_error_is_seen_on_the_page_of_its_process_and_by_the_api(run: Running
         assert run.page(port, "/logs/errors")["process"] == "store"
 
 
+def test_an_api_elsewhere_shows_the_errors_of_the_processes_that_it_is_told_of(
+    run: Running, tmp_path: Path
+) -> None:
+    """As in a container of its own: no run is at its data directory."""
+    [told] = [e for e in run.page("health", "/logs/errors")["data"] if e.get("child") == "store"]
+    pages = [f"http://127.0.0.1:{run.ports[port]}" for port in ("health", "store")]
+    words = ("--data-dir", tmp_path, "--set", f"api.processes={json.dumps([*pages, NOBODY])}")
+    process = subprocess.Popen(
+        command("api", "--port", "0", *words), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    try:
+        assert process.stdout
+        url = process.stdout.readline().decode().strip()
+        with urllib.request.urlopen(f"{url}api/v1/logs/errors?source=log", timeout=30) as answer:
+            found = json.load(answer)
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    [there] = [each for each in found["data"] if each["time"] == told["time"]]
+    name = run.page("health", "/logs/errors")["collector"]
+    assert (there["process"], there["collector"]) == ("collector", name)
+    assert NOBODY in found["trouble"]
+    assert not [page for page in pages if page in found["trouble"]]
+
+
 def test_all_that_the_processes_say_is_one_log_without_secrets(run: Running) -> None:
     def whole() -> list[dict[str, Any]]:
         return parsed(run.said.read_text(encoding="utf-8").rpartition("\n")[0])
@@ -458,6 +522,8 @@ def test_all_that_the_processes_say_is_one_log_without_secrets(run: Running) -> 
     # One that was killed is told of by its parent.
     found = until(lambda: [e for e in whole() if e.get("child")] and whole())
     assert {each["process"] for each in found} <= {"collector", "store", "cold", "api", "sim"}
+    # What the children do is told by the collector, unless it goes wrong.
+    assert {e["process"] for e in found if e["level"] == "info"} == {"collector"}
     # State changes only: nothing a message.
     frames = run.page("health", "/health")["checks"]["connections"]["frames"]
     assert frames > 10 * len(found)

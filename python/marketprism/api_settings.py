@@ -90,7 +90,8 @@ class Api(Section):
     """``run``: the collector starts it as a child. Without ``tokens`` everybody who reaches it may
     read, and control where it listens on this machine alone. ``rate`` requests a second a client
     are answered, ``burst`` at once. ``rows_max``: of one answer. ``cors``: origins whose pages may
-    ask. ``fees`` and ``stale`` are of ``stats/arbitrage``; a book that is older is left out."""
+    ask. ``processes``: pages of collectors and stores elsewhere whose errors ``logs/errors`` shows,
+    too. ``fees`` and ``stale`` are of ``stats/arbitrage``; a book that is older is left out."""
 
     run: bool = True
     tokens: tuple[Token, ...] = Field((), max_length=64)
@@ -99,6 +100,7 @@ class Api(Section):
     burst: int = Field(100, ge=1, le=1_000_000)
     rows_max: int = Field(10_000_000, ge=1_000, le=1_000_000_000)
     sockets_max: int = Field(200, ge=1, le=10_000)
+    processes: tuple[HttpUrl, ...] = Field((), max_length=32)
     control_timeout: Seconds = Field(10.0, gt=0, le=120)
     stale: Seconds = Field(5.0, gt=0)
     fees: Fees = Fees()

@@ -419,7 +419,7 @@ async def _run_feeds(state: Run, wanted: Sources, frames_in_all: int) -> None:
         looking = asyncio.create_task(state.steps.run()) if state.steps else progress
         writing = asyncio.create_task(state.journals.run()) if state.journals else None
         keeping = asyncio.create_task(state.disk.run())
-        measuring = asyncio.create_task(state.load.run())
+        measuring = asyncio.create_task(_measure(state))
         sharing = progress
         if state.sharing:
             sharing = asyncio.create_task(state.sharing.run(), name="sharing")
@@ -450,6 +450,11 @@ async def _run_feeds(state: Run, wanted: Sources, frames_in_all: int) -> None:
         if state.journals and writing:
             writing.cancel()
             await state.journals.close()
+
+
+async def _measure(state: Run) -> None:
+    """Ourselves, and the server that we publish to."""
+    await asyncio.gather(state.load.run(), state.nats.run())
 
 
 async def _leave_members(state: Run) -> None:

@@ -179,12 +179,15 @@ def start_api(state: Run, up: Callable[[], None], stack: contextlib.AsyncExitSta
 
 
 def _inherited(state: Run) -> list[str]:
-    """The settings as we got them; what the children do is told by us unless it goes wrong."""
+    """The settings as we got them. What the children do is told by us unless it goes wrong, or
+    somebody wants to look."""
     words = ["--config", str(state.options.config)] if state.options.config else []
     for item in state.options.overrides:
         words += ["--set", item]
     level = state.settings.log.level
-    return [*words, "--log-level", "WARNING" if level == "INFO" else level]
+    if level == "INFO" and not state.options.level_asked:
+        level = "WARNING"
+    return [*words, "--log-level", level]
 
 
 async def start_venue(state: Run, stack: contextlib.AsyncExitStack) -> dict[str, Any]:

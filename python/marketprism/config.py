@@ -275,9 +275,9 @@ class MirrorToCore(_Section):
 
 
 class Nats(_Section):
-    """``url`` empty: a nats-server of our own is started under the data directory. Whether a server
-    at ``url`` syncs each write is asked at ``monitor_url``, its monitoring port. ``replicas``: on
-    so many servers of a cluster is each stream. ``control``: what is asked on
+    """``url`` empty: a nats-server of our own is started under the data directory. How a server at
+    ``url`` is, and whether it syncs each write, is asked at ``monitor_url``, its monitoring port.
+    ``replicas``: on so many servers of a cluster is each stream. ``control``: what is asked on
     ``marketprism.control`` is answered."""
 
     url: Annotated[str, AfterValidator(forms.nats_url)] | None = Field(None, repr=False)

@@ -5,9 +5,10 @@ For people on a terminal; elsewhere one JSON object a line, with ``time`` (UTC),
 few words that never change: what differs from one time to the next is a field. What libraries log
 comes out in the same shape, and so do warnings and what nobody caught.
 
-Promises: nothing is told a message of a venue (whoever logs sees to that). Of the same event at
-most ``LINES_MAX`` lines are written within ``WINDOW_SECONDS``; of those beyond the last one
-follows, with the number of the others as ``held_back``. No secret of the settings, no password of a
+Promises: nothing is told a message of a venue (whoever logs sees to that). Of the same event of the
+same exchange, host or child (``SUBJECTS``) at most ``LINES_MAX`` lines are written within
+``WINDOW_SECONDS``; of those beyond the last one follows, with the number of the others as
+``held_back``. No secret of the settings, no password of a
 URL, no bearer token is written or remembered. Fields, tracebacks and what is remembered are
 bounded.
 
@@ -60,6 +61,9 @@ Form = Literal["auto", "human", "json"]
 LINES_MAX = 5
 WINDOW_SECONDS = 60.0
 """Of one event so many lines within so many seconds."""
+SUBJECTS = ("exchange", "host", "child", "plugin")
+"""Fields, the first of which that a line has says what it is about: of one venue's trouble that of
+another must not be held back. Never a symbol or a connection, of which there are hundreds."""
 KEYS_MAX = 512
 """Events whose lines are counted at a time; the one that began first is let go for another."""
 ERRORS_MAX = 200
@@ -118,7 +122,7 @@ class Repeats:
     """Counts lines of each event. Knows no clock: ``now`` is in seconds, monotonic."""
 
     def __init__(self) -> None:
-        self._told: dict[tuple[str, int, str], _Told] = {}  # in order of their beginnings
+        self._told: dict[tuple[str, int, str, str], _Told] = {}  # in order of their beginnings
 
     @property
     def holds(self) -> bool:
@@ -133,7 +137,7 @@ class Repeats:
         found = self.due(now)
         # Digits would make every line of a library its own.
         words = "".join(c for c in str(record.msg) if not c.isdigit())[:_KEY_CHARS]
-        key = (record.name, record.levelno, words)
+        key = (record.name, record.levelno, words, _subject(record))
         told = self._told.get(key)
         if told is None:
             if len(self._told) >= KEYS_MAX:
@@ -157,6 +161,12 @@ class Repeats:
         return found
 
 
+def _subject(record: logging.LogRecord) -> str:
+    """What a line is about, beside its event."""
+    fields = getattr(record, "fields", {})
+    return str(next((fields[name] for name in SUBJECTS if name in fields), ""))[:_KEY_CHARS]
+
+
 def _released(told: _Told) -> list[logging.LogRecord]:
     if told.last is None:
         return []
@@ -174,6 +184,7 @@ class _Log(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.process, self.secrets = "marketprism", tuple[str, ...]()
+        self.collector = ""
         self.write: Callable[[str], None] = _to_stderr
         self.counts: Counter[tuple[str, ...]] = Counter()
         self.errors: deque[tuple[float, dict[str, Any]]] = deque(maxlen=ERRORS_MAX)
@@ -356,11 +367,16 @@ _log = _Log()
 
 
 def begin(
-    process: str, level: str = "INFO", form: Form = "auto", secrets: Iterable[str] = ()
+    process: str,
+    level: str = "INFO",
+    form: Form = "auto",
+    secrets: Iterable[str] = (),
+    collector: str = "",
 ) -> None:
     """From now on this process, of that name, logs to stderr what is of ``level`` or above.
-    ``secrets`` are never written. May be called again, when more is known."""
-    _log.process = process
+    ``secrets`` are never written; ``collector`` is what its settings call it, for whoever asks for
+    the errors of several. May be called again, when more is known."""
+    _log.process, _log.collector = process, collector
     # The longest first: one may be a part of another.
     known = {each for each in secrets if len(each) >= _SECRET_LEAST}
     _log.secrets = tuple(sorted(known, key=len, reverse=True))
@@ -431,7 +447,7 @@ def errors() -> list[dict[str, Any]]:
 
 def errors_page() -> dict[str, Any]:
     """``/logs/errors`` of a process."""
-    return {"process": _log.process, "data": errors()}
+    return {"process": _log.process, "collector": _log.collector, "data": errors()}
 
 
 def counts() -> dict[tuple[str, ...], int]:

@@ -34,6 +34,7 @@ __all__ = [
     "COLD",
     "HOT",
     "METRICS",
+    "NATS",
     "Durations",
     "Histogram",
     "Metric",
@@ -115,6 +116,46 @@ _PROCESS = {
     ),
 }
 """On every page."""
+
+NATS: dict[str, Metric] = {
+    "nats_server_connections": Metric(
+        "Clients of the NATS server. Grows and grows: somebody connects anew and never closes; "
+        "/connz of its monitoring port names each.",
+        ("server",),
+    ),
+    "nats_server_slow_consumers_total": Metric(
+        "Clients that the NATS server disconnected because they did not read. Grows: its log names "
+        "them; a busy machine, or a client that does more than it can with each message.",
+        ("server",),
+    ),
+    "nats_server_memory_bytes": Metric(
+        "Resident memory of the NATS server. Grows with consumers and with messages that wait: see "
+        "nats_jetstream_consumer_num_pending.",
+        ("server",),
+    ),
+    "nats_server_cpu_percent": Metric(
+        "What the NATS server takes, 100 is one processor. Near all that there are: share the "
+        "symbols with another NATS, or give it a machine of its own.",
+        ("server",),
+    ),
+    "nats_server_jetstream_bytes": Metric(
+        "What all streams of the NATS server take on its disk. Near "
+        "nats_server_jetstream_limit_bytes: free its disk, or lower nats.streams.*.max_bytes.",
+        ("server",),
+    ),
+    "nats_server_jetstream_limit_bytes": Metric(
+        "What JetStream may take on the disk: unless configured three quarters of what was free "
+        "when the server started.",
+        ("server",),
+    ),
+    "nats_server_jetstream_errors_total": Metric(
+        "Questions to JetStream's API that it refused. Grows fast: a client asks for a stream or "
+        "consumer that is not there, or may not; the log of the server and of the client say more.",
+        ("server",),
+    ),
+}
+"""What the collector's page says of the NATS server, as far as its monitoring port can be asked; it
+is looked at every 10 s."""
 
 METRICS: dict[str, Metric] = {
     "marketprism_messages_total": Metric(
@@ -319,6 +360,7 @@ METRICS: dict[str, Metric] = {
         "store.rows_max, or ask its ClickHouse for less at a time.",
         ("child",),
     ),
+    **NATS,
     **_PROCESS,
     "marketprism_cpu_usage_percent": Metric(
         "Of one processor, over the last minute or so. Above 80: share the symbols with another "

@@ -242,6 +242,7 @@ def values(state: Run) -> metrics.Values:
         "marketprism_members": {(): 1 + len(state.members.alive()) if state.members else 0},
         "marketprism_tls_unverified": {(): len(state.settings.unverified)},
         **state.rest.values(),
+        **state.nats.values(),
         **_process_values(state),
     }
 

@@ -30,6 +30,7 @@ from .config import Settings
 from .embedded.child import Child
 from .load import Load
 from .members import Members
+from .monitor import Monitor
 from .parent import Parent
 from .quality import Quality
 from .sharing import Sharing
@@ -49,6 +50,7 @@ class Options:
     ports: str = "fixed"
     overrides: tuple[str, ...] = ()
     config: Path | None = None
+    level_asked: bool = False  # how much is logged was said for this run, not in a file
     backfill: Window | None = None  # nothing is listened to; this is asked for
     record: bool = False  # journals alone: nothing is published or stored
     restarted: str = ""  # why the run before this one was ended, where a launcher did it
@@ -92,6 +94,7 @@ class Run:
     offsets: Offsets = field(init=False)
     quality: Quality = field(init=False)
     disk: Disk = field(init=False)
+    nats: Monitor = field(init=False)
 
     def __post_init__(self) -> None:
         """What only measures, who knows addresses, and what keeps within the disk's budget."""
@@ -101,6 +104,7 @@ class Run:
         loop = asyncio.get_running_loop()
         self.names = loop.names if isinstance(loop, Asking) else Names()
         self.load = Load(self.clock, self.ledger, lambda: self.feeds, lambda: self.settings)
+        self.nats = Monitor(self.settings, self.ports)
         self.offsets = Offsets(self.rest, self.ledger, self.clock)
         self.quality = Quality(
             self.publisher,

@@ -5,6 +5,7 @@ Not here: the pages (``serve``), and what is stored (``report``).
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -15,6 +16,7 @@ from typing import Any
 __all__ = ["page", "standing", "told"]
 
 _SECONDS = 5.0  # within which a page of this machine answers
+_BYTES_MAX = 16 * 1024**2
 # By the name of their port.
 _SERVICES = {"collector": "health", "store": "store", "cold": "cold", "api": "api"}
 _SHOWN_MAX = 20
@@ -37,15 +39,18 @@ def standing(host: str, ports: Mapping[str, int]) -> dict[str, Any]:
     return {"status": order[worst], "services": found, "streams": streams}
 
 
-def page(url: str) -> dict[str, Any]:
-    """What a page of a process says; ``why`` is in it where there was no answer."""
+def page(url: str, seconds: float = _SECONDS) -> dict[str, Any]:
+    """What a page of a process says, an object; ``why`` is in it where there was no answer, or
+    another one. ``seconds``: within which each part of it comes."""
     try:
-        with urllib.request.urlopen(url, timeout=_SECONDS) as answer:
-            return dict(json.load(answer))
-    except urllib.error.HTTPError as error:
-        # An unhealthy process says so with its page.
-        return dict(json.load(error))
-    except (OSError, ValueError) as error:
+        try:
+            answer: Any = urllib.request.urlopen(url, timeout=seconds)
+        except urllib.error.HTTPError as error:
+            # An unhealthy process says so with its page.
+            answer = error
+        with answer:
+            return dict(json.loads(answer.read(_BYTES_MAX)))
+    except (OSError, http.client.HTTPException, ValueError, TypeError) as error:
         return {"status": "unhealthy", "why": f"{url} does not answer: {error}"}
 
 

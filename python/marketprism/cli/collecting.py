@@ -132,6 +132,7 @@ def _collect(arguments: argparse.Namespace) -> int:
         ports=arguments.ports or ("auto" if built_in else "fixed"),
         overrides=(*overrides(arguments, settings), *chosen),
         config=arguments.config,
+        level_asked=arguments.level_asked,
         record=record,
         restarted=arguments.restarted,
         parent=Parent() if arguments.until_pipe_closes else None,

@@ -52,7 +52,13 @@ def common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", type=Path, help="where everything is kept (default: data)")
     parser.add_argument("--nats", metavar="URL", help="a NATS server that runs already")
     parser.add_argument("--clickhouse", metavar="URL", help="http(s)://user:password@host:8123/")
-    parser.add_argument("--log-level", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+    parser.add_argument(
+        "--log-level",
+        type=str.upper,
+        choices=("DEBUG", "INFO", "WARNING", "ERROR"),
+        help="how much is logged; said here or in the environment, of what is started, too, of "
+        "which else only warnings are told",
+    )
 
 
 def child(parser: argparse.ArgumentParser) -> None:
@@ -75,14 +81,18 @@ def file_of(arguments: argparse.Namespace) -> Path | None:
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
-    """The settings that were asked for, and logging as they say. Raises ``ConfigError``."""
+    """The settings that were asked for, and logging as they say; ``level_asked`` of the arguments
+    is whether somebody wants to look at just this run. Raises ``ConfigError``."""
     read = loaded(file_of(arguments), typed(arguments))
+    level = read.origins.get(("log", "level"))
+    arguments.level_asked = level is not None and level.kind != "file"
     settings = read.settings
     log.begin(
         process(arguments),
         settings.log.level,
         settings.log.format,
         secrets_in(settings, os.environ),
+        settings.collector,
     )
     if not getattr(arguments, "until_pipe_closes", False):
         # The parent of a child has said it.

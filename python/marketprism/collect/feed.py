@@ -541,7 +541,7 @@ class Feed:
             if (received)
             else "no close frame"
         )
-        log.info("closed", url=self.url, cause=cause)
+        log.info("closed", exchange=self.exchange, url=self.url, cause=cause)
         self.trouble = f"closed: {cause}"
         await self._ledger.write(
             "disconnected", exchange=self.exchange, cause=cause, count=self.frames, leg=self.leg
@@ -632,7 +632,12 @@ class Feed:
         silent = now - self._heard
         keep = self.connection.keep_alive
         if keep and silent >= keep.dead_after:
-            log.warning("no sign of life: closed", url=self.url, silent_seconds=round(silent))
+            log.warning(
+                "no sign of life: closed",
+                exchange=self.exchange,
+                url=self.url,
+                silent_seconds=round(silent),
+            )
             await socket.close()
         elif keep and silent >= keep.after and not self._speaker.busy:
             self._speaker.say(keep.message)
@@ -655,7 +660,10 @@ class Feed:
         patience = socket_patience(heard.values()) * self._silent_times
         if self._watchdog.steady and silent >= self._clock.longer(patience, _SILENT_LEAST):
             log.warning(
-                "open, and without facts: closed", url=self.url, silent_seconds=round(silent)
+                "open, and without facts: closed",
+                exchange=self.exchange,
+                url=self.url,
+                silent_seconds=round(silent),
             )
             self._silent_times = min(self._silent_times * 2, _SILENT_TIMES_MAX)
             await socket.close()
@@ -748,7 +756,12 @@ class Feed:
             elif request.kind == "answer" and self.connection.proof:
                 self._speaker.say(self.connection.proof)
             elif request.kind == "reconnect" and self.connection.channels:
-                log.info("the venue will close", url=self.url, reason=request.reason)
+                log.info(
+                    "the venue will close",
+                    exchange=self.exchange,
+                    url=self.url,
+                    reason=request.reason,
+                )
                 self._fall_due()
             elif request.kind == "reconnect" and self._socket:
                 await self._socket.close()

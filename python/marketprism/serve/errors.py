@@ -1,12 +1,12 @@
 """``/api/v1/logs/errors``: what went wrong, by the ledger, the dead letters and the logs.
 
-What the processes of this run have logged of late is on their own pages; of it each answers for
-itself, and one that does not answer costs the others nothing.
+What processes have logged of late is on their own pages: those of the run of our data directory
+are known by its ports, those of other machines and containers by ``api.processes``.
 
 Promises: where ClickHouse is away the logs are told all the same, and ``trouble`` says what is
-missing.
+missing, and who did not answer.
 
-Not here: what is logged and how long it is remembered (``log``).
+Not here: what is logged and how long it is remembered (``log``), asking for it (``logged``).
 """
 
 from __future__ import annotations
@@ -15,18 +15,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-import anyio.to_thread
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
 from .. import log
 from ..config import Settings
 from ..directory import held_by
-from ..standing import page
 from ..store.query import StoreError
 from . import asked
 from .access import read
 from .answer import as_json, lines
+from .logged import Logged, logged
 from .problem import RESPONSES, of_store
 from .tables import Tables
 
@@ -51,7 +50,8 @@ _HEAD = ("time", "level", "process", "logger", "event")
 
 class Trouble(BaseModel):
     """One line. ``source``: the ledger, what could not be read or stored, or the log of a
-    ``process``, with its ``level``, ``logger`` and ``fields``."""
+    ``process``, with its ``level``, ``logger`` and ``fields``. Of a log ``collector`` is what the
+    settings of the process say."""
 
     time: str
     source: Source
@@ -100,11 +100,11 @@ async def errors(
             # The kind of trouble in which one looks here.
             trouble.append(of_store(error).detail)
     if "log" in wanted:
-        logged, silent = await _logged(request)
+        said, silent = await _logged(request)
         trouble += silent
         found += [
             row
-            for row in logged
+            for row in said
             if since <= _milliseconds(row["time"]) < until
             and (not names or row["exchange"] in names)
         ]
@@ -142,34 +142,30 @@ async def _stored(
 
 
 async def _logged(request: Request) -> tuple[list[dict[str, Any]], list[str]]:
-    """What each process of the run has logged of late, and who did not answer."""
+    """What each process has logged of late, and who did not answer."""
     settings: Settings = request.app.state.settings
 
-    def look() -> tuple[list[dict[str, Any]], list[str]]:
+    async def ask() -> tuple[list[Logged], list[str]]:
         ports = (held_by(settings.data_dir) or {}).get("ports", {})
-        said = [
-            page(f"http://{settings.listen}:{ports[port]}/logs/errors")
-            for port in _PAGES.values()
+        here = {
+            name: f"http://{settings.listen}:{ports[port]}"
+            for name, port in _PAGES.items()
             if port in ports
-        ]
-        silent = [each["why"] for each in said if "why" in each]
-        every = [row for each in said for row in each.get("data", ())]
-        # The cold store may be a part of the store, and both then have its page.
-        once = {(row["time"], row["process"], row["event"]): row for row in every}
-        return list(once.values()), silent
-
-    async def ask() -> tuple[list[dict[str, Any]], list[str]]:
-        return await anyio.to_thread.run_sync(look)
+        }
+        there = {url: url for url in settings.api.processes if url.rstrip("/") not in here.values()}
+        return await logged({**here, **there})
 
     others, silent = await request.app.state.tables.kept(("logs",), ask)
-    return [_row(settings, event) for event in (*log.errors(), *others)], silent
+    ours = [Logged(settings.collector, line) for line in log.errors()]
+    return [_row(*each) for each in (*ours, *others)], silent
 
 
-def _row(settings: Settings, event: dict[str, Any]) -> dict[str, Any]:
+def _row(collector: str, event: dict[str, Any]) -> dict[str, Any]:
     """A line of a log as one of the answer."""
     fields = {name: value for name, value in event.items() if name not in (*_HEAD, *_NAMES)}
     reason = next((fields[name] for name in ("reason", "error", "cause") if name in fields), None)
     more = " ".join(f"{name}={value}" for name, value in fields.items())
+    data_type = event.get("data_type")
     return {
         "time": event["time"],
         "source": "log",
@@ -177,8 +173,8 @@ def _row(settings: Settings, event: dict[str, Any]) -> dict[str, Any]:
         "reason": None if reason is None else str(reason),
         "detail": more or None,
         **{name: str(event.get(name, "")) for name in _NAMES[:-1]},
-        "data_type": event.get("data_type"),
-        "collector": settings.collector,
+        "data_type": None if data_type is None else str(data_type),
+        "collector": collector,
         **{name: event[name] for name in ("process", "level", "logger")},
         "fields": fields,
     }

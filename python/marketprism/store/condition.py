@@ -22,6 +22,7 @@ from marketprism.store.schema import SCHEMA_VERSION, TABLES
 __all__ = ["LOOK_SECONDS", "Condition"]
 
 LOOK_SECONDS = 30.0
+_EMPTY_SECONDS = 2.0  # while nothing is stored yet: its first rows are seen soon
 _NAMED_MAX = 3
 
 
@@ -40,7 +41,7 @@ class Condition:
         """Look again and again; ends only when it is cancelled."""
         while True:
             await asyncio.to_thread(self.look)
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS if self._sizes else _EMPTY_SECONDS)
 
     def look(self) -> None:
         """See the version and the broken parts; what cannot be seen is said by ``check``."""
