@@ -283,7 +283,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     some = [{**each, "data_types": str(each["data_types"]).split()} for each in EXCHANGES]
     program = [sys.executable, str(ROOT / "tests" / "warm.py"), "serve", str(folder / "warm")]
     with (
-        subprocess.Popen(program, stdout=subprocess.PIPE) as served,
+        subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as served,
         demo(folder / "data", *words, "--set", f"exchanges={json.dumps(some)}") as found,
     ):
         assert served.stdout
