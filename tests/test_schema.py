@@ -22,7 +22,7 @@ from marketprism._core import dead_letter_message, ledger_message
 from marketprism.store import verify
 from marketprism.store.durability import POWER, in_force, switch
 from marketprism.store.insert import _INSERT
-from marketprism.store.query import connect
+from marketprism.store.query import CACHES, connect
 from marketprism.store.schema import MARKET_DATA_TYPES, TABLES, create, ddl
 
 DATABASE = "marketprism_hot"
@@ -88,6 +88,13 @@ def insert(client: Client, data_type: str, payload: bytes, seq: int = 1) -> None
 def rows(client: Client, data_type: str, where: str) -> list[dict[str, Any]]:
     name = f"{DATABASE}.{TABLES[data_type].name}"
     return list(client.query(f"SELECT * FROM {name} WHERE {where}").named_results())
+
+
+def test_caches_of_the_engine_have_our_bounds_and_not_those_of_a_whole_machine(
+    client: Client,
+) -> None:
+    found = client.query("SELECT name, value FROM system.server_settings WHERE changed")
+    assert CACHES.items() <= dict(found.result_rows).items()
 
 
 def test_there_is_a_table_for_each_kind_of_fact() -> None:
