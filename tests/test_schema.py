@@ -103,6 +103,16 @@ def test_there_is_a_table_for_each_kind_of_fact() -> None:
     assert len({table.name for table in TABLES.values()}) == len(TABLES)
 
 
+def test_every_stored_time_is_a_datetime64(client: Client) -> None:
+    found = client.query(
+        "SELECT c.table, c.name, c.type FROM system.columns AS c"
+        " JOIN system.tables AS t ON t.database = c.database AND t.name = c.table"
+        f" WHERE c.database = '{DATABASE}' AND t.engine LIKE '%MergeTree'"
+        " AND match(c.type, 'Date') AND NOT match(c.type, 'DateTime64')"
+    )
+    assert found.result_rows == []
+
+
 def test_creating_the_tables_again_changes_nothing(client: Client) -> None:
     before = client.query("SELECT name, create_table_query FROM system.tables ORDER BY name")
     create(client, DATABASE)
