@@ -164,7 +164,7 @@ def judged(directory: Path, seed: int) -> dict[str, Any]:
     journals = sorted((data / "journal").rglob("*.journal.zst"))
     _, rederived = said(data, config, "rederive", *journals)
     conflated = asked(
-        data, "SELECT sum(count) FROM marketprism_hot.ledger WHERE event = 'conflated'"
+        data, "SELECT coalesce(sum(count), 0) FROM marketprism_hot.ledger WHERE event = 'conflated'"
     )
     return {
         "seed": seed,
@@ -180,7 +180,7 @@ def judged(directory: Path, seed: int) -> dict[str, Any]:
         "causes": Counter(gap["cause"] for gap in gaps),
         "incidents": len(incidents),
         "rederived": {each["data_type"]: each for each in rederived},
-        "conflated": int(next(conflated)[0] or 0),
+        "conflated": int(next(conflated)[0]),
         "faults": Counter(
             each["kind"]
             for each in yaml.safe_load((directory / "faults.yaml").read_text("utf-8"))["faults"]
