@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import resource
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
 
 from conftest import marketprism, rows
 from marketprism.directory import holder
+from marketprism.loop import DESCRIPTORS
 
 
 def test_up_returns_when_all_are_ready_and_down_leaves_nothing(tmp_path: Path) -> None:
@@ -55,3 +59,16 @@ def test_up_says_what_is_not_ready_and_why(tmp_path: Path) -> None:
     assert f"port {port} (health)" in done.stderr
     assert str(tmp_path / "logs" / "collector.log") in done.stderr
     assert marketprism("down", "--data-dir", tmp_path).returncode == 0
+
+
+def test_a_process_has_as_many_descriptors_as_its_user_may_have() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    program = (
+        "import asyncio, resource; from marketprism import loop;"
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, (256, {hard}));"
+        "loop.run(asyncio.sleep(0)); print(*resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [str(min(hard, DESCRIPTORS[0])), str(hard)]
