@@ -7,7 +7,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test web e2e pictures published simulation chaos chaos-short soak load figures wheel \
+.PHONY: help run test coverage web e2e pictures published simulation chaos chaos-short soak load figures wheel \
 	sdist sbom release bench bench-short instructions advisories constraints clean needs-rust needs-lints
 .PHONY: dashboard-cost
 MAKEFLAGS += --no-print-directory
@@ -53,6 +53,9 @@ test: $(VENV)/.test $(VENV)/.package needs-lints ## lints, types, Rust and Pytho
 	cargo test --locked --quiet
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
+coverage: $(VENV)/.test $(VENV)/.package ## which lines of Python the tests reach; ARGS chooses tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term $(ARGS)
+
 web: | $(BIN)/python ## the dashboard of the API, from its TypeScript (needs Node 20 and npm)
 	$(BUILD_WEB)
 	@touch $(VENV)/.web
@@ -61,7 +64,8 @@ web: | $(BIN)/python ## the dashboard of the API, from its TypeScript (needs Nod
 e2e: $(VENV)/.e2e $(VENV)/.package ## the dashboard in headless Chromium (needs chromium and npm)
 	$(BIN)/python -m pytest tests/e2e/dashboard.py -p no:xdist $(ARGS)
 
-pictures: $(VENV)/.e2e $(VENV)/.package ## pictures of the dashboard and of top, into docs/
+pictures: $(VENV)/.e2e $(VENV)/.package ## every picture of docs/: the demo, the dashboard, top (minutes)
+	@PYTHONPATH=tests $(BIN)/python -m e2e.session
 	@PYTHONPATH=tests $(BIN)/python -m e2e.pictures
 
 dashboard-cost: $(VENV)/.e2e $(VENV)/.package ## what an open dashboard takes of a core at 50 symbols

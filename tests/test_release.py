@@ -204,3 +204,14 @@ def test_what_is_not_there_on_windows_is_not_needed_to_import_the_engine() -> No
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "([('2', '1')], [('3', '1')])\n"
+
+
+def test_hooks_before_a_commit_are_what_make_test_begins_with() -> None:
+    made = (ROOT / "Makefile").read_text(encoding="utf-8").replace("$(BIN)", ".venv/bin")
+    recipe = re.split(r"\n\n", made[made.index("\ntest: ") :], maxsplit=1)[0]
+    whole = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    [repository] = whole["repos"]
+    assert repository["repo"] == "local", "nothing is had from elsewhere before a commit"
+    entries = [hook["entry"] for hook in repository["hooks"]]
+    assert len(entries) == 4
+    assert {entry for entry in entries if f"\t{entry}\n" not in recipe} == set()
