@@ -16,6 +16,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -169,6 +170,10 @@ def test_what_was_missed_while_the_venue_was_away_is_named(tmp_path: Path) -> No
     try:
         said = _wait_stored(run, tmp_path, 500)
         os.kill(said["children"]["venue"], signal.SIGKILL)
+        # Another one is started, and run.json names it.
+        while (pid := _child(tmp_path, "venue")) == said["children"]["venue"]:
+            assert run.poll() is None, run.communicate()[1]
+        assert psutil.pid_exists(pid)
         out, err = run.communicate(timeout=90)
     finally:
         run.kill()
@@ -190,6 +195,11 @@ def test_what_was_missed_while_the_venue_was_away_is_named(tmp_path: Path) -> No
     )
     assert missing == named
     assert all(int(n) > 0 for *_, n in missing)
+
+
+def _child(data_dir: Path, name: str) -> int:
+    pid: int = json.loads((data_dir / "run.json").read_text())["children"][name]
+    return pid
 
 
 def _wait_stored(run: subprocess.Popen[str], data_dir: Path, wanted: int) -> dict[str, Any]:

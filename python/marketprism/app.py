@@ -221,6 +221,15 @@ async def _go(
     state.tables_before = await _count_tables(state)
     source = await start_venue(state, stack)
     _write_run(state, nats_url, source)
+
+    def told() -> None:
+        try:
+            _write_run(state, nats_url, source)
+        except OSError as error:
+            log.error("run.json names a process that has ended", reason=str(error))
+
+    for child in state.children:
+        child.spawned = told
     words = without_secrets(" ".join(sys.argv[1:]))
     await state.ledger.write("started", detail=words or None)
     if state.options.restarted:
@@ -242,7 +251,7 @@ async def _go(
         state.sharing.begin(_Has(state, wanted))
     if state.options.backfill:
         return await _backfill(state, state.options.backfill, wanted)
-    start_api(state, lambda: _write_run(state, nats_url, source), stack)
+    start_api(state, told, stack)
     stack.push_async_callback(wanted.end)
     state.feeds = await _feeds(state, wanted)
     try:

@@ -155,7 +155,8 @@ async def start_store(state: Run, nats_url: str, stack: contextlib.AsyncExitStac
 
 
 def start_api(state: Run, up: Callable[[], None], stack: contextlib.AsyncExitStack) -> None:
-    """Nobody waits for it: who collects needs none. ``up`` is called when it is there."""
+    """Nobody waits for it: who collects needs none. ``up`` is called when it is there, and whenever
+    it has another pid."""
     if "api" not in state.ports:
         return
     settings = state.settings
@@ -170,6 +171,7 @@ def start_api(state: Run, up: Callable[[], None], stack: contextlib.AsyncExitSta
             log.error("there is no API", reason=str(error))
         else:
             state.children.append(child)
+            child.spawned = up
             up()
             log.info("dashboard and API", url=f"http://{settings.listen}:{state.ports['api']}/")
 

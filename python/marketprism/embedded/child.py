@@ -44,7 +44,8 @@ class Child:
     """Runs ``argv`` until stopped. ``restarts`` counts how often it had to be started again.
 
     ``before`` runs before each start; ``ready`` tells when one is up that does not say it itself;
-    ``ended`` is told the exit status each time the child dies unasked. ``errors`` takes its stderr;
+    ``ended`` is told the exit status each time the child dies unasked, ``spawned`` (an attribute)
+    that there is another ``pid``. ``errors`` takes its stderr;
     ``environment`` is what it has beside ours.
 
     ``delays``: seconds before it is started again, the first and the longest. One that ends by
@@ -83,6 +84,7 @@ class Child:
         self._before = before
         self._ready = ready
         self.ended = ended
+        self.spawned: Callable[[], None] | None = None
         self._errors = errors
         self._environment = {**os.environ, **environment} if environment else None
         self._up = asyncio.get_running_loop().create_future()
@@ -212,6 +214,8 @@ class Child:
         if errors:
             errors.close()
         self._process, self.pid = process, process.pid
+        if self.spawned:
+            self.spawned()
         if self._ready:
             await self._ready(process.pid)
             self.ready = True
