@@ -21,7 +21,7 @@ import pytest
 import yaml
 from clickhouse_connect.driver.exceptions import DatabaseError
 
-from marketprism.config import loaded
+from marketprism.config import Settings, loaded
 from marketprism.store.query import connect
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,7 +33,8 @@ PROFILES = {
     },
     "cluster": {
         *("nats-1", "nats-2", "nats-3", "clickhouse-1", "clickhouse-2", "clickhouse-3"),
-        *("store-cluster", "cold-cluster", "collector-cluster", "api-cluster"),
+        *("collector-1", "collector-2", "collector-3"),
+        *("store-cluster", "cold-cluster", "api-cluster"),
     },
     "watch": {"prometheus", "alertmanager", "grafana"},
 }
@@ -54,13 +55,23 @@ def of_profile(profile: str) -> dict[str, dict[str, Any]]:
     return {name: each for name, each in found.items() if profile in each["profiles"]}
 
 
-def understood(name: str, given: dict[str, str]) -> None:
-    """Fails where one of our programs would not start with these variables, or would warn."""
+def understood(name: str, given: dict[str, str]) -> Settings:
+    """What one of our programs makes of these variables. Fails where it would not start with them,
+    or would warn."""
     environ = {k: re.sub(r"\$\{\w+:-(.*?)\}", r"\1", v) for k, v in given.items()}
     said = loaded(environ=environ)
     assert not said.warnings, f"{name}: {said.warnings}"
     for url in (said.settings.nats.url, said.settings.clickhouse.url):
         assert url is None or re.search(r"//\w+:\w{20,}@", url), f"{name}: a password is there"
+    return said.settings
+
+
+def given_in_compose(service: dict[str, Any], secrets: Path) -> dict[str, str]:
+    """The variables of a service, with the host's name as it would be there."""
+    values = {k: str(v) for k, v in service["environment"].items()}
+    if "hostname" in service:
+        values.setdefault("MARKETPRISM_COLLECTOR", service["hostname"])
+    return {k: v.replace("/run/secrets", str(secrets)) for k, v in values.items()}
 
 
 def test_passwords_are_files_of_one_reader_and_are_kept(secrets: Path) -> None:
@@ -97,8 +108,7 @@ def test_a_profile_of_compose_is_whole(profile: str, secrets: Path) -> None:
             mounted = {f"/run/secrets/{secret}" for secret in each.get("secrets", [])}
             named = set(re.findall(r"/run/secrets/\w+", " ".join(given.values())))
             assert named == mounted, f"{name}: what it reads is what is mounted"
-            here = {k: v.replace("/run/secrets", str(secrets)) for k, v in given.items()}
-            understood(name, here)
+            understood(name, given_in_compose(each, secrets))
 
 
 def test_prometheus_in_compose_has_the_jobs_that_the_alerts_know() -> None:
@@ -111,11 +121,14 @@ def test_prometheus_in_compose_has_the_jobs_that_the_alerts_know() -> None:
     targets = [each["static_configs"][0]["targets"] for each in here["scrape_configs"]]
     hosts = {target.partition(":")[0] for each in targets for target in each}
     assert hosts <= PROFILES["full"], "each is a service"
+    by_name = [one for each in here["scrape_configs"] for one in each.get("dns_sd_configs", [])]
+    found = {name for one in by_name for name in one["names"]}
     for profile, known in (("minimal", hosts - {"cold", "alertmanager"}), ("cluster", hosts)):
         networks = [each.get("networks", {}) for each in of_profile(profile).values()]
         aliases = {name for each in networks for name in each.get("default", {}).get("aliases", [])}
-        # The replicas share one name, and are no job.
-        assert aliases - {"clickhouse"} == known - {"alertmanager"}, f"{profile}, with `watch`"
+        # The replicas share one name, and are no job; so do members beyond the first one.
+        assert aliases - {"clickhouse", *found} == known - {"alertmanager"}, f"{profile}, `watch`"
+        assert profile != "cluster" or found < aliases
 
 
 def test_the_replicas_of_compose_know_each_other_as_the_tables_name_them() -> None:
@@ -129,13 +142,47 @@ def test_the_replicas_of_compose_know_each_other_as_the_tables_name_them() -> No
     ids = {each.text for each in found.iterfind(".//raft_configuration//id")}
     assert {each["environment"]["KEEPER_ID"] for each in services.values()} == ids
     clusters = {each.tag for each in found.iterfind(".//remote_servers/*")}
-    for name in ("store-cluster", "cold-cluster", "collector-cluster"):
+    for name in ("store-cluster", "cold-cluster", "collector-1", "collector-2", "collector-3"):
         given = of_profile("cluster")[name]["environment"]
         assert {given["MARKETPRISM_CLICKHOUSE__CLUSTER"]} == clusters, name
         assert given["MARKETPRISM_CLICKHOUSE__REPLICATED"] == "true", name
     for element in found.iter():
         if variable := element.get("from_env"):
             assert all(variable in each["environment"] for each in services.values()), variable
+
+
+def test_several_collectors_are_members_of_one_group(secrets: Path) -> None:
+    """Else each of them would collect everything."""
+    compose = {n: e for n, e in of_profile("cluster").items() if n.startswith("collector-")}
+    (spec,) = [
+        each["spec"]
+        for each in manifests()
+        if (each["kind"], each["metadata"]["name"]) == ("StatefulSet", "collector")
+    ]
+    pods = [f"collector-{n}" for n in range(spec["replicas"])]
+    for some in (
+        {name: given_in_compose(each, secrets) for name, each in compose.items()},
+        {pod: given_to("collector", spec, secrets, pod) for pod in pods},
+    ):
+        settings = [understood(name, given) for name, given in some.items()]
+        assert len({each.collector for each in settings}) == len(settings) == 3
+        members = {each.members for each in settings}
+        assert [(one.group, one.redundancy, bool(one.address)) for one in members] == [
+            ("collector", 2, True)
+        ]
+    volumes = [mount for each in compose.values() for mount in each["volumes"]]
+    assert len(set(volumes)) == 3, "each has a spool of its own"
+    # Two copies of a symbol are not to be on one machine, and not to be taken away at once.
+    rules = spec["template"]["spec"]["affinity"]["podAntiAffinity"]
+    (rule,) = rules["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert rule["topologyKey"] == "kubernetes.io/hostname"
+    assert rule["labelSelector"] == spec["selector"]
+    (budget,) = [
+        each["spec"]
+        for each in manifests()
+        if (each["kind"], each["metadata"]["name"]) == ("PodDisruptionBudget", "collector")
+    ]
+    assert budget["maxUnavailable"] < members.pop().redundancy
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -205,6 +252,30 @@ def manifests() -> list[dict[str, Any]]:
     return [each for text in texts for each in yaml.safe_load_all(text)]
 
 
+def given_to(name: str, spec: dict[str, Any], secrets: Path, pod: str) -> dict[str, str]:
+    """What the programs of a pod find in their environment."""
+    lines = (K8S / "config.env").read_text(encoding="utf-8").splitlines()
+    given = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    fields = {
+        "metadata.name": pod,
+        **{
+            f"metadata.labels['{label}']": value
+            for label, value in spec["template"]["metadata"]["labels"].items()
+        },
+    }
+    (container,) = spec["template"]["spec"]["containers"]
+    for one in container["env"]:
+        source = one.get("valueFrom", {})
+        if by := source.get("secretKeyRef"):
+            assert by["name"] == "marketprism-secrets", name
+            given[one["name"]] = (secrets / by["key"]).read_text(encoding="utf-8")
+        elif by := source.get("fieldRef"):
+            given[one["name"]] = fields[by["fieldPath"]]
+        else:
+            given[one["name"]] = one["value"]
+    return given
+
+
 def test_every_pod_is_confined_probed_and_bounded(secrets: Path) -> None:
     """As the namespace demands (Pod Security Standards, restricted), and as our programs need."""
     found = manifests()
@@ -214,8 +285,6 @@ def test_every_pod_is_confined_probed_and_bounded(secrets: Path) -> None:
         if each["kind"] in ("StatefulSet", "Deployment")
     }
     assert pods.keys() == {"collector", "store", "cold", "api"}
-    lines = (K8S / "config.env").read_text(encoding="utf-8").splitlines()
-    common = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     for name, spec in pods.items():
         pod = spec["template"]["spec"]
         assert pod["securityContext"]["runAsNonRoot"], name
@@ -233,14 +302,7 @@ def test_every_pod_is_confined_probed_and_bounded(secrets: Path) -> None:
         ports = {port["name"] for port in container["ports"]}
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
             assert container[probe]["httpGet"]["port"] in ports, name
-        given = dict(common)
-        for one in container["env"]:
-            by = one.get("valueFrom", {}).get("secretKeyRef")
-            assert by is None or by["name"] == "marketprism-secrets", name
-            given[one["name"]] = (
-                (secrets / by["key"]).read_text(encoding="utf-8") if by else one["value"]
-            )
-        understood(name, given)
+        understood(name, given_to(name, spec, secrets, f"{name}-0"))
     covered = {
         each["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"]
         for each in found
