@@ -22,8 +22,11 @@ pytest.importorskip("chdb", reason="the embedded engine is not installed")
 from chaos.chain import Chain
 from cluster import HOST, SERVERS, Cluster, settings
 from conftest import free_ports
+from marketprism import members
+from marketprism.config import Settings
+from marketprism.members import Members
 from marketprism.store.insert import Row, Writer
-from marketprism.store.jetstream import asking
+from marketprism.store.jetstream import Ask, asking
 from marketprism.store.lease import BUCKET, LEASES, Lease
 from marketprism.store.letters import Letters
 from marketprism.store.query import MAJORITY, connect
@@ -57,10 +60,31 @@ def test_what_stores_know_of_each_other_goes_where_the_streams_are(cluster: Clus
         async with asking(cluster.url, "test", 5.0) as ask:
             assert await Lease(ask, "nobodys", 1, 1).hold()
             moved = [await LEASES.spread(ask, 3), await LEASES.spread(ask, 3)]
-            info = await ask(f"$JS.API.STREAM.INFO.KV_{BUCKET}")
-            return moved, info["config"]["num_replicas"]
+            return moved, await copies(ask, BUCKET)
 
     assert asyncio.run(run()) == ([True, False], 3)
+
+
+def test_what_members_know_of_each_other_goes_there_too(cluster: Cluster) -> None:
+    """With whoever joins once the number is raised."""
+
+    async def run() -> list[int]:
+        found = []
+        for name, replicas in (("c1", 1), ("c2", 3)):
+            nats = {"url": cluster.url, "replicas": replicas}
+            member = Settings(collector=name, members={"group": "desk"}, nats=nats)
+            await Members(member, cluster.url, 1).join()
+            async with asking(cluster.url, "test", 5.0) as ask:
+                found.append(await copies(ask, members.BUCKET))
+        return found
+
+    assert asyncio.run(run()) == [1, 3]
+
+
+async def copies(ask: Ask, bucket: str) -> int:
+    """On how many servers a bucket is."""
+    info = await ask(f"$JS.API.STREAM.INFO.KV_{bucket}")
+    return int(info["config"]["num_replicas"])
 
 
 @pytest.mark.timeout(420)  # each of five outages is noticed after seconds, and caught up with

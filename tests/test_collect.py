@@ -484,6 +484,21 @@ def test_what_is_typed_of_exchanges_symbols_and_types_is_collected_alone(tmp_pat
     assert found == [["deribit_derivatives", "ETH-USD"], ["okx_spot", "ETH-USDT"]]
 
 
+def test_the_judge_knows_how_a_run_published_its_books(tmp_path: Path) -> None:
+    often = ("--set", "snapshot.every=2s", "--set", "snapshot.depth=20")
+    words = ("--demo", "--duration", "6", "--data-dir", tmp_path)
+    summary(marketprism("collect", *words, *BINANCE, *often, "--json"))
+    judged = [
+        json.loads(marketprism("sim", "check", "--data-dir", tmp_path, "--json", *said).stdout)
+        for said in ((), ("--set", "snapshot.every=1s"))
+    ]
+    # What is said here counts: then every other image is not there.
+    books = [each["kinds"]["orderbook"] for each in judged]
+    assert books[0]["sent"] == books[0]["stored"] > 4
+    assert [books[0]["lost"], books[0]["differing"], judged[0]["problems"]] == [0, 0, []]
+    assert books[1]["lost"] > 4
+
+
 def test_a_misspelled_exchange_that_is_typed_is_told(tmp_path: Path) -> None:
     done = marketprism("collect", "--demo", "--exchanges", "okx_spt", "--data-dir", tmp_path / "x")
     assert done.returncode == 2

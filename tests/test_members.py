@@ -5,23 +5,33 @@ The processes are real: the simulated venue, a nats-server, a store, and collect
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaos.group import GROUP, SYMBOLS, Group
+from chaos.wire import Wire
 from conftest import marketprism
+from marketprism.control import SUBJECT
 from marketprism.rendezvous import owners
+from marketprism.store.jetstream import replied
 
 NAMES = st.sets(st.from_regex(r"[a-z0-9-]{1,8}", fullmatch=True), min_size=1, max_size=12)
+DERIVATIVES = "binance_derivatives"
 KEYS = [f"binance_spot/{n}USDT" for n in range(300)]
 
 
@@ -83,12 +93,14 @@ def test_another_process_comes_to_the_same_owners() -> None:
 pytest.importorskip("chdb", reason="the embedded engine is not installed")
 
 
-def assert_nothing_is_lost_or_twice(group: Group) -> dict[str, int]:
-    words = ("sim", "check", "--data-dir", group.data, "--json")
-    found: dict[str, int] = json.loads(marketprism(*words).stdout)
+def assert_nothing_is_lost_or_twice(group: Group) -> dict[str, Any]:
+    """Nor any second that `audit` does not name, or invents, by what all members wrote."""
+    found = group.check()
     wrong = ("lost", "duplicated", "differing", "gaps_empty", "covered_wrong", "uncovered")
     assert {name: found[name] for name in wrong} == dict.fromkeys(wrong, 0), found
+    assert found["status"] == 0, found
     assert found["sent"] > 1000
+    assert found["seconds"]["trade"]["complete_s"] > 0
     return found
 
 
@@ -144,3 +156,35 @@ def test_with_two_copies_a_member_that_hangs_costs_nothing(tmp_path: Path) -> No
         group.finish()
     found = assert_nothing_is_lost_or_twice(group)
     assert found["missed"] == 0
+
+
+@pytest.mark.timeout(300)
+def test_a_venue_that_does_not_answer_holds_up_no_takeover_at_another(tmp_path: Path) -> None:
+    with Group(tmp_path / "group", 7) as group, behind_a_wire(group, DERIVATIVES) as wire:
+        group.join("c1", "c2")
+        group.settled("c1", "c2")
+        wire.cut()
+        # c2 has to ask the venue for its list, and has no answer.
+        question = {"action": "subscribe", "exchange": DERIVATIVES, "symbol": "DOGE-USDT"}
+        asked = (f"{SUBJECT}.c2", json.dumps(question).encode(), 120.0)
+        with ThreadPoolExecutor(1) as beside:
+            asking = beside.submit(lambda: asyncio.run(replied(group.nats_url, *asked)))
+            group.strike("c1", signal.SIGKILL)
+            assert group.settled("c2", exchange="binance_spot") == {"c2": len(SYMBOLS)}
+            assert not asking.done()
+            wire.mend()
+            # Nobody lists it.
+            assert [one["status"] for one in asking.result()["results"]] == ["refused"]
+        group.finish()
+
+
+@contextmanager
+def behind_a_wire(group: Group, exchange: str) -> Iterator[Wire]:
+    """From now on members ask an exchange by REST through a wire."""
+    said = json.loads(group.config.read_text(encoding="utf-8"))
+    (one,) = [each for each in said["exchanges"] if each["exchange"] == exchange]
+    there = urlsplit(one["hosts"]["rest"])
+    with Wire(there.port or 0) as wire:
+        one["hosts"]["rest"] = there._replace(netloc=f"127.0.0.1:{wire.port}").geturl()
+        group.config.write_text(json.dumps(said), encoding="utf-8")
+        yield wire

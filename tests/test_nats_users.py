@@ -40,6 +40,7 @@ MAY: dict[str, tuple[str, ...]] = {
         "$JS.API.STREAM.UPDATE.MARKET_DATA",
         "$JS.API.CONSUMER.INFO.MARKET_DATA.store_hot_trade",
         "$JS.API.DIRECT.GET.MARKET_DATA.trade.binance_spot.spot.BTC-USDT",
+        "$JS.API.STREAM.UPDATE.KV_marketprism_members",
         "$KV.marketprism_members.desk.c1",
     ),
     "store": (

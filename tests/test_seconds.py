@@ -97,3 +97,53 @@ def test_a_killed_run_may_leave_unproven_what_was_there() -> None:
     found, problems = judge(fates(), {TRADE: said._replace(lost=lost)}, nothing, "hot", [])
     assert found["trade"]["invented_s"] == 5 - 1e-9
     assert len(problems) == 1
+
+
+def test_of_several_collectors_each_that_was_killed_leaves_its_own_behind() -> None:
+    """Another one's evidence of a time before it says nothing of what came behind."""
+    said = TRUE[TRADE]
+    lost = [(5 * S, 10 * S - 1), (15 * S + 1, 25 * S - 1), (35 * S + 1, 40 * S - 1)]
+    stream = "binance_spot\tspot\tBTC-USDT\t"
+
+    def judged(first: int, last: int, follower: int) -> tuple[float, ...]:
+        """The killed run 1 evidenced up to 20 s and stored from ``first`` to ``last``."""
+
+        def ask(statement: str) -> bytes:
+            if "covered" in statement:
+                rows = ((1, 5, 20), (2, 5, 35), (2, follower, 60))
+                lines = [f"{stream}trade\t{run}\t{a * S}\t{b * S}\n" for run, a, b in rows]
+                return "".join(lines).encode()
+            there = f"{stream}{first * S}\t{last * S}\n" if ".trades " in statement else ""
+            return there.encode()
+
+        told = {TRADE: said._replace(lost=lost)}
+        found, _ = judge(fates(), told, ask, "hot", [], [(1, "c1")])
+        return tuple(found["trade"][name] for name in WRONG)
+
+    # All of 35 to 40 s was stored by the killed one, and nobody else says that it was there.
+    assert judged(10, 39, 40) == (0, 0, 5 - 1e-9)
+    # It had stored nothing since 30 s, so the other one is to know of what came then.
+    assert judged(10, 30, 33) == (0, 5 - 1e-9, 0)
+
+
+def test_an_image_behind_the_last_evidence_of_a_killed_one_says_nothing_of_the_time_before() -> (
+    None
+):
+    """It was killed before it had evidenced anything; another one heard from 65 s on."""
+
+    def ask(statement: str) -> bytes:
+        stream = "binance_spot\tspot\tBTC-USDT\t"
+        if "covered" in statement:
+            return f"{stream}orderbook\t2\t{65 * S}\t{80 * S}\n".encode()
+        there = f"{stream}{59 * S}\t{59 * S}\n" if ".orderbooks " in statement else ""
+        return there.encode()
+
+    told = {BOOK: TRUE[BOOK]._replace(lost=[(55 * S, 65 * S - 1)])}
+    found, problems = judge(fates(), told, ask, "hot", [], [(1, "c1")])
+    assert [found["orderbook"][name] for name in WRONG] == [0, 0, 6]
+    assert problems == []
+    # One that nobody's death excuses does.
+    told = {BOOK: TRUE[BOOK]._replace(lost=[(45 * S, 65 * S - 1)])}
+    found, problems = judge(fates(), told, ask, "hot", [], [(1, "c1")])
+    assert [found["orderbook"][name] for name in WRONG] == [0, 14, 6]
+    assert len(problems) == 1

@@ -53,7 +53,7 @@ from .collect.steps import Steps
 from .collect.timetable import Outcome, Timetable
 from .config import Settings, without_secrets
 from .control import Control, subjects
-from .directory import RunError, choose_ports, left_behind, locked
+from .directory import Images, RunError, choose_ports, left_behind, locked, remember_images
 from .duties import duties
 from .log import logger
 from .members import Members
@@ -97,6 +97,7 @@ async def collect(settings: Settings, options: Options) -> tuple[int, dict[str, 
         if not settings.nats.url and not options.record:
             await end_stale(directory / "nats")
         ports = choose_ports(options.ports, _ports_needed(settings), settings.ports.model_dump())
+        remember_images(directory, Images(settings.snapshot.every, settings.snapshot.depth))
         stop = asyncio.Event()
         async with contextlib.AsyncExitStack() as stack:
             # Removed last: until then the ports in it are the way to the data.
@@ -564,7 +565,7 @@ async def _follow_lists(
     state: Run, wanted: Sources, group: asyncio.TaskGroup, feeds: list[asyncio.Task[None]]
 ) -> Outcome:
     """What is listed while it runs is collected, and what is delisted is left."""
-    made, outcome = await wanted.refresh(state.feeds)
+    made, outcome = await wanted.refresh(lambda: state.feeds)
     _begin(state, wanted, group, feeds, made)
     state.feeds = [f for f in state.feeds if f.connection.channels]
     return outcome

@@ -65,7 +65,7 @@ class Changes:
 
     async def subscribe(self, asked: Sequence[Asked], who: str) -> list[Result]:
         """Takes these streams."""
-        async with self._sources.changing:
+        async with self._sources.deciding:
             by_exchange = _by_exchange(asked).items()
             each = [await self._subscribed(name, some, who) for name, some in by_exchange]
         return [result for some in each for result in some]
@@ -83,24 +83,26 @@ class Changes:
         listed = [i.symbol for section in lists.values() for i in section.instruments]
         results: list[Result] = []
         touched: dict[Taken, None] = {}
-        for each in some:
-            if not found.get(each.symbol):
-                meant = alike(each.symbol, listed, 0.8)
-                reason = f"{exchange} does not list it{f'; did you mean {meant}?' if meant else ''}"
-                results += _each(each, each.data_types or ("",), "refused", reason)
-            for instrument in found.get(each.symbol, ()):
-                key = key_of(instrument)
-                taken = next((t for t in there if key in t.instruments), home)
-                told, more = self._asked(taken, instrument, each)
-                results += told
-                if more:
-                    touched[taken] = None
-                    taken.ask(instrument, more)
-                    await self._tell_polled(instrument, more, f"{who}: from now on")
-        if home in touched and not there:
-            sources.taken.append(home)
-        for taken in touched:
-            self._held(await sources.settle(taken, self._state.feeds, lists, who))
+        async with sources.changing:
+            for each in some:
+                if not found.get(each.symbol):
+                    meant = alike(each.symbol, listed, 0.8)
+                    like = f"; did you mean {meant}?" if meant else ""
+                    reason = f"{exchange} does not list it{like}"
+                    results += _each(each, each.data_types or ("",), "refused", reason)
+                for instrument in found.get(each.symbol, ()):
+                    key = key_of(instrument)
+                    taken = next((t for t in there if key in t.instruments), home)
+                    told, more = self._asked(taken, instrument, each)
+                    results += told
+                    if more:
+                        touched[taken] = None
+                        taken.ask(instrument, more)
+                        await self._tell_polled(instrument, more, f"{who}: from now on")
+            if home in touched and not there:
+                sources.taken.append(home)
+            for taken in touched:
+                self._held(await sources.settle(taken, self._state.feeds, lists, who))
         return results
 
     def _asked(
@@ -137,7 +139,7 @@ class Changes:
         """Leaves these streams."""
         results: list[Result] = []
         touched: dict[Taken, None] = {}
-        async with self._sources.changing:
+        async with self._sources.deciding, self._sources.changing:
             for each in asked:
                 there = self._find(each)
                 wanted = {kind for taken, key in there for kind in taken.types(key)}
@@ -275,7 +277,7 @@ class Changes:
             )
             mistakes = [each.as_json() for each in error.mistakes]
             return Said(error=str(error), more={"mistakes": mistakes, "changes": []})
-        async with self._sources.changing:
+        async with self._sources.deciding:
             return await self._reloaded(new, who)
 
     async def _reloaded(self, new: Settings, who: str) -> Said:
@@ -332,10 +334,11 @@ class Changes:
 
     async def _dropped(self, taken: Taken, who: str) -> None:
         """The settings have it no more; what was asked for by request stays."""
-        taken.configured = False
-        taken.picked.clear()
-        self._held(await self._sources.settle(taken, self._state.feeds, {}, who))
-        _forget(taken)
+        async with self._sources.changing:
+            taken.configured = False
+            taken.picked.clear()
+            self._held(await self._sources.settle(taken, self._state.feeds, {}, who))
+            _forget(taken)
         if not taken.instruments:
             self._sources.taken.remove(taken)
 
@@ -343,21 +346,24 @@ class Changes:
         """An exchange takes what ``new`` says. Why it does not, where it cannot."""
         sources, before = self._sources, taken.wanted
         lists: dict[str, Listed] = {}
+        found: list[Instrument] | None = None
         new = new.model_copy(update={"legs": before.legs}) if taken.configured else new
         route = sources.route(new)
         if not taken.configured or _of(before, _CHOICE) != _of(new, _CHOICE):
             lists, found = await sources.listing.picked(new, route)
             if new.chosen and not all(listed.whole for listed in lists.values()):
                 return "its list cannot be had, so nothing of it is changed; reload again"
-            taken.picked = {key_of(each) for each in found}
-            taken.pick(found)
         if before.data_types != new.data_types or before.klines != new.klines:
             await sources.listing.not_offered(new)
-        taken.wanted, was = new, taken.configured
-        taken.configured = True
-        await sources.bound(taken)
-        self._held(await sources.settle(taken, self._state.feeds, lists, who))
-        _forget(taken)
+        async with sources.changing:
+            if found is not None:
+                taken.picked = {key_of(each) for each in found}
+                taken.pick(found)
+            taken.wanted, was = new, taken.configured
+            taken.configured = True
+            await sources.bound(taken)
+            self._held(await sources.settle(taken, self._state.feeds, lists, who))
+            _forget(taken)
         everywhere = (old.proxy, old.tls) != (sources.settings.proxy, sources.settings.tls)
         for feed in (each for each in self._state.feeds if each.owner is taken and was):
             if new.rotate != before.rotate:

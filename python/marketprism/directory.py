@@ -1,7 +1,8 @@
 """The data directory and the ports of a run: one run a directory, one listener a port.
 
 A lock of the kernel's says who holds the directory, so a killed run leaves none behind;
-``run.json`` in it says where the run's parts listen, for every command that is given the directory.
+``run.json`` in it says where the run's parts listen, for every command that is given the directory,
+and ``images.json`` how books were published, for whoever judges later what is stored.
 
 Not here: what runs.
 """
@@ -17,21 +18,24 @@ import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import psutil
 
 __all__ = [
     "HOST",
     "PORTS",
+    "Images",
     "RunError",
     "choose_ports",
     "free_port",
     "held_by",
     "holder",
+    "images_of",
     "left_behind",
     "locked",
     "port_taken",
+    "remember_images",
 ]
 
 HOST = "127.0.0.1"
@@ -134,6 +138,36 @@ def left_behind(directory: Path) -> list[psutil.Process]:
             if "marketprism" in one.cmdline():
                 found.append(one)
     return found
+
+
+class Images(NamedTuple):
+    """How runs published books: a cell of so many seconds of venue time has an image, of so many
+    levels a side."""
+
+    every: float
+    depth: int
+
+
+def remember_images(directory: Path, images: Images) -> None:
+    """A run publishes so from now on. Of several runs the longest cell counts: it holds for all.
+    Raises ``RunError``."""
+    known = images_of(directory)
+    every = max(known.every, images.every) if known else images.every
+    draft = directory / "images.json.tmp"
+    try:
+        draft.write_text(json.dumps({"every": every, "depth": images.depth}), encoding="utf-8")
+        draft.replace(directory / "images.json")
+    except OSError as error:
+        raise RunError(f"{directory}: cannot be written ({error.strerror})") from None
+
+
+def images_of(directory: Path) -> Images | None:
+    """How the runs on a directory published books, where one said so."""
+    try:
+        said = json.loads((directory / "images.json").read_text(encoding="utf-8"))
+        return Images(float(said["every"]), int(said["depth"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def choose_ports(

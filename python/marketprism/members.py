@@ -186,12 +186,15 @@ class Members:
         or another live process has the name."""
         try:
             async with self._asking() as ask:
+                # Made with the replicas of its day.
+                await _MEMBERS.spread(ask, self._replicas)
                 await self._claim(ask)
                 await self._look(ask)
         except (Unanswered, Refused) as error:
             raise RunError(
                 f"members: the bucket {BUCKET} cannot be used at {without_secrets(self._url)} "
-                f"({error}); JetStream must be on, and the user allowed to write there"
+                f"({error}); JetStream must be on, on nats.replicas servers, and the user allowed "
+                "to make it and to write there"
             ) from error
         if len(self._known) >= MEMBERS_MAX:
             raise RunError(f"members: {self.group} has {MEMBERS_MAX} members already")

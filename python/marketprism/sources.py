@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -64,7 +64,10 @@ class Sources:
     sharing: Sharing | None = None
     listing: Listing = field(init=False)
     taken: list[Taken] = field(default_factory=list)
-    # What is listened to is changed by one at a time.
+    # What is wanted is decided by one at a time, who may have to ask a venue first.
+    deciding: asyncio.Lock = field(default_factory=asyncio.Lock)
+    # What is listened to is changed by one at a time. Nobody asks a venue meanwhile: a member that
+    # takes over from another waits for this alone.
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _asking: dict[asyncio.Task[list[Feed]], str] = field(default_factory=dict)  # to exchanges
 
@@ -155,23 +158,34 @@ class Sources:
             for types, some in taken.by_types(taken.instruments.values()).items()
         ]
 
-    async def refresh(self, feeds: Sequence[Feed]) -> tuple[list[Feed], Outcome]:
+    async def refresh(self, feeds: Callable[[], Sequence[Feed]]) -> tuple[list[Feed], Outcome]:
         """Asks for the lists again: feeds for what is listed since, and an end to what is not any
         more. An instrument is gone when two lists in a row are without it, or the venue says so.
-        ``top`` is of the start: what is traded most changes by the hour."""
-        async with self.changing:
-            return await self._refreshed(feeds)
+        ``top`` is of the start: what is traded most changes by the hour. ``feeds`` are those of the
+        moment at which all lists are had."""
+        async with self.deciding:
+            taken = [*self.taken]
+            had = await asyncio.gather(
+                *(
+                    self.listing.picked(each.wanted, self.route(each.wanted), Priority.POLL)
+                    for each in taken
+                )
+            )
+            async with self.changing:
+                made: list[Feed] = []
+                for each, (lists, found) in zip(taken, had, strict=True):
+                    made += await self._relist(each, lists, found, feeds())
+        sections = [listed for lists, _ in had for listed in lists.values()]
+        return made, Outcome(0, len(sections), sum(not listed.whole for listed in sections))
 
-    async def _refreshed(self, feeds: Sequence[Feed]) -> tuple[list[Feed], Outcome]:
-        each = await asyncio.gather(*(self._relist(taken, feeds) for taken in self.taken))
-        asked = sum(outcome.asked for _, outcome in each)
-        refused = sum(outcome.refused for _, outcome in each)
-        return [feed for made, _ in each for feed in made], Outcome(0, asked, refused)
-
-    async def _relist(self, taken: Taken, feeds: Sequence[Feed]) -> tuple[list[Feed], Outcome]:
-        """The same for one exchange."""
-        route = self.route(taken.wanted)
-        lists, found = await self.listing.picked(taken.wanted, route, Priority.POLL)
+    async def _relist(
+        self,
+        taken: Taken,
+        lists: Mapping[str, Listed],
+        found: Sequence[Instrument],
+        feeds: Sequence[Feed],
+    ) -> list[Feed]:
+        """The same for one exchange, by the lists of now."""
         old = taken.instruments
         new = [i for i in found if key_of(i) not in old] if taken.wanted.top is None else []
         for section, listed in lists.items():
@@ -181,9 +195,7 @@ class Sources:
         for instrument in new:
             log.info("listed", exchange=instrument.exchange, symbol=instrument.symbol)
             await self.ledger.write("listed", instrument=instrument)
-        made = await self._opened(taken, route, lists, new)
-        refused = sum(not listed.whole for listed in lists.values())
-        return made, Outcome(0, len(lists), refused)
+        return await self._opened(taken, self.route(taken.wanted), lists, new)
 
     async def _relisted(
         self, taken: Taken, section: str, listed: Listed, feeds: Sequence[Feed]

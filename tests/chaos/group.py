@@ -46,10 +46,6 @@ TRADES_PER_SECOND = 100
 class Group(Chain):
     """As a context manager: venue, NATS and store are up when it is entered, and no member is."""
 
-    # What one member healed and another heard late is both, and the judge of seconds knows one run
-    # at a time.
-    judged = ()
-
     def __init__(
         self,
         directory: Path,
@@ -163,23 +159,37 @@ class Group(Chain):
 
         return asyncio.run(look())
 
-    def settled(self, *names: str) -> dict[str, int]:
-        """Wait until these, and nobody else, divide everything, and each has what is its own; how
-        many symbols each has then. Raises ``ChainError``."""
+    def there(self, name: str) -> None:
+        """Wait until this member's process has said a word. Raises ``ChainError``."""
+
+        def so() -> bool:
+            pid = self.members[name].pid
+            return any((one.record.member, one.record.pid) == (name, pid) for one in self.look())
+
+        self._until(so, f"{name} is not there")
+
+    def settled(self, *names: str, exchange: str = "") -> dict[str, int]:
+        """Wait until these, and nobody else, divide everything, or one exchange, and each has what
+        is its own; how many symbols each has then. Raises ``ChainError``."""
         view = tuple(sorted(names))
         found: dict[str, int] = {}
 
         def so() -> bool:
-            said = {each.record.member: each.record for each in self.look()}
-            parts = [
-                part for name in names if name in said for part in said[name].exchanges.values()
-            ]
+            said = {
+                each.record.member: [
+                    part for name, part in each.record.exchanges.items() if exchange in ("", name)
+                ]
+                for each in self.look()
+                # What the one before it wrote last is still there.
+                if each.record.member in names
+                and each.record.pid == self.members[each.record.member].pid
+            }
             found.clear()
-            for name in names:
-                if name in said:
-                    found[name] = sum(part.symbols for part in said[name].exchanges.values())
+            found.update({name: sum(part.symbols for part in each) for name, each in said.items()})
             return len(found) == len(names) and all(
-                part.view == part.held == view and part.settled for part in parts
+                part.view == part.held == view and part.settled
+                for each in said.values()
+                for part in each
             )
 
         self._until(so, f"{', '.join(names)} have not settled")

@@ -12,7 +12,7 @@ from typing import Any
 from .. import loop
 from ..clock import SteadyClock
 from ..config import Settings
-from ..directory import RunError
+from ..directory import Images, RunError, images_of
 from .options import child, common, market_speed, settings_of, speed_of
 from .process import say, stop_event
 from .stored import opened
@@ -90,6 +90,7 @@ def _sim_check(arguments: argparse.Namespace) -> int:
     from ..store.query import StoreError, run_sql
 
     settings = settings_of(arguments)
+    images = _images(settings)
     try:
         client = opened(settings)
         try:
@@ -97,8 +98,8 @@ def _sim_check(arguments: argparse.Namespace) -> int:
                 settings.data_dir,
                 lambda sql: run_sql(client, sql),
                 database=settings.clickhouse.hot_database,
-                depth=settings.snapshot.depth,
-                every=settings.snapshot.every,
+                depth=images.depth,
+                every=images.every,
                 data_types=settings.data_types,
                 audited=_audited(client, settings) if arguments.audit else None,
             )
@@ -117,6 +118,16 @@ def _sim_check(arguments: argparse.Namespace) -> int:
             sys.stdout.write(f"{kind:16} {said}\n")
         sys.stdout.write("".join(f"problem        {text}\n" for text in result["problems"]))
     return status(result)
+
+
+def _images(settings: Settings) -> Images:
+    """How books were published: as it is configured here, else as the runs on the directory say."""
+    snapshot, told = settings.snapshot, images_of(settings.data_dir)
+    here = snapshot.model_fields_set
+    return Images(
+        told.every if told and "every" not in here else snapshot.every,
+        told.depth if told and "depth" not in here else snapshot.depth,
+    )
 
 
 def _audited(client: Any, settings: Settings) -> dict[Any, Any]:

@@ -115,7 +115,8 @@ def check(
     court.judge_evidence()
     seconds = None
     if audited is not None:
-        seconds, wrong = judge(court.fates, audited, ask, database, evidence.killed)
+        dead = (evidence.killed, evidence.of_several)
+        seconds, wrong = judge(court.fates, audited, ask, database, *dead)
         for sentence in wrong:
             court.problem(sentence)
     result = court.verdict(len(origins), sum(account.unreadable for account in accounts))

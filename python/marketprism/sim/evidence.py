@@ -57,12 +57,18 @@ class Evidence:
     excused: set[Place]  # the spool had no room for some of their trades, and says so
     named: dict[Place, list[Interval]]  # ids that rows name as missed
     healed: dict[Place, list[Interval]]  # and those that rows claim were had later
-    tails: dict[Place, list[Interval]] | None = None  # of killed runs, if there are collectors
+    # Of several collectors: what killed runs stored behind their last claims, and these runs.
+    tails: dict[Place, list[Interval]] | None = None
+    of_several: list[tuple[int, str]] | None = None
 
     @property
     def several(self) -> bool:
         """Whether more than one collector wrote it."""
         return self.tails is not None
+
+    def heard(self, place: Place) -> list[Interval]:
+        """The ids that any collector claims to have heard."""
+        return union(claim.ids for claim in self.claims.get(place, []))
 
     def of(self, place: Place, market: list[Interval]) -> Iterator[Claim]:
         """The claims about one symbol that concern these ids, or none at all."""
@@ -113,7 +119,7 @@ def read_evidence(ask: Ask, database: str) -> Evidence:
         )
     ]
     killed = [int(run) for run, _, stopped in runs[:-1] if stopped == "0"]
-    tails = None
+    tails, ended = None, None
     if len({collector for _, collector, _ in runs}) > 1:
         ended = [(int(run), collector) for run, collector, stopped in runs if stopped == "0"]
         tails = _tails(ask, database, ended, claims)
@@ -129,7 +135,7 @@ def read_evidence(ask: Ask, database: str) -> Evidence:
             excused.add((place[0], place[2]))
     return Evidence(
         *(claims, killed, excused, _ids(ask, database, "gap"), _ids(ask, database, "healed")),
-        tails,
+        *(tails, ended),
     )
 
 

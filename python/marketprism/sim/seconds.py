@@ -7,6 +7,10 @@ lies in is lost, from the trade before to the one behind: to the nanosecond, and
 one of each stream. A killed run could not write down what it had heard last; where only that is in
 question, lost time is *unproven*.
 
+Where several collectors share the work their union is judged. A trade that one of them had by REST
+and another heard is live, whichever came first into the table. Runs do not follow each other there,
+so each that was killed leaves unproven what it stored itself behind its own last evidence.
+
 Of a book each cell of venue time without a row, although the book changed, must have lost time, and
 no image may be stored inside of any. Of all else what was missed must lie in lost time.
 
@@ -17,12 +21,12 @@ is given.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from .intervals import EVER, Interval, overlap, union, without
-from .rows import Ask, lines_of
+from .rows import Ask, lines_of, quoted
 
 __all__ = ["Audited", "Course", "Fates", "Stream", "judge"]
 
@@ -104,12 +108,21 @@ def _truth(courses: Iterable[Course], begin: int) -> _Truth:
 
 
 def judge(
-    fates: Fates, audited: Mapping[Stream, Audited], ask: Ask, database: str, killed: list[int]
+    fates: Fates,
+    audited: Mapping[Stream, Audited],
+    ask: Ask,
+    database: str,
+    killed: Collection[int],
+    of_several: Collection[tuple[int, str]] | None = None,
 ) -> tuple[dict[str, dict[str, float]], list[str]]:
     """By data type the seconds that `audit` calls complete, healed and lost, of these the
     ``invented`` and ``unproven`` ones, and those that it does not name (``unnamed``); beside that a
-    sentence for each span that is wrong. ``killed`` are runs that could not end."""
-    unproven = _unproven(ask, database, killed)
+    sentence for each span that is wrong. ``killed`` are runs that could not end; where several
+    collectors wrote, ``of_several`` has them with their collectors instead."""
+    if of_several is None:
+        unproven = _unproven(ask, database, killed)
+    else:
+        unproven = _unproven_of_several(ask, database, of_several)
     found: dict[str, dict[str, float]] = {}
     problems: list[str] = []
     for stream, said in sorted(audited.items()):
@@ -160,12 +173,15 @@ class _Wrong:
             for first, last in absent
             if begin <= first and last <= end and not overlap(self.said.lost, first, last)
         ]
-        inside = [
-            (first, last)
-            for first, last in self.said.lost
-            if bisect_left(images, last) > bisect_right(images, first)
-        ]
-        self._invented(inside)
+
+        def shown(span: Interval) -> bool:
+            return bisect_left(images, span[1]) > bisect_right(images, span[0])
+
+        for span in filter(shown, self.said.lost):
+            # What a killed run stored behind its evidence says nothing of the time before.
+            proven = without([span], self._unproven)
+            self.found["invented"] += filter(shown, proven)
+            self.found["unproven"] += without([span], proven)
 
     def others(self, missed: Iterable[int]) -> None:
         begin, end = self.said.window
@@ -192,7 +208,7 @@ class _Wrong:
         ]
 
 
-def _unproven(ask: Ask, database: str, killed: list[int]) -> dict[Stream, list[Interval]]:
+def _unproven(ask: Ask, database: str, killed: Collection[int]) -> dict[Stream, list[Interval]]:
     """Between what was evidenced of a stream before a kill, and what was after it."""
     if not killed:
         return {}
@@ -217,6 +233,55 @@ def _unproven(ask: Ask, database: str, killed: list[int]) -> dict[Stream, list[I
         )
         for stream, each in runs.items()
     }
+
+
+def _unproven_of_several(
+    ask: Ask, database: str, killed: Collection[tuple[int, str]]
+) -> dict[Stream, list[Interval]]:
+    """From what a killed run last evidenced of a stream, over all that it stored of it, to what
+    anybody evidenced next."""
+    if not killed:
+        return {}
+    evidence: dict[Stream, list[tuple[int, int, int]]] = {}
+    for line in lines_of(
+        ask(
+            "SELECT exchange, market_type, symbol, data_type, run, from_ts, to_ts "
+            f"FROM {database}.ledger WHERE event = 'covered' AND data_type IS NOT NULL FORMAT TSV"
+        )
+    ):
+        exchange, market_type, symbol, data_type, *numbers = line.split("\t")
+        run, since, until = map(int, numbers)
+        evidence.setdefault((exchange, market_type, symbol, data_type), []).append(
+            (since, until, run)
+        )
+    found: dict[Stream, list[Interval]] = {}
+    for run, collector in killed:
+        for stream, (first, last) in _stored(ask, database, run, collector).items():
+            rows = evidence.get(stream, [])
+            before = max((until for _, until, whose in rows if whose == run), default=first - 1)
+            behind = min((since for since, *_ in rows if since > max(before, last)), default=EVER)
+            found.setdefault(stream, []).append((before + 1, behind - 1))
+    return {stream: union(spans) for stream, spans in found.items()}
+
+
+def _stored(ask: Ask, database: str, run: int, collector: str) -> dict[Stream, Interval]:
+    """The times of the first and the last row that a run heard, by stream."""
+    found: dict[Stream, Interval] = {}
+    ends = (
+        f"(SELECT min(if(run > {run} AND collector = {quoted(collector)}, run, {EVER - 1})) "
+        f"FROM {database}.ledger)"
+    )
+    for table, data_type in (("trades", "trade"), ("orderbooks", "orderbook")):
+        answer = ask(
+            "SELECT exchange, market_type, symbol, min(at), max(at) FROM (SELECT exchange, "
+            f"market_type, symbol, coalesce(ts_event, ts_recv) AS at FROM {database}.{table} "
+            f"WHERE collector = {quoted(collector)} AND ts_recv >= {run} AND ts_recv < {ends} "
+            "AND NOT has(flags, 'healed')) GROUP BY ALL FORMAT TSV"
+        )
+        for line in lines_of(answer):
+            exchange, market_type, symbol, first, last = line.split("\t")
+            found[exchange, market_type, symbol, data_type] = (int(first), int(last))
+    return found
 
 
 def _length(spans: Iterable[Interval]) -> int:

@@ -81,6 +81,8 @@ class Witness:
         self.stored_ids: set[int] = set()
         self.stored_times: list[int] = []
         self.by_rest: set[int] = set()  # ids of trades that are stored and were had by REST
+        # Of several collectors one may have heard what another had by REST.
+        self.heard = court.evidence.heard(self.place) if court.evidence.several else []
 
     def judge(self) -> None:
         """Live from the first to the last event that anybody was sent, and compare.
@@ -223,13 +225,16 @@ class Witness:
                 at += 1
             if found:
                 counts["stored"] += 1
+                heard = not by_rest
                 if by_rest:
                     # Whom the stream did not tell, the answer did; it was not read before.
                     self.court.healed += 1
-                    counts["sent"] += not self.trades.sent(array("q", (time,)))
+                    told = self.trades.sent(array("q", (time,)))
+                    counts["sent"] += not told
+                    heard = told > 0 and overlap(self.heard, int(key), int(key)) > 0
                 else:
                     stored.append(time)
-                self.course.add("healed" if by_rest else "live", _matched(fact))
+                self.course.add("live" if heard else "healed", _matched(fact))
             else:
                 self.course.add("missing", _matched(fact))
                 self.missing_ids.append(int(key))
