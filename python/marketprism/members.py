@@ -60,6 +60,7 @@ HURRIED_SECONDS = 0.25
 """The same while symbols change hands."""
 
 _ANSWERS_WITHIN = 2.0  # seconds
+_MOVES_WITHIN = 30.0  # seconds that a bucket may take to other servers
 # A value is kept so long after it was written for the last time: the dead are shown for a while.
 _KEPT_SECONDS = 60.0
 _MEMBERS = Bucket(BUCKET, _KEPT_SECONDS)
@@ -184,18 +185,26 @@ class Members:
     async def join(self) -> None:
         """Takes our name and looks once at the others. Raises ``RunError``: NATS does not answer,
         or another live process has the name."""
-        try:
-            async with self._asking() as ask:
-                # Made with the replicas of its day.
-                await _MEMBERS.spread(ask, self._replicas)
-                await self._claim(ask)
-                await self._look(ask)
-        except (Unanswered, Refused) as error:
-            raise RunError(
-                f"members: the bucket {BUCKET} cannot be used at {without_secrets(self._url)} "
-                f"({error}); JetStream must be on, on nats.replicas servers, and the user allowed "
-                "to make it and to write there"
-            ) from error
+        moved, end = False, self._now() + _MOVES_WITHIN
+        while True:
+            try:
+                async with self._asking() as ask:
+                    # It was made with the replicas of its day.
+                    moved |= await _MEMBERS.spread(ask, self._replicas)
+                    await self._claim(ask)
+                    await self._look(ask)
+                break
+            except (Unanswered, Refused) as error:
+                # While it goes to more servers it may be without a leader.
+                if moved and self._now() < end:
+                    log.info("the bucket of the members moves", reason=str(error))
+                    await asyncio.sleep(LOOK_SECONDS)
+                    continue
+                raise RunError(
+                    f"members: the bucket {BUCKET} cannot be used at {without_secrets(self._url)} "
+                    f"({error}); JetStream must be on, on nats.replicas servers, and the user "
+                    "allowed to make it and to write there"
+                ) from error
         if len(self._known) >= MEMBERS_MAX:
             raise RunError(f"members: {self.group} has {MEMBERS_MAX} members already")
 
@@ -266,7 +275,7 @@ class Members:
             await _MEMBERS.make(ask, self._replicas)
             found = None
         self._revision = found.revision if found else 0
-        if found is None or _is_free(found.record):
+        if found is None or _is_free(found.record) or found.record.id == self._me["id"]:
             return
         log.info(
             "our name is somebody's: waiting whether it lives",
