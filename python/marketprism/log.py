@@ -61,7 +61,7 @@ Form = Literal["auto", "human", "json"]
 LINES_MAX = 5
 WINDOW_SECONDS = 60.0
 """Of one event so many lines within so many seconds."""
-SUBJECTS = ("exchange", "host", "child", "plugin")
+SUBJECTS = ("exchange", "section", "host", "child", "plugin", "limit")
 """Fields, the first of which that a line has says what it is about: of one venue's trouble that of
 another must not be held back. Never a symbol or a connection, of which there are hundreds."""
 KEYS_MAX = 512
