@@ -257,7 +257,9 @@ PYTHON: dict[str, Rule] = {
         "_core clock collect config directory disk sources store.query venues",
         "it asks what a collector would ask, and runs none",
     ),
-    "schedule": rule("collect config", "it says when, and what a job does is collect's"),
+    "schedule": rule(
+        "collect scheduler_settings", "it says when, and what a job does is collect's"
+    ),
     "report": rule("store.coverage store.quality", "it tells what is stored, and asks nobody else"),
     "reading": rule(
         "config directory reading report store.coverage store.fingerprint store.query store.schema",
@@ -270,10 +272,12 @@ PYTHON: dict[str, Rule] = {
     "loop": rule("collect.names", "what runs in a loop is nothing to the loop"),
     "clock": rule("", "time is there before anything that happens in it"),
     "config": rule(
-        "api_settings members_settings settings", "settings are read before anything else is there"
+        "api_settings members_settings scheduler_settings settings",
+        "settings are read before anything else is there",
     ),
     "api_settings": rule("settings", "it is a section of the settings"),
     "members_settings": rule("api_settings settings", "it is a section of the settings"),
+    "scheduler_settings": rule("api_settings settings", "it is a section of the settings"),
     "incarnation": rule("", "who a process is has nothing to do with what it holds"),
     "rendezvous": rule("", "whose a symbol is follows from names, and from nothing that runs"),
     "members": rule(

@@ -222,13 +222,7 @@ async def _go(
     state.tables_before = await _count_tables(state)
     source = await start_venue(state, stack)
     _write_run(state, nats_url, source)
-
-    def told() -> None:
-        try:
-            _write_run(state, nats_url, source)
-        except OSError as error:
-            log.error("run.json names a process that has ended", reason=str(error))
-
+    told = partial(_rewrite_run, state, nats_url, source)
     for child in state.children:
         child.spawned = told
     words = without_secrets(" ".join(sys.argv[1:]))
@@ -336,6 +330,14 @@ async def _backfill(state: Run, window: Window, wanted: Sources) -> tuple[int, d
         raise RunError("stopped: what was had by then is stored, and the same command goes on")
     said = asking.result() | {"pending": state.publisher.pending}
     return int(bool(said["refused"] or said["pending"])), said
+
+
+def _rewrite_run(state: Run, nats_url: str, source: Mapping[str, Any]) -> None:
+    """A child has another pid now."""
+    try:
+        _write_run(state, nats_url, source)
+    except OSError as error:
+        log.error("run.json names a process that has ended", reason=str(error))
 
 
 def _write_run(state: Run, nats_url: str, source: Mapping[str, Any] | None = None) -> None:

@@ -11,7 +11,7 @@ from functools import partial
 
 from .collect.poll import Polls
 from .collect.timetable import Outcome, Timetable
-from .config import Jobs
+from .scheduler_settings import Jobs
 
 __all__ = ["fill"]
 
