@@ -27,6 +27,8 @@ BINANCE = (
 # An API beside each of some hundred collectors that tests start would cost its second of start-up
 # each time: where it is tested, it is asked for.
 os.environ.setdefault("MARKETPRISM_API__RUN", "false")
+LOOK_SECONDS = 0.1
+"""Between two looks: who looks all the time takes a core from what he waits for."""
 RECORDINGS = Path(__file__).resolve().parents[1].parent / "shared" / "recordings"
 
 

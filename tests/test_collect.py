@@ -22,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from conftest import (
     BINANCE,
+    LOOK_SECONDS,
     command,
     free_ports,
     marketprism,
@@ -213,6 +214,7 @@ def _wait_stored(run: subprocess.Popen[str], data_dir: Path, wanted: int) -> dic
             assert stored < 16000
             said: dict[str, Any] = json.loads((data_dir / "run.json").read_text())
             return said
+        time.sleep(LOOK_SECONDS)
     raise AssertionError("nothing was stored in a minute")
 
 
@@ -227,6 +229,7 @@ def test_told_to_stop_it_stores_what_it_received(tmp_path: Path, number: signal.
     try:
         while not (tmp_path / "run.json").exists() or rows(tmp_path, TRADES)[0][0] == "0":
             assert run.poll() is None, run.communicate()[1]
+            time.sleep(LOOK_SECONDS)
         held = marketprism("collect", "--demo", "--data-dir", tmp_path)
         run.send_signal(number)
         out, err = run.communicate(timeout=60)
@@ -279,6 +282,7 @@ def test_told_to_stop_while_the_venue_still_starts_it_ends(tmp_path: Path) -> No
     try:
         while "store" not in _children(tmp_path):
             assert run.poll() is None, run.communicate()[1]
+            time.sleep(LOOK_SECONDS)
         assert "venue" not in _children(tmp_path)
         run.terminate()
         _, err = run.communicate(timeout=30)
@@ -311,6 +315,7 @@ def test_told_to_stop_while_nats_hangs_it_ends_and_counts_what_is_pending(tmp_pa
         before = _frames(said)
         while _frames(said) == before or not _metric(said, "marketprism_spool_bytes"):
             assert run.poll() is None, run.communicate()[1]
+            time.sleep(LOOK_SECONDS)
         assert _metric(said, "marketprism_publish_pending") > 0
         assert _metric(said, "marketprism_books") == 4
         run.terminate()

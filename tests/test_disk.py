@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from conftest import command, marketprism, rows
+from conftest import LOOK_SECONDS, command, marketprism, rows
 from marketprism.config import load
 from marketprism.disk import Budget, Flow, Level, bounds, budget, survived
 
@@ -161,6 +161,7 @@ def test_a_disk_that_fills_costs_what_is_missed_least_and_never_a_trade(tmp_path
         while int(rows(tmp_path, newest)[0][0]) < since + 4_000_000_000:
             # Four images of each book are due meanwhile, and trades go on.
             assert time.monotonic() < end
+            time.sleep(LOOK_SECONDS)
         rig.ballast.unlink()
         rig.wait(Level.ORDINARY)
         end = time.monotonic() + 60

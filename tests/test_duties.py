@@ -102,7 +102,7 @@ def test_the_ledger_says_how_the_collector_is_when_that_has_changed(rig: Rig) ->
 def test_forced_orders_that_are_told_of_no_more_are_noticed(tmp_path: Path) -> None:
     path, faults = tmp_path / "marketprism.yaml", tmp_path / "faults.yaml"
     exchange = {"exchange": "binance_derivatives", "data_types": ["trade", "liquidation"]}
-    jobs = {"liquidations": {"quiet": "10m"}, "health": {"interval": "1m"}}
+    jobs = {"liquidations": {"quiet": "5m"}, "health": {"interval": "1m"}}
     settings = {
         "data_dir": str(tmp_path / "data"),
         "exchanges": [exchange],
@@ -110,11 +110,11 @@ def test_forced_orders_that_are_told_of_no_more_are_noticed(tmp_path: Path) -> N
         "sim": {"trades_per_second": 2, "diffs_per_second": 1},
     }
     path.write_text(json.dumps(settings))
-    # For twenty minutes of the venue's time.
-    drop = {"kind": "drop", "at": 300, "for": 1200, "share": 1, "stream": "*forceOrder*"}
+    # For a quarter of an hour of the venue's time.
+    drop = {"kind": "drop", "at": 300, "for": 900, "share": 1, "stream": "*forceOrder*"}
     faults.write_text(json.dumps({"faults": [drop]}))
     words = ("--config", path, "--demo", "--speed", "60", "--faults", faults, "--json")
-    summary(marketprism("collect", *words, "--duration", "40"))
+    summary(marketprism("collect", *words, "--duration", "28"))
     ledger = "FROM marketprism_hot.ledger WHERE event ="
     told = rows(tmp_path / "data", f"SELECT cause, exchange, data_type {ledger} 'stale' ORDER BY n")
     about = ["binance_derivatives", "liquidation"]

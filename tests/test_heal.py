@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -17,7 +18,7 @@ from typing import Any, cast
 import pytest
 from aiohttp import web
 
-from conftest import command, marketprism, rows, summary
+from conftest import LOOK_SECONDS, command, marketprism, rows, summary
 from marketprism._core import Batch, Message, Session, guess_instrument
 from marketprism.collect import heal as module
 from marketprism.collect.budget import Priority
@@ -145,6 +146,7 @@ def test_what_was_missed_while_nobody_ran_is_had_at_the_next_start(tmp_path: Pat
         try:
             while not (data / "run.json").exists() or rows(data, heard)[0][0] != "4":
                 assert first.poll() is None
+                time.sleep(LOOK_SECONDS)
             os.kill(first.pid, signal.SIGKILL)
         finally:
             first.kill()

@@ -96,11 +96,21 @@ STREAMED = {
 ALWAYS = ("trades", "orderbooks", "orderbook_deltas", "instruments")
 
 
-def test_every_data_type_is_collected_of_every_venue_that_streams_it(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def eight(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], dict[str, Any]]:
+    """A run of every venue and kind around eight o'clock: its configuration, its summary, and what
+    the simulator says of it."""
+    directory = tmp_path_factory.mktemp("eight")
+    symbols = {
+        # Contracts of COIN-M beside one of USD-M.
+        "binance_derivatives": ["BTC-USD", "ETH-USD", "BTC-USDT"],
+        "deribit_derivatives": ["BTC-USD"],
+    }
+    ratios = ("lsr_top_position", "lsr_all_account")
     asked = [
         {
             "exchange": exchange,
-            "symbols": ["BTC-USD" if exchange.startswith("deribit") else "BTC-USDT"],
+            "symbols": symbols.get(exchange, ["BTC-USDT"]),
             "data_types": [
                 *("orderbook", "trade", "orderbook_delta", "kline", "ticker"),
                 *(
@@ -108,6 +118,7 @@ def test_every_data_type_is_collected_of_every_venue_that_streams_it(tmp_path: P
                     if exchange.endswith("derivatives")
                     else ()
                 ),
+                *(ratios if exchange == "binance_derivatives" else ()),
             ],
             "klines": ["1m", "3h"] if exchange == "binance_spot" else ["1m"],
         }
@@ -115,64 +126,80 @@ def test_every_data_type_is_collected_of_every_venue_that_streams_it(tmp_path: P
     ]
     # Fifteen seconds before funding is paid, which is also when a minute's bar is closed.
     sim = {"start": 1_704_095_985_000_000_000, "symbols": ["BTC-USDT", "ETH-USDT"]}
-    path = tmp_path / "marketprism.yaml"
+    path = directory / "marketprism.yaml"
     path.write_text(
-        json.dumps({"data_dir": str(tmp_path / "data"), "exchanges": asked, "sim": sim})
+        json.dumps({"data_dir": str(directory / "data"), "exchanges": asked, "sim": sim})
     )
     words = ("collect", "--config", path, "--demo", "--duration", "24", "--json")
     result = summary(marketprism(*words))
-    assert (result["books"], result["pending"], result["rejected"]) == ({"live": 5}, 0, 0)
+    return path, result, summary(marketprism("sim", "check", "--config", path, "--json"))
+
+
+def test_every_data_type_is_collected_of_every_venue_that_streams_it(
+    eight: tuple[Path, dict[str, Any], dict[str, Any]],
+) -> None:
+    path, result, checked = eight
+    data = path.parent / "data"
+    assert (result["books"], result["pending"], result["rejected"]) == ({"live": 7}, 0, 0)
     found: dict[str, set[str]] = {exchange: set() for exchange in STREAMED}
-    for table in {*ALWAYS, *(name for names in STREAMED.values() for name in names)}:
-        query = f"SELECT DISTINCT exchange FROM marketprism_hot.{table}"
-        for (exchange,) in rows(tmp_path / "data", query):
-            found[exchange].add(table)
+    tables = sorted({*ALWAYS, *(name for names in STREAMED.values() for name in names)})
+    query = " UNION ALL ".join(
+        f"SELECT DISTINCT '{table}', exchange FROM marketprism_hot.{table}" for table in tables
+    )
+    for table, exchange in rows(data, query):
+        found[exchange].add(table)
     assert found == {exchange: {*ALWAYS, *names} for exchange, names in STREAMED.items()}
     # What was paid at eight o'clock, the index under its own symbol, and nothing of ETH.
     paid = "SELECT exchange, funding_time FROM marketprism_hot.funding_rates WHERE rate_kind = "
-    eight = ["okx_derivatives", str(1_704_096_000 * 10**9)]
-    assert rows(tmp_path / "data", f"{paid}'settled'") == [eight]
+    assert rows(data, f"{paid}'settled'") == [["okx_derivatives", str(1_704_096_000 * 10**9)]]
     index = "SELECT DISTINCT market_type, symbol FROM marketprism_hot.volatility_indices"
-    assert rows(tmp_path / "data", index) == [["options", "BTC"]]
-    forced = "SELECT DISTINCT symbol FROM marketprism_hot.liquidations ORDER BY ALL"
-    assert rows(tmp_path / "data", forced) == [["BTC-USD"], ["BTC-USDT"]]
+    assert rows(data, index) == [["options", "BTC"]]
+    forced = "SELECT DISTINCT exchange, symbol FROM marketprism_hot.liquidations ORDER BY ALL"
+    assert rows(data, forced) == [
+        *(["binance_derivatives", symbol] for symbol in ("BTC-USD", "BTC-USDT", "ETH-USD")),
+        ["deribit_derivatives", "BTC-USD"],
+        ["okx_derivatives", "BTC-USDT"],
+    ]
     # Binance has open interest by REST alone, and neither a volatility index nor bars of three
     # hours: only what an exchange has in no way is refused.
     refused = (
         "SELECT exchange, data_type FROM marketprism_hot.ledger WHERE event = 'refused' "
         "ORDER BY ALL"
     )
-    assert rows(tmp_path / "data", refused) == [
+    assert rows(data, refused) == [
         ["binance_derivatives", "volatility_index"],
         ["binance_spot", "kline"],
         ["okx_derivatives", "volatility_index"],
     ]
-    checked = summary(marketprism("sim", "check", "--config", path, "--json"))
     assert checked["sent"] == checked["stored"]
     kinds = {kind for kind, counts in checked["kinds"].items() if counts["stored"]}
     judged = {"funding_rate", "open_interest", "liquidation", "volatility_index", "ticker"}
     assert kinds == {"trade", "orderbook", *judged}
 
 
-@pytest.mark.parametrize(
-    ("exchange", "found"),
-    [
-        ("binance_spot", ["BTCUSDT", "ETHUSDT"]),
-        ("okx_spot", ["BTC-USDT", "ETH-USDT"]),
-        ("deribit_derivatives", ["BTC-PERPETUAL", "ETH-PERPETUAL"]),
-    ],
-)
-def test_top_takes_the_most_traded(tmp_path: Path, exchange: str, found: list[str]) -> None:
+def test_top_takes_the_most_traded(tmp_path: Path) -> None:
+    wanted = {
+        "binance_spot": ["BTCUSDT", "ETHUSDT"],
+        "okx_spot": ["BTC-USDT", "ETH-USDT"],
+        "deribit_derivatives": ["BTC-PERPETUAL", "ETH-PERPETUAL"],
+    }
     path = tmp_path / "marketprism.yaml"
-    asked = {"exchange": exchange, "patterns": ["*-USD*"], "top": 2, "data_types": ["trade"]}
-    # What the venue lists beside its symbols is hardly traded.
-    sim = {"symbols": ["BTC-USDT", "ETH-USDT"], "listed": 20}
-    path.write_text(
-        json.dumps({"data_dir": str(tmp_path / "data"), "exchanges": [asked], "sim": sim})
-    )
+    asked = {"patterns": ["*-USD*"], "top": 2, "data_types": ["trade"]}
+    settings = {
+        "data_dir": str(tmp_path / "data"),
+        "exchanges": [{"exchange": exchange, **asked} for exchange in wanted],
+        # What the venue lists beside its symbols is hardly traded.
+        "sim": {"symbols": ["BTC-USDT", "ETH-USDT"], "listed": 20},
+    }
+    path.write_text(json.dumps(settings))
     summary(marketprism("collect", "--config", path, "--demo", "--duration", "4", "--json"))
-    carried = "SELECT DISTINCT instrument_id FROM marketprism_hot.instruments ORDER BY ALL"
-    assert [row[0] for row in rows(tmp_path / "data", carried)] == found
+    carried = (
+        "SELECT exchange, instrument_id FROM marketprism_hot.instruments GROUP BY ALL ORDER BY ALL"
+    )
+    found: dict[str, list[str]] = {}
+    for exchange, instrument in rows(tmp_path / "data", carried):
+        found.setdefault(exchange, []).append(instrument)
+    assert found == wanted
     refused = "SELECT count() FROM marketprism_hot.ledger WHERE event = 'refused'"
     assert rows(tmp_path / "data", refused) == [["0"]]
 
@@ -247,33 +274,34 @@ def of_coinm(tmp_path: Path, **sim: object) -> Path:
     return path
 
 
-def test_contracts_of_coinm_are_collected_beside_those_of_usdm(tmp_path: Path) -> None:
-    # Fifteen seconds before five minutes are over and funding is paid.
-    path = of_coinm(tmp_path, start=1_704_095_985_000_000_000)
-    words = ("collect", "--config", path, "--demo", "--duration", "24", "--json")
-    result = summary(marketprism(*words))
-    assert (result["books"], result["pending"], result["rejected"]) == ({"live": 3}, 0, 0)
-    data = tmp_path / "data"
+def test_contracts_of_coinm_are_collected_beside_those_of_usdm(
+    eight: tuple[Path, dict[str, Any], dict[str, Any]],
+) -> None:
+    path, result, checked = eight
+    data = path.parent / "data"
+    assert (result["books"], result["pending"], result["rejected"]) == ({"live": 7}, 0, 0)
     tables = (
         *("trades", "orderbooks", "orderbook_deltas", "funding_rates", "open_interests"),
         *("liquidations", "klines", "tickers", "instruments"),
     )
-    for table in tables:
-        query = f"SELECT DISTINCT symbol FROM marketprism_hot.{table} ORDER BY ALL"
-        assert rows(data, query) == [["BTC-USD"], ["BTC-USDT"], ["ETH-USD"]], table
+    binance = "exchange = 'binance_derivatives'"
+    query = " UNION ALL ".join(
+        f"SELECT DISTINCT '{table}', symbol FROM marketprism_hot.{table} WHERE {binance}"
+        for table in tables
+    )
+    assert sorted(rows(data, query)) == sorted(
+        [table, symbol] for table in tables for symbol in ("BTC-USD", "BTC-USDT", "ETH-USD")
+    )
     # A size is in base units, what the venue counts stands beside it: 100 dollars, or 10.
     sizes = (
         "SELECT symbol, quantity_unit, quantity, price, native_quantity "
-        "FROM marketprism_hot.trades WHERE symbol LIKE '%USD' LIMIT 50 BY symbol"
+        f"FROM marketprism_hot.trades WHERE symbol LIKE '%USD' AND {binance} LIMIT 50 BY symbol"
     )
     worth = {
         (symbol, unit, round(Decimal(base) * Decimal(price) / int(contracts), 9))
         for symbol, unit, base, price, contracts in rows(data, sizes)
     }
     assert worth == {("BTC-USD", "contract", Decimal(100)), ("ETH-USD", "contract", Decimal(10))}
-    refused = "SELECT count() FROM marketprism_hot.ledger WHERE event = 'refused'"
-    assert rows(data, refused) == [["0"]]
-    checked = summary(marketprism("sim", "check", "--config", path, "--json"))
     assert checked["sent"] == checked["stored"] > 1000
     wrong = ("missed", "lost", "duplicated", "differing", "gaps_empty")
     assert [checked[name] for name in (*wrong, "covered_wrong", "uncovered")] == [0] * 7

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from conftest import command, marketprism, rows, summary
+from conftest import LOOK_SECONDS, command, marketprism, rows, summary
 from marketprism._core import Instrument, Message, guess_instrument
 from marketprism.clock import SteadyClock
 from marketprism.collect.ledger import Ledger
@@ -309,7 +309,8 @@ def jobs(running: subprocess.Popen[str], tmp_path: Path) -> Iterator[list[dict[s
             with urllib.request.urlopen(url, timeout=10) as page:
                 yield json.load(page)["jobs"]
         except (OSError, ValueError, KeyError):
-            continue
+            pass
+        time.sleep(LOOK_SECONDS)
 
 
 def lives(config: Path, tmp_path: Path, runs: int) -> Iterator[list[dict[str, Any]]]:

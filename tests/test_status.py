@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from conftest import command, marketprism
+from conftest import LOOK_SECONDS, command, marketprism
 from marketprism._core import Instrument, Session, StreamStatus, guess_instrument
 from marketprism.collect.silence import Watchdog, socket_patience
 from marketprism.metrics import METRICS
@@ -191,6 +191,7 @@ def test_a_book_that_nobody_hears_is_not_live(tmp_path: Path) -> None:
             assert run.poll() is None
             found = checks(said)
             connections, books = found["connections"], found["books"]
+            time.sleep(LOOK_SECONDS)
         assert (books["live"], books["status"]) == (0, "degraded")
         url = f"http://127.0.0.1:{said['ports']['metrics']}/metrics"
         with urllib.request.urlopen(url, timeout=10) as page:
@@ -227,8 +228,10 @@ def wait_live(run: subprocess.Popen[str], directory: Path) -> list[dict[str, Any
             with urllib.request.urlopen(url, timeout=10) as page:
                 found: list[dict[str, Any]] = json.load(page)["streams"]
         except (OSError, ValueError, KeyError):
+            time.sleep(LOOK_SECONDS)
             continue
         # Forced orders come when they come.
         steady = [stream for stream in found if stream["data_type"] != "liquidation"]
         if steady and all(stream["state"] == "live" for stream in steady):
             return steady
+        time.sleep(LOOK_SECONDS)

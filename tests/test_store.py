@@ -79,7 +79,7 @@ def until(found: Callable[[], bool], what: str) -> None:
     give_up = time.monotonic() + WAIT_SECONDS
     while not found():
         assert time.monotonic() < give_up, f"never: {what}"
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 class Rig:
