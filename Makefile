@@ -44,6 +44,8 @@ help: ## list the commands
 run: $(VENV)/.package ## simulated exchanges -> engine -> NATS -> ClickHouse; options in ARGS="..."
 	@exec $(BIN)/marketprism-collect --demo $(ARGS)
 
+# Three files at a time: a test waits for what it has started more than half of its time. The longest
+# begin first (tests/conftest.py).
 test: $(VENV)/.test $(VENV)/.package needs-lints ## lints, types, Rust and Python tests
 	cargo fmt --check
 	$(BIN)/ruff check
@@ -51,7 +53,7 @@ test: $(VENV)/.test $(VENV)/.package needs-lints ## lints, types, Rust and Pytho
 	$(BIN)/mypy
 	cargo clippy --locked --quiet --all-targets --all-features -- -D warnings
 	cargo test --locked --quiet
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 coverage: $(VENV)/.test $(VENV)/.package ## which lines of Python the tests reach; ARGS chooses tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term $(ARGS)

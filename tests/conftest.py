@@ -27,9 +27,22 @@ BINANCE = (
 # An API beside each of some hundred collectors that tests start would cost its second of start-up
 # each time: where it is tested, it is asked for.
 os.environ.setdefault("MARKETPRISM_API__RUN", "false")
+# Files of a minute and more, the longest first: one that began last would be waited for by all.
+LONGEST = (
+    *("live", "collect", "heal", "record", "backups", "poll", "lease", "speed", "store"),
+    *("acceptance", "upgrade", "metrics", "cold_kills", "members", "backfill", "audit", "docs"),
+    *("api_stream", "api", "quality", "top", "past", "duties", "cluster", "steps", "status"),
+    *("seeds", "launcher", "coverage"),
+)
 LOOK_SECONDS = 0.1
 """Between two looks: who looks all the time takes a core from what he waits for."""
 RECORDINGS = Path(__file__).resolve().parents[1].parent / "shared" / "recordings"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The order in which files are handed out; within one it stays as it is."""
+    order = {f"test_{name}": at for at, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
 def recording(name: str) -> Path:

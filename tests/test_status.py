@@ -117,7 +117,7 @@ def test_what_was_never_heard_is_waited_for_by_its_kind() -> None:
 
 
 def test_the_pages_show_each_stream_while_it_runs(tmp_path: Path) -> None:
-    words = ("collect", "--demo", "--data-dir", tmp_path, "--duration", "60")
+    words = ("collect", "--demo", "--data-dir", tmp_path)
     began = time.time()
     run = subprocess.Popen(
         command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -181,7 +181,7 @@ def test_a_book_that_nobody_hears_is_not_live(tmp_path: Path) -> None:
     outage = [{"kind": "reset", "at": 20}, {"kind": "refuse", "at": 20, "for": 600}]
     faults.write_text(json.dumps({"faults": outage}), encoding="utf-8")
     data = tmp_path / "data"
-    words = ("collect", "--demo", "--data-dir", data, "--duration", "60", "--faults", faults)
+    words = ("collect", "--demo", "--data-dir", data, "--faults", faults)
     run = subprocess.Popen(command(*words), stderr=subprocess.PIPE, text=True)
     try:
         assert wait_live(run, data)
