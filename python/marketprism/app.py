@@ -216,12 +216,7 @@ async def _go(
 ) -> tuple[int, dict[str, Any]]:
     began = time.monotonic()
     settings = state.settings
-    if settings.store.run:
-        await start_store(state, nats_url, stack)
-        _write_run(state, nats_url)
-    state.tables_before = await _count_tables(state)
-    source = await start_venue(state, stack)
-    _write_run(state, nats_url, source)
+    source = await _start_parts(state, nats_url, stack)
     told = partial(_rewrite_run, state, nats_url, source)
     for child in state.children:
         child.spawned = told
@@ -277,6 +272,26 @@ async def _go(
         await _run_feeds(state, wanted, frames)
     status = await _finish(state)
     return status, await _summary(state, time.monotonic() - began, source)
+
+
+async def _start_parts(
+    state: Run, nats_url: str, stack: contextlib.AsyncExitStack
+) -> dict[str, Any]:
+    """The store and beside it the built-in venue, which says this of itself. One with faults begins
+    after it: their seconds count from its start, and shall not pass while nobody listens."""
+    venue = None if state.options.faults else asyncio.create_task(start_venue(state, stack))
+    try:
+        if state.settings.store.run:
+            await start_store(state, nats_url, stack)
+            _write_run(state, nats_url)
+        state.tables_before = await _count_tables(state)
+        source = await (venue or start_venue(state, stack))
+    finally:
+        if venue:
+            venue.cancel()
+            await asyncio.gather(venue, return_exceptions=True)
+    _write_run(state, nats_url, source)
+    return source
 
 
 @dataclass
