@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
@@ -161,7 +162,7 @@ def test_whatever_is_killed_every_fact_is_stored_once(tmp_path: Path, killed: st
 def test_what_was_missed_while_the_venue_was_away_is_named(tmp_path: Path) -> None:
     run = subprocess.Popen(
         command(
-            *("collect", "--demo", "--duration", "20", "--data-dir", tmp_path, "--json"),
+            *("collect", "--demo", "--data-dir", tmp_path, "--json"),
             *(*BINANCE, "--set", "sim.trades_per_second=500"),
         ),
         stdout=subprocess.PIPE,
@@ -174,7 +175,15 @@ def test_what_was_missed_while_the_venue_was_away_is_named(tmp_path: Path) -> No
         # Another one is started, and run.json names it.
         while (pid := _child(tmp_path, "venue")) == said["children"]["venue"]:
             assert run.poll() is None, run.communicate()[1]
+            time.sleep(LOOK_SECONDS)
         assert psutil.pid_exists(pid)
+        named = "FROM marketprism_hot.ledger WHERE event = 'gap' AND data_type = 'trade'"
+        told, end = f"SELECT count() {named}", time.monotonic() + 90
+        while rows(tmp_path, told) != [["4"]] or _checks(said)["books"]["live"] < 4:
+            assert run.poll() is None, run.communicate()[1]
+            assert time.monotonic() < end, _checks(said)
+            time.sleep(LOOK_SECONDS)
+        run.terminate()
         out, err = run.communicate(timeout=90)
     finally:
         run.kill()
@@ -343,9 +352,18 @@ def _metric(said: dict[str, Any], name: str) -> float:
 
 def _frames(said: dict[str, Any]) -> int:
     """How many frames the collector has read, by its own health page."""
+    return int(_checks(said)["connections"]["frames"])
+
+
+def _checks(said: dict[str, Any]) -> dict[str, Any]:
+    """Of the collector's health page, which has status 503 where nothing is connected."""
     url = f"http://127.0.0.1:{said['ports']['health']}/health"
-    with urllib.request.urlopen(url, timeout=10) as page:
-        return int(json.load(page)["checks"]["connections"]["frames"])
+    try:
+        with urllib.request.urlopen(url, timeout=10) as page:
+            found: dict[str, Any] = json.load(page)["checks"]
+    except urllib.error.HTTPError as error:
+        found = json.load(error)["checks"]
+    return found
 
 
 def test_a_bad_frame_and_a_strange_symbol_cost_nobody_else(tmp_path: Path) -> None:
