@@ -12,7 +12,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from conftest import command, marketprism, rows, summary
+from conftest import LOOK_SECONDS, command, marketprism, rows, summary
 
 ASKED = {
     "binance_spot": ["BTC-USDT", "ETH-USDT"],
@@ -61,8 +61,26 @@ def test_each_live_book_is_compared_in_turn_with_what_its_venue_says_of_it(tmp_p
     jobs = {"audit": {"interval": "2s"}}
     settings = {"exchanges": exchanges, "scheduler": {"jobs": jobs}, "data_dir": str(tmp_path)}
     path.write_text(json.dumps(settings))
-    words = ("collect", "--config", path, "--demo", "--duration", "16", "--json")
-    result = summary(marketprism(*words))
+    compared = (
+        "SELECT uniqExact(exchange, symbol) FROM marketprism_hot.ledger WHERE event = 'audit'"
+    )
+    run = subprocess.Popen(
+        command("collect", "--config", path, "--demo", "--json"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        end = time.monotonic() + 120
+        while not (tmp_path / "run.json").exists() or rows(tmp_path, compared) != [["6"]]:
+            assert run.poll() is None, run.communicate()[1]
+            assert time.monotonic() < end, "not every book was compared"
+            time.sleep(LOOK_SECONDS)
+        run.terminate()
+        out, err = run.communicate(timeout=60)
+    finally:
+        run.kill()
+    result = summary(subprocess.CompletedProcess([], run.returncode, out, err))
     assert result["books"] == {"live": 6}
     query = (
         "SELECT exchange, symbol, cause, count() > 0, min(toUInt64OrZero(extract(detail, "

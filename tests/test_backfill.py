@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from conftest import command, marketprism, rows, summary
+from conftest import LOOK_SECONDS, command, marketprism, rows, summary
 from marketprism.clock import SteadyClock
 from marketprism.collect.backfill import Backfill, Wish
 from marketprism.collect.gaps import Gaps
@@ -33,6 +33,9 @@ HOSTS = {
     "okx_spot": ("ws.okx.com:8443", "www.okx.com"),
     "deribit_derivatives": ("www.deribit.com", "www.deribit.com"),
 }
+
+
+HEALED = "SELECT count() FROM marketprism_hot.ledger WHERE event = 'healed' AND data_type = 'trade'"
 
 
 @contextmanager
@@ -104,11 +107,14 @@ def test_trades_that_no_run_missed_are_had_beside_a_collector_and_without(tmp_pa
         assert alone["rows"] == {"trade": sum(before)}
         assert between(data) == []
         forget(data)
-        # and one beside one, whose evidence is told a minute after it began.
+        # and one beside one, which has by itself what lies between it and the run before it.
+        assert summary(marketprism(*collect, "--duration", "4"))["gaps"]["healed"] == 0
+        assert len(found := between(data)) == 5
         collector = subprocess.Popen(command(*collect), stdout=subprocess.PIPE, text=True)
         try:
-            while len(found := between(data)) < 5:
+            while not (data / "run.json").exists() or rows(data, HEALED) != [["10"]]:
                 assert collector.poll() is None
+                time.sleep(LOOK_SECONDS)
             beside = summary(marketprism(*backfill))
             assert beside["trades"] == {"healed": sum(found), "lost": 0, "left": 0}
             assert beside["pending"] == 0

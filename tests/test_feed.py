@@ -169,6 +169,50 @@ def test_who_is_told_to_end_before_it_began_opens_nothing() -> None:
     assert asyncio.run(run()) == []
 
 
+def test_what_was_sent_before_the_end_is_read_however_far_behind_a_feed_is() -> None:
+    """A line that takes 20 kB at a time, so that all of it takes longer than the patience."""
+    sent, pace = 80, 0.03
+    text = json.dumps({"stream": "btcusdt@trade", "data": {"e": "x"}})
+
+    async def venue(socket: ServerConnection) -> None:
+        for _ in range(sent):
+            await socket.send(text + 20_000 * " ")
+        await socket.wait_closed()
+
+    async def pump(
+        source: asyncio.StreamReader, sink: asyncio.StreamWriter, size: int, every: float
+    ) -> None:
+        while data := await source.read(size):
+            sink.write(data)
+            await sink.drain()
+            await asyncio.sleep(every)
+        sink.close()
+
+    async def run() -> int:
+        async with serve(venue, "127.0.0.1", 0, close_timeout=60) as server:
+            there = server.sockets[0].getsockname()[1]
+
+            async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                far_reader, far_writer = await asyncio.open_connection("127.0.0.1", there)
+                await asyncio.gather(
+                    pump(reader, far_writer, 65_536, 0), pump(far_reader, writer, 20_000, pace)
+                )
+
+            rows = Rows()
+            async with (
+                await asyncio.start_server(relay, "127.0.0.1", 0) as slow,
+                Rest() as rest,
+                feeding(
+                    f"ws://127.0.0.1:{slow.sockets[0].getsockname()[1]}/stream", rows, rest
+                ) as feed,
+            ):
+                await rows.until(lambda: "connected" in rows.events)
+                await feed.stop(patience=1, longest=60)
+            return feed.frames
+
+    assert asyncio.run(run()) == sent
+
+
 def test_many_books_that_are_asked_for_anew_cost_few_messages() -> None:
     """A venue ends the session of whoever sends too many (PROTOCOLS 6.4)."""
     names = [f"book.A{n}-PERPETUAL.100ms" for n in range(60)]

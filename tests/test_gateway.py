@@ -41,7 +41,6 @@ from marketprism.embedded.statement import (
     examine,
     forbidden_of,
     judge,
-    takes_values,
 )
 from marketprism.store.query import StoreError, connect, run_sql
 
@@ -323,49 +322,6 @@ def test_a_name_in_a_parameter_is_judged_as_what_it_stands_for(port: int) -> Non
     named = "SELECT count() FROM {t:Identifier}"
     assert ask(port, named, param_t="ledger")[:2] == (200, "3\n")
     assert ask(port, named, param_t="private.t")[0] == 403
-    # Written so that only the engine knows what it is, and asked again.
-    for kind in ("`Identifier`", '"Iden\\x74ifier"'):
-        named = f"SELECT count() FROM {{t:{kind}}}"
-        assert ask(port, named, param_t="ledger")[0] in (200, 400, 403)
-        assert ask(port, named, param_t="private.t")[0] in (400, 403)
-
-
-def test_what_was_judged_is_remembered_for_its_database_and_values_alone(port: int) -> None:
-    event = "SELECT count() FROM ledger WHERE event = {event:String}"
-    for _ in range(2):
-        assert ask(port, event, param_event="started")[:2] == (200, "3\n")
-        assert ask(port, event, param_event="'; DROP TABLE ledger")[:2] == (200, "0\n")
-    columns = "SELECT count() FROM columns"
-    for _ in range(2):
-        assert ask(port, columns, database="system")[0] == 200
-        assert ask(port, columns)[0] == 404
-    users = "SELECT count() FROM users"
-    for _ in range(2):
-        assert ask(port, users, database="system")[0] == 403
-
-
-def test_only_values_of_plain_types_leave_a_parse_as_it_is() -> None:
-    for text, plain in [
-        ("SELECT 1", True),
-        ("SELECT {a:UInt8}, { b : Array(Tuple(String, Nullable(Int64))) }", True),
-        ("SELECT {a:Decimal(38, 18)}", True),
-        ("SELECT '{a:Identifier}'", True),
-        ("SELECT {a:Identifier}", False),
-        ("SELECT {a:`Identifier`}", False),
-        ('SELECT {a:"Iden\\x74ifier"}', False),
-        ("SELECT {a:UInt8}, {b/* */:Identifier}", False),
-        ("SELECT {a:UInt8}, {'k': 1}", False),
-        ("SELECT {a:Something}", False),
-    ]:
-        assert takes_values(examine(text, frozenset())) is plain, text
-
-
-def test_a_large_answer_is_whole(port: int) -> None:
-    sql = "SELECT number, repeat('x', 100) FROM numbers(60000)"
-    status, text, headers = ask(port, sql)
-    assert status == 200
-    assert int(headers["Content-Length"]) == len(text) > 6_000_000
-    assert text == "".join(f"{n}\t{'x' * 100}\n" for n in range(60_000))
 
 
 def test_what_a_reader_wants_is_answered(port: int) -> None:

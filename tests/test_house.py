@@ -331,8 +331,8 @@ ANYWHERE = frozenset({"log"})
 THIRD_PARTY: dict[str, Rule] = {
     "structlog": rule("log", "a line of the log has one shape, which is made in one place"),
     "websockets": rule(
-        "collect.feed collect.socket collect.speaker serve.frames sim",
-        "there is one way in from a venue, one venue, and one way out to many clients",
+        "collect.feed collect.socket collect.speaker sim",
+        "there is one way in from a venue, and one venue",
     ),
     "uvloop": rule("loop", "which loop a process runs in is chosen once"),
     "apscheduler": rule("collect.timetable", "what is done at set times has one list"),
@@ -346,7 +346,7 @@ THIRD_PARTY: dict[str, Rule] = {
     "fastapi": rule("serve", "the API has one place"),
     "fastapi_swagger": rule("serve.api", "the API has one place"),
     "starlette": rule("serve", "the API has one place"),
-    "uvicorn": rule("serve.api serve.frames serve.wire", "the API has one place"),
+    "uvicorn": rule("serve.api serve.wire", "the API has one place"),
     "clickhouse_connect": rule("store embedded.clickhouse", "the tables have one owner"),
     "chdb": rule("store embedded.clickhouse", "one process owns an embedded engine's directory"),
     "aiohttp_socks": rule("collect.rest", "by which proxy HTTP goes is known where HTTP is spoken"),

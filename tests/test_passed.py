@@ -1,4 +1,4 @@
-"""Arrow as the engine wrote it, and pages: every row once and in order, wherever rows lie."""
+"""Arrow as the engine wrote it: every row once and in order, however rows lie in time."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from dataclasses import replace
 
 import pyarrow.ipc
 import pytest
-from fastapi.responses import StreamingResponse
 
 from marketprism.config import Settings
 from marketprism.reading.reader import Named, fields_of
-from marketprism.serve import answer, arrow
-from marketprism.serve.paging import Cursor, Page
+from marketprism.serve import arrow
+from marketprism.serve.paging import Page
 from marketprism.serve.tables import Tables
 from marketprism.store.query import connect
 from marketprism.store.schema import TABLES, create
@@ -91,53 +90,3 @@ def test_nothing_is_a_stream_too(settings: Settings) -> None:
     page = Page(TRADE, DATABASE, [STREAM], False, "desc", ["timestamp", "price"], since=1 << 62)
     found = exported(settings, page, 1_000)
     assert (found.num_rows, found.column_names) == (0, ["timestamp", "price"])
-
-
-def paged(settings: Settings, page: Page, limit: int) -> list[tuple[str, str]]:
-    """Symbols and ids of all pages, one after the other; by the first ones it is guessed where the
-    others are."""
-
-    async def run() -> list[tuple[str, str]]:
-        tables, found, cursor = Tables(settings), [], None
-        try:
-            while True:
-                asked = replace(page, cursor=cursor)
-                response = await answer.rows(tables, asked, limit, "json")
-                if isinstance(response, StreamingResponse):
-                    body = b"".join([piece async for piece in response.body_iterator])
-                else:
-                    body = response.body
-                said = json.loads(body)
-                assert len(said["data"]) <= limit
-                found += [(row["symbol"], row["trade_id"]) for row in said["data"]]
-                if said["next_cursor"] is None:
-                    return found
-                cursor = Cursor.read(said["next_cursor"], TRADE, page.order)
-                assert tables.near.bound(replace(page, cursor=cursor), 1) is not None
-        finally:
-            await tables.close()
-
-    return asyncio.run(run())
-
-
-@pytest.mark.parametrize("order", ["desc", "asc"])
-@pytest.mark.parametrize("symbols", [["BTC-USDT"], ["BTC-USDT", "ETH-USDT"]])
-def test_no_page_is_cut_short_by_a_guess(
-    settings: Settings, order: str, symbols: list[str]
-) -> None:
-    streams = [STREAM._replace(symbol=symbol) for symbol in symbols]
-    columns = ["timestamp", "exchange", "market_type", "symbol", "trade_id", "aggregated"]
-    asked = Page(TRADE, DATABASE, streams, len(symbols) == 2, "desc", columns)
-    page = replace(asked, order="asc") if order == "asc" else asked
-    every = [
-        (at, symbol, f"{n:07}")
-        for symbol in symbols
-        for n, at in enumerate(times() if symbol == "BTC-USDT" else times()[::7])
-    ]
-    every.sort(reverse=order == "desc")
-    assert paged(settings, page, 1_400) == [each[1:] for each in every]
-    # Without its key among its columns, and within a time that has its edges in no row.
-    since, until = BEGAN - 730 * DAY + 1, BEGAN + 60_001
-    narrow = replace(page, since=since * 1_000_000, until=until * 1_000_000, fields=columns[3:5])
-    inside = [each[1:] for each in every if since <= each[0] < until]
-    assert paged(settings, narrow, 2_500) == inside

@@ -35,7 +35,7 @@ class Reader:
 
     def read(self) -> None:
         if given := self.backlog.give():
-            self.texts.append(given[0] if isinstance(given[0], str) else given[0].text)
+            self.texts.append(given[0])
 
     def rows(self, kind: str = "trade") -> list[Any]:
         """All that came of a data type."""

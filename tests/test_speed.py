@@ -52,8 +52,8 @@ def test_connections_are_replaced_by_the_venues_time(tmp_path: Path) -> None:
         "deribit_derivatives": ["BTC-USD"],
     }
     exchanges = [{"exchange": name, "symbols": symbols} for name, symbols in asked.items()]
-    # The successor of one that is nearly a day old has a second and a half to be there.
-    config = configured(tmp_path, *({**each, "rotate": "20h"} for each in exchanges))
+    # The successor of one that is three quarters of a day old has two seconds to be there.
+    config = configured(tmp_path, *({**each, "rotate": "18h"} for each in exchanges))
     result = demo(config, 18)
     assert result["books"] == {"live": 4}
     assert result["gaps"] == {"open": 0, "healed": 0, "lost": 0}

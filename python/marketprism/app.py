@@ -80,6 +80,7 @@ _STORE_WAIT = 60.0  # seconds that a run with an end waits until all is stored
 # A run that was told to end takes at most 10 s: so long for what was received, the rest for ending
 # the children.
 _DRAIN = 5.5
+_LAST_FRAMES = 10.0
 _HEALING_STOP = 1.0  # seconds that an answer has which is being published
 _PLUGINS_STOP = 1.0  # seconds that plugins have for the rows that wait
 _LEAVE = 3.0  # seconds that other members are given to hear what is ours
@@ -467,7 +468,9 @@ async def _run_feeds(state: Run, wanted: Sources, frames_in_all: int) -> None:
         await wanted.end()
         await state.timetable.stop()
         await state.healing.stop(_HEALING_STOP)
-        stopping = [group.create_task(feed.stop()) for feed in state.feeds]
+        # Who is behind reads what was sent to it while there is some, in half of the time left.
+        longest = min(_LAST_FRAMES, max(0.0, state.deadline - time.monotonic()) / 2)
+        stopping = [group.create_task(feed.stop(longest=longest)) for feed in state.feeds]
         if not await _by_deadline(state, [*feeds, *stopping]):
             log.error("what was received last could not be published before the end")
         others = (stopped, over, progress, looking, keeping, measuring, sharing)

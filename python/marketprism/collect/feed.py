@@ -94,6 +94,7 @@ _ANSWERED_WITHIN = 10.0
 _LEFT_WITHIN = 3.0
 _SPREAD = 0.2  # by how much of itself a delay or an age may be shorter
 _PING_INTERVAL, _PING_TIMEOUT, _CLOSE_TIMEOUT = 20.0, 60.0, 2.0
+_CLOSE_LOOK = 0.25
 
 
 def _delays() -> Generator[float, None, None]:
@@ -250,17 +251,30 @@ class Feed:
         async with self._order:
             await self._use(self.session.follow(instrument, reached))
 
-    def stop(self, patience: float = _CLOSE_TIMEOUT) -> Coroutine[Any, Any, None]:
+    def stop(
+        self, patience: float = _CLOSE_TIMEOUT, longest: float | None = None
+    ) -> Coroutine[Any, Any, None]:
         """From this call on nothing new is begun; what it returns closes the socket. What was
         received until then still goes its way, and so does what the venue sent before it agreed,
-        if that can be read within so many seconds."""
+        if that can be read within so many seconds. With ``longest`` it may take that long where
+        there is something to be read again and again within ``patience``."""
         self._stopped.set()
-        return self._close(patience)
+        return self._close(patience, longest or patience)
 
-    async def _close(self, patience: float) -> None:
-        if self._socket:
-            self._socket.close_timeout = patience
-            await self._socket.close()
+    async def _close(self, patience: float, longest: float) -> None:
+        socket = self._socket
+        if socket is None:
+            return
+        socket.close_timeout = longest
+        asked = time.monotonic()
+        closing = asyncio.create_task(socket.close())
+        try:
+            while not (await asyncio.wait([closing], timeout=_CLOSE_LOOK))[0]:
+                if time.monotonic() - max(asked, self._heard) > patience:
+                    socket.transport.abort()
+            await closing
+        finally:
+            closing.cancel()
 
     async def leave(self, instrument: Instrument, cause: str, seen: int | None = None) -> None:
         """The instrument is not traded any more: what was heard of it is closed in the ledger, and

@@ -10,8 +10,7 @@ memory than the constants of ``limits``. Three belts: a look at the text of the 
 the engine's own parse of it (both ``statement``), and the engine's ``readonly = 1``, set on a fresh
 connection for each query (measured: it refuses writes, DDL, SET, SETTINGS, ``file()``, ``url()``,
 ``remote()`` and paths used as table names, and lets INTO OUTFILE, KILL QUERY, DESCRIBE of a table
-function, ``python()`` and the second of two statements through). A text whose parse was judged is
-not parsed for us again while nothing but its values changes.
+function, ``python()`` and the second of two statements through).
 
 Not here: writing (``store.hot``), users and rights (chDB has none), compression of answers.
 """
@@ -25,11 +24,9 @@ import os
 import re
 import threading
 import uuid
-from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import chdb
 from aiohttp import BasicAuth, web
@@ -47,7 +44,6 @@ from .statement import (
     forbidden_of,
     judge,
     reach_database,
-    takes_values,
 )
 
 __all__ = ["Gateway"]
@@ -56,12 +52,6 @@ _log = logger(__name__)
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _EXPLAIN = "EXPLAIN AST "
-
-JUDGED_MAX = 500
-"""Statements that are remembered as judged."""
-_JUDGED_BYTES = 16 * 1024  # longer ones are judged each time
-_PIECE = 1024**2
-"""Bytes of a large answer that are written in one go: others are answered in between."""
 
 # Where ClickHouse itself answers something else than 500.
 _STATUS = {
@@ -119,7 +109,6 @@ class Gateway:
         self._busy = 0
         self._counting = threading.Lock()
         self._forbidden: frozenset[str] = frozenset()
-        self._judged: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._timezone = "UTC"
         self._runner: web.AppRunner | None = None
 
@@ -164,52 +153,33 @@ class Gateway:
         finally:
             handle.close()
 
-    def _run(self, asked: _Asked) -> tuple[Any, dict[str, str]]:
-        """In a reader's thread: judge, then run. The engine's result, which owns its bytes. Raises
-        ``Refused``, or ``RuntimeError`` with the engine's words."""
+    def _run(self, asked: _Asked) -> tuple[bytes, dict[str, str]]:
+        """In a reader's thread: judge, then run. Raises ``Refused``, or ``RuntimeError`` with the
+        engine's words."""
         sql, values = asked.statement.sql, dict(asked.values)
         handle = chdb.connect(self._path)
         try:
             handle.query("USE `{}`".format(asked.database.replace("`", "``")), "TabSeparated")
             chosen = [f"{name} = {_quoted(value)}" for name, value in asked.settings.items()]
-            # The last of them ends all setting, of this connection and for good.
-            handle.query(f"SET {', '.join(chosen)}, readonly = 1", "TabSeparated")
-            if not self._is_judged(asked):
-                parsed = handle.query(_EXPLAIN + sql, "TabSeparatedRaw", params=values)
-                reach = Reach(self._databases, asked.database, self._forbidden)
-                ast = bytes(parsed.bytes() or b"").decode("utf-8", "surrogateescape")
-                judge(ast, asked.statement, reach)
-                self._remember(asked)
+            handle.query(f"SET {', '.join(chosen)}", "TabSeparated")
+            handle.query("SET readonly = 1", "TabSeparated")
+            parsed = handle.query(_EXPLAIN + sql, "TabSeparatedRaw", params=values)
+            reach = Reach(self._databases, asked.database, self._forbidden)
+            ast = bytes(parsed.bytes() or b"").decode("utf-8", "surrogateescape")
+            judge(ast, asked.statement, reach)
             result = handle.query(sql, asked.format, params=values)
             summary = {
                 "read_rows": str(result.rows_read()),
                 "read_bytes": str(result.bytes_read()),
                 "elapsed_ns": str(int(result.elapsed() * 1e9)),
             }
-            if result.size() > int(asked.settings["max_result_bytes"]):
+            data = bytes(result.bytes() or b"")
+            if len(data) > int(asked.settings["max_result_bytes"]):
                 # The engine counts columns, in which a constant takes no room.
-                raise Refused(396, f"Limit for result exceeded: {result.size()} bytes")
-            return result, summary
+                raise Refused(396, f"Limit for result exceeded: {len(data)} bytes")
+            return data, summary
         finally:
             handle.close()
-
-    def _is_judged(self, asked: _Asked) -> bool:
-        """Whether this text was judged for this database."""
-        key = (asked.statement.sql, asked.database)
-        with self._counting:
-            if known := key in self._judged:
-                self._judged.move_to_end(key)
-            return known
-
-    def _remember(self, asked: _Asked) -> None:
-        """A parse is made of the text alone, but for names that stand in parameters."""
-        sql = asked.statement.sql
-        if len(sql) > _JUDGED_BYTES or not takes_values(asked.statement):
-            return
-        with self._counting:
-            self._judged[sql, asked.database] = None
-            if len(self._judged) > JUDGED_MAX:
-                self._judged.popitem(last=False)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         query_id = request.query.get("query_id") or str(uuid.uuid4())
@@ -259,28 +229,16 @@ class Gateway:
         greeted = fmt == "Native" and hello.asks(statement.sql, query)
         shape = "TabSeparatedRaw" if greeted else fmt
         asked = _Asked(statement, shape, database, settings_of(query), values)
-        result, summary = await self._in_turn(asked)
-        shown = result.get_memview() if result.size() else None
-        data = memoryview(b"") if shown is None else shown.view()
+        data, summary = await self._in_turn(asked)
         if greeted:
-            data = memoryview(hello.answer(bytes(data).decode().rstrip("\n").split("\t")))
+            data = hello.answer(data.decode().rstrip("\n").split("\t"))
         headers = _headers(query_id)
         headers["X-ClickHouse-Format"] = fmt
         headers["X-ClickHouse-Timezone"] = self._timezone
         headers["X-ClickHouse-Summary"] = json.dumps(summary)
-        headers["Content-Type"] = _content_type(fmt)
-        if len(data) <= _PIECE or request.method == "HEAD":
-            return web.Response(body=bytes(data), headers=headers)
-        response = web.StreamResponse(headers=headers)
-        response.content_length = len(data)
-        await response.prepare(request)
-        for at in range(0, len(data), _PIECE):
-            # Copied: the last of it may still wait to be sent when the result is gone.
-            await response.write(bytes(data[at : at + _PIECE]))
-        await response.write_eof()
-        return response
+        return web.Response(body=data, headers=headers, content_type=_content_type(fmt))
 
-    async def _in_turn(self, asked: _Asked) -> tuple[Any, dict[str, str]]:
+    async def _in_turn(self, asked: _Asked) -> tuple[bytes, dict[str, str]]:
         with self._counting:
             if self._busy >= READERS + WAITING:
                 raise Refused(202, f"Too many simultaneous queries: {self._busy}")

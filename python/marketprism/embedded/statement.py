@@ -28,7 +28,6 @@ __all__ = [
     "forbidden_of",
     "judge",
     "reach_database",
-    "takes_values",
 ]
 
 READONLY, SYNTAX_ERROR, ACCESS_DENIED = 164, 62, 497
@@ -154,23 +153,6 @@ def examine(sql: str, forbidden: frozenset[str]) -> Statement:
 def forbidden_of(table_functions: frozenset[str]) -> frozenset[str]:
     """What no statement may call, given all the table functions that the engine has."""
     return (table_functions - HARMLESS) | _FUNCTIONS
-
-
-_VALUES_NAMES = """
-Array Bool Date Date32 DateTime DateTime64 Decimal Float32 Float64 Int8 Int16 Int32 Int64 Nullable
-String Tuple UInt8 UInt16 UInt32 UInt64
-"""
-_VALUES = frozenset(_VALUES_NAMES.split())
-
-
-def takes_values(statement: Statement) -> bool:
-    """Whether what its parameters stand for are values, each of a plain type: then its parse is the
-    same whatever they are. A name (``Identifier``), or a type that is written unusually, is not."""
-    kinds = re.findall(r"\{\s*\w+\s*:([\w(), ]+)\}", statement.bare)
-    if len(kinds) != statement.bare.count("{"):
-        return False
-    words = {word for kind in kinds for word in re.findall(r"\w+", kind)}
-    return all(word in _VALUES or word.isdigit() for word in words)
 
 
 def _reaches(name: str) -> Refused:

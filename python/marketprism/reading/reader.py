@@ -188,29 +188,15 @@ class Reader:
         """What is stored of a data type, in order of names. Raises ``UnknownName`` for a name that
         is asked for and not stored."""
         table = table_of(data_type)
-        known = self.known(data_type, exchange, market_type, symbol)
-        if known is not None:
-            return known
-        # Others may be stored since.
         asked = (_listed(exchange), _listed(market_type), _listed(symbol))
-        self._names[data_type] = self._stored(table)
-        found = _fitting(self._names[data_type], asked)
+        found = _fitting(self._names.get(data_type, set()), asked)
+        if not found or _lacking(found, asked):
+            # Others may be stored since.
+            self._names[data_type] = self._stored(table)
+            found = _fitting(self._names[data_type], asked)
         if lacking := _lacking(found, asked):
             raise UnknownName(_explained(table, self._names[data_type], lacking))
         return sorted(found)
-
-    def known(
-        self,
-        data_type: str,
-        exchange: Wanted = None,
-        market_type: Wanted = None,
-        symbol: Wanted = None,
-    ) -> list[Named] | None:
-        """The same of what was looked at before, with nothing asked; None where that is not all of
-        it."""
-        asked = (_listed(exchange), _listed(market_type), _listed(symbol))
-        found = _fitting(self._names.get(data_type, set()), asked)
-        return sorted(found) if found and not _lacking(found, asked) else None
 
     def pages(
         self,

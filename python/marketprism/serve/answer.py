@@ -28,7 +28,7 @@ from fastapi.responses import StreamingResponse
 from ..reading.reader import expressions, finished
 from ..store.query import TooMuch, arrow
 from .arrow import as_written, passed
-from .paging import Page, began, cut
+from .paging import Page, cut
 from .problem import Problem
 from .tables import Tables
 
@@ -160,8 +160,9 @@ async def _text_of(tables: Tables, page: Page, limit: int) -> AsyncIterator[_Par
     rows = max(1, _FIRST_BYTES // (_BOOK_BYTES if of_book else _ROW_BYTES))
     while True:
         asked = min(left, rows)
+        statement, values = page.text(asked)
         try:
-            found, key, count = await _looked_for(tables, page, asked)
+            found, key, count = cut(page, await tables.json(statement, values))
         except TooMuch:
             if asked == 1:
                 raise
@@ -177,24 +178,6 @@ async def _text_of(tables: Tables, page: Page, limit: int) -> AsyncIterator[_Par
         if last:
             return
         rows = max(1, min(PAGE_ROWS, PAGE_BYTES * count // max(1, len(found)), asked * 16))
-
-
-async def _looked_for(
-    tables: Tables, page: Page, rows: int
-) -> tuple[bytes, Sequence[str] | None, int]:
-    """As ``cut`` has it; first where it most likely is."""
-    bound = tables.near.bound(page, rows)
-    while True:
-        statement, values = replace(page, near=bound).text(rows)
-        found = await tables.json(statement, values)
-        lines, key, count = cut(page, found)
-        if count == rows and key is not None:
-            tables.near.saw(page, rows, began(page, found), int(key[0]))
-            return lines, key, count
-        if bound is None:
-            tables.near.ended(page)
-            return lines, key, count
-        bound = None
 
 
 def _head(page: Page, shape: Format) -> bytes:

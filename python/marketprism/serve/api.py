@@ -29,7 +29,6 @@ from .access import Access, Gate
 from .answer import as_json
 from .dashboard import WEB, dashboard
 from .feed import Feeds
-from .frames import Frames
 from .health import Check, PortInUse, Status, check, version_of
 from .problem import install
 from .stream import Stream
@@ -154,7 +153,6 @@ def configured(app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=Wire,
-        ws=Frames,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -41,7 +41,6 @@ _FIRST_ROWS = 2_000
 _GROWTH = 64  # a page has at most so many times the rows of the one before
 _MORE = 4  # and at most so many times those that it was to have
 _MS = 1_000_000
-_TIME = "fromUnixTimestamp64Nano(coalesce(ts_event, ts_recv), 'UTC')"
 _PIECE = 512 * 1024
 """Bytes that are sent in one go: others are answered in between."""
 
@@ -59,11 +58,13 @@ def as_written(parts: Sequence[Page]) -> bool:
     it that ``answer`` would make of text."""
     return bool(parts) and all(
         len(page.streams) == 1
-        and not any(
-            each.startswith("toString(") for each in expressions(page.table, page.fields).values()
-        )
+        and not any(each.startswith("toString(") for each in _inner(page).values())
         for page in parts
     )
+
+
+def _inner(page: Page) -> dict[str, str]:
+    return expressions(page.table, page.fields)
 
 
 async def passed(
@@ -154,14 +155,9 @@ class _Reading:
         """From one end to the other, the first and the last of them open: rows may be stored
         meanwhile."""
         page = self._page
-        if self._limit <= _FIRST_ROWS:
-            yield _Window(page, 0, 0)
-            return
-        first, last, other = await asyncio.gather(
-            self._time(page, 0),
-            self._time(replace(page, order="asc" if self._newest_first else "desc"), 0),
-            self._time(page, _FIRST_ROWS - 1),
-        )
+        first = await self._time(page, 0)
+        other = await self._time(page, _FIRST_ROWS - 1) if self._limit > _FIRST_ROWS else None
+        last = await self._time(replace(page, order="asc" if self._newest_first else "desc"), 0)
         if first is None or other is None or last is None:
             yield _Window(page, 0, 0)
             return
@@ -197,8 +193,14 @@ class _Reading:
         page, span = window.page, abs(window.first - window.last)
         # What cannot be parted is fetched as it is.
         most = min(self._limit, _MORE * self._rows) if span > 1 else self._limit
-        columns = {name: _TIME if name == "timestamp" else f"`{name}`" for name in page.fields}
-        sql, values = page.plain(most, columns)
+        statement, values = page.plain(most, _inner(page))
+        columns = ", ".join(
+            "fromUnixTimestamp64Nano(full_time, 'UTC') AS timestamp"
+            if name == "timestamp"
+            else f"`{name}`"
+            for name in page.fields
+        )
+        sql = f"SELECT {columns} FROM ({statement})"
         try:
             data = await self._tables.raw(sql, values, "ArrowStream", _SETTINGS)
         except TooMuch:

@@ -6,9 +6,8 @@ Not here: how rows are fetched and written (``answer``, ``paging``), statistics 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import ceil
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BaseModel, Field
@@ -35,22 +34,11 @@ Accept = Annotated[str | None, Header(include_in_schema=False)]
 _SECOND = 1_000_000_000
 
 
-@dataclass
 class Asked:
     """The parameters that every endpoint of rows takes."""
 
-    names: tuple[str | None, str | None, str | None]
-    start: str | None
-    end: str | None
-    order: Order
-    limit: int | None
-    cursor: str | None
-    columns: str | None
-    shape: Format
-
-    @classmethod
-    async def of(
-        cls,
+    def __init__(
+        self,
         exchange: asked.Exchange = None,
         market_type: asked.MarketType = None,
         symbol: asked.Symbol = None,
@@ -62,18 +50,12 @@ class Asked:
         columns: asked.Columns = None,
         format: asked.FormatName = None,
         accept: Accept = None,
-    ) -> Self:
-        """As FastAPI finds them; what is no coroutine it would run in a thread."""
-        return cls(
-            (exchange, market_type, symbol),
-            start,
-            end,
-            "asc" if order == "asc" else "desc",
-            limit,
-            cursor,
-            columns,
-            chosen(accept, format),
-        )
+    ) -> None:
+        self.names = (exchange, market_type, symbol)
+        self.start, self.end = start, end
+        self.order: Order = "asc" if order == "asc" else "desc"
+        self.limit, self.cursor, self.columns = limit, cursor, columns
+        self.shape: Format = chosen(accept, format)
 
 
 async def page(
@@ -105,7 +87,7 @@ async def page(
     return await rows(tables, asking, min(limit, most), words.shape, apart=whole)
 
 
-Words = Annotated[Asked, Depends(Asked.of)]
+Words = Annotated[Asked, Depends(Asked)]
 Name = Annotated[str | None, Query(max_length=64)]
 
 

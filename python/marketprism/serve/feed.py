@@ -18,7 +18,6 @@ from typing import Any, Protocol
 
 import orjson
 
-from .frames import Shared, shared
 from .stream import Fact, Stream
 
 __all__ = [
@@ -70,7 +69,7 @@ class Waiting:
         self.streams: dict[str, int] = {}
         self.conflated = 0
         self.count = self.bytes = 0
-        self._told: Shared | None = None
+        self._rows_text: str | None = None
 
     def add(self, kind: str, stream: str, fact: Fact) -> None:
         """One fact; a book may take the place of an older one."""
@@ -110,7 +109,7 @@ class Waiting:
         """Whether the client is too slow."""
         return self.count > ROWS_MAX or self.bytes > BYTES_MAX
 
-    def frame(self, kind: str, **more: Any) -> bytes:
+    def frame(self, kind: str, **more: Any) -> str:
         """All of it as one message."""
         data = {each: b",".join(rows) for each, rows in self.rows.items()}
         books = [row for held in self.books.values() for row in held]
@@ -120,13 +119,13 @@ class Waiting:
         head = {"type": kind, **more, "streams": self.streams}
         if self.conflated:
             head["conflated"] = self.conflated
-        return orjson.dumps(head)[:-1] + b',"data":{' + inner + b"}}"
+        return (orjson.dumps(head)[:-1] + b',"data":{' + inner + b"}}").decode()
 
-    def told(self) -> Shared:
+    def told(self) -> str:
         """The message of ``rows``, written when the first client is sent it."""
-        if self._told is None:
-            self._told = shared(self.frame("rows"))
-        return self._told
+        if self._rows_text is None:
+            self._rows_text = self.frame("rows")
+        return self._rows_text
 
 
 class Backlog:
@@ -167,14 +166,14 @@ class Backlog:
             self._waiting, self._own = mine, True
         return self._waiting
 
-    def give(self) -> tuple[str | Shared, dict[str, int]] | None:
+    def give(self) -> tuple[str, dict[str, int]] | None:
         """All of it as one message, with the sequences that it reaches; then nothing waits."""
         waiting, own = self._waiting, self._own
         self._waiting, self._own = None, False
         if waiting is None or not waiting.count:
             return None
         self._counts.streamed += waiting.count
-        return waiting.frame("rows").decode() if own else waiting.told(), waiting.streams
+        return waiting.frame("rows") if own else waiting.told(), waiting.streams
 
 
 class Member(Protocol):

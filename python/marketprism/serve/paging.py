@@ -27,7 +27,7 @@ from ..reading.reader import Named
 from ..store.schema import Table
 from .problem import Problem
 
-__all__ = ["KEY", "Cursor", "Order", "Page", "began", "cut"]
+__all__ = ["KEY", "Cursor", "Order", "Page", "cut"]
 
 Order = Literal["desc", "asc"]
 APART_MAX = 32
@@ -100,8 +100,6 @@ class Page:
     until: int = (1 << 63) - 1
     equal: Mapping[str, str] = field(default_factory=dict)
     cursor: Cursor | None = None
-    near: int | None = None
-    """Milliseconds UTC beyond which no row is looked for (``near``)."""
 
     def behind(self, key: Sequence[str]) -> Page:
         """The page behind the row with this key, as ``cut`` found it."""
@@ -180,8 +178,6 @@ class Page:
         }
         for at, value in enumerate(self.equal.values()):
             values[f"equal{at}"] = value
-        if self.near is not None:
-            values["near_ms"] = self.near
         if self.cursor:
             values["cursor_ms"] = self.cursor.milliseconds
             values |= {f"cursor_id{at}": each for at, each in enumerate(self.cursor.identity)}
@@ -191,7 +187,7 @@ class Page:
         )
         if len(self.streams) > APART_MAX:
             where = self._whole(values)
-            names = (self._at, *Named._fields, *self.table.identity)
+            names = ("timestamp", *Named._fields, *self.table.identity)
             order = ", ".join(f"{name} {direction}" for name in names)
             inner = f"SELECT {selected} FROM {self._name} WHERE {where}"
             return f"{inner} ORDER BY {order} LIMIT {{rows:UInt64}}", values
@@ -212,11 +208,6 @@ class Page:
     def _name(self) -> str:
         return f"`{self.database}`.`{self.table.name}`"
 
-    @property
-    def _at(self) -> str:
-        """The column of the table, whatever is selected under its name."""
-        return f"`{self.table.name}`.timestamp"
-
     def _member(
         self, at: int, stream: Named, direction: str, selected: str, values: dict[str, Any]
     ) -> str:
@@ -226,9 +217,9 @@ class Page:
             where.append(f"{name} = {{{name}{at}:String}}")
             values[f"{name}{at}"] = value
         where += [*self._bounds(), *self._behind(stream)]
-        order = ", ".join(f"{name} {direction}" for name in (self._at, *self.table.identity))
+        order = ", ".join(f"{name} {direction}" for name in ("timestamp", *self.table.identity))
         if len(self.streams) > 1:
-            names = (self._at, *Named._fields, *self.table.identity)
+            names = ("timestamp", *Named._fields, *self.table.identity)
             pairs = zip(names, _hidden(self.table), strict=True)
             selected += "".join(f", {name} AS `{alias}`" for name, alias in pairs)
         return (
@@ -240,17 +231,14 @@ class Page:
         where = []
         if self.since > 0:
             where += [
-                f"{self._at} >= fromUnixTimestamp64Milli({{since_ms:Int64}}, 'UTC')",
+                "timestamp >= fromUnixTimestamp64Milli({since_ms:Int64}, 'UTC')",
                 f"{_TIME} >= {{since:Int64}}",
             ]
         if self.until < (1 << 63) - 1:
             where += [
-                f"{self._at} <= fromUnixTimestamp64Milli({{until_ms:Int64}}, 'UTC')",
+                "timestamp <= fromUnixTimestamp64Milli({until_ms:Int64}, 'UTC')",
                 f"{_TIME} < {{until:Int64}}",
             ]
-        if self.near is not None:
-            sign = ">" if self.order == "desc" else "<"
-            where.append(f"{self._at} {sign}= fromUnixTimestamp64Milli({{near_ms:Int64}}, 'UTC')")
         where += [f"`{name}` = {{equal{at}:String}}" for at, name in enumerate(self.equal)]
         return where
 
@@ -261,14 +249,14 @@ class Page:
         sign = "<" if self.order == "desc" else ">"
         at = "fromUnixTimestamp64Milli({cursor_ms:Int64}, 'UTC')"
         if stream == self.cursor.stream:
-            return [f"{self._at} {sign}= {at}", self._identity_behind(sign, at)]
+            return [f"timestamp {sign}= {at}", self._identity_behind(sign, at)]
         later = stream > self.cursor.stream
         # Of one moment the streams follow each other by name.
         same = later if self.order == "asc" else not later
-        return [f"{self._at} {sign}{'=' if same else ''} {at}"]
+        return [f"timestamp {sign}{'=' if same else ''} {at}"]
 
     def _identity_behind(self, sign: str, at: str, before: Sequence[tuple[str, str]] = ()) -> str:
-        left = [self._at, *(name for name, _ in before)]
+        left = ["timestamp", *(name for name, _ in before)]
         right = [at, *(value for _, value in before)]
         for number, each in enumerate(self.table.identity):
             left.append(each)
@@ -287,7 +275,7 @@ class Page:
             at = "fromUnixTimestamp64Milli({cursor_ms:Int64}, 'UTC')"
             names = [(name, f"{{cursor_{name}:String}}") for name in Named._fields]
             values |= {f"cursor_{k}": v for k, v in self.cursor.stream._asdict().items()}
-            where += [f"{self._at} {sign}= {at}", self._identity_behind(sign, at, names)]
+            where += [f"timestamp {sign}= {at}", self._identity_behind(sign, at, names)]
         return " AND ".join(where) or "1"
 
 
@@ -302,15 +290,6 @@ def cut(page: Page, lines: bytes) -> tuple[bytes, Sequence[str] | None, int]:
     last = _KEY_COLUMN.match(lines, begin)
     rows, count = _KEY_COLUMN.subn(b"{", lines)
     return rows, orjson.loads(bytes.fromhex(last[1].decode())) if last else None, count
-
-
-def began(page: Page, lines: bytes) -> int:
-    """The time of the first of these rows, which are there, in milliseconds."""
-    if page.keyed:
-        return int(page.key_of(orjson.loads(lines[: lines.index(b"\n")]))[0])
-    first = _KEY_COLUMN.match(lines)
-    assert first is not None, "each row has its key first"
-    return int(orjson.loads(bytes.fromhex(first[1].decode()))[0])
 
 
 def _hidden(table: Table) -> Iterator[str]:

@@ -27,7 +27,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ..store.jetstream import Refused, Unanswered
 from .access import Access, Client
 from .feed import FRAMES, ROWS_MAX, Backlog, Feeds, Waiting
-from .frames import Shared
 from .problem import Problem
 from .stream import KINDS, Fact, Stream, filters_of, fits, tokens_of
 
@@ -138,14 +137,11 @@ class _Connection:
             if fits(tokens, each)
         )
 
-    async def send(self, text: str | Shared) -> None:
+    async def send(self, text: str) -> None:
         """One message, whole."""
-        message = (
-            {"type": "websocket.send", "text": text} if isinstance(text, str) else text.message()
-        )
         async with self._sending:
             async with asyncio.timeout(SILENT_SECONDS):
-                await self._socket.send(message)
+                await self._socket.send_text(text)
 
     async def tell(self, type_: str, **said: Any) -> None:
         """An answer to what the client said."""
@@ -236,7 +232,7 @@ class _Connection:
             fact = found[sequence]
             waiting.add(fact.subject.partition(".")[0], stream, fact)
         waiting.streams = {stream: upto}
-        await self.send(waiting.frame("snapshot", **_named(said), whole=whole).decode())
+        await self.send(waiting.frame("snapshot", **_named(said), whole=whole))
         self._feeds.counts.streamed += waiting.count
 
     async def _missed(
@@ -279,7 +275,7 @@ class _Connection:
             for fact in facts:
                 waiting.add(fact.subject.partition(".")[0], stream, fact)
             if waiting.count:
-                await self.send(waiting.frame("rows").decode())
+                await self.send(waiting.frame("rows"))
                 self._feeds.counts.streamed += waiting.count
                 await asyncio.sleep(1 / FRAMES)
 

@@ -10,7 +10,6 @@ Not here: what is asked.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -26,7 +25,6 @@ from ..reading import Reader
 from ..reading.place import address
 from ..reading.reader import Named, UnknownName
 from ..store.query import StoreError, TooMuch, connect, raw, run_sql
-from .near import Near
 
 __all__ = ["Tables"]
 
@@ -36,8 +34,7 @@ WAITING_SECONDS = 20.0
 """So long a question waits for its turn."""
 KEPT_SECONDS = 2.0
 NAMES_SECONDS = 10.0
-"""A list of what is stored is made anew after so long, beside the questions that it answers, and
-before them after twice as long; a name that is not in it is looked for at once."""
+"""So old may a list of what is stored be; a name that is not in it is looked for anew."""
 KEPT_MAX = 256
 """Answers that are kept."""
 
@@ -63,13 +60,11 @@ class Tables:
         self._opening = asyncio.Lock()
         self._kept: dict[Any, tuple[float, asyncio.Task[Any]]] = {}
         self._named: dict[str, tuple[float, Reader]] = {}
-        self._looking: set[asyncio.Task[None]] = set()
-        self.near = Near()
         self.trouble = ""
 
     async def close(self) -> None:
         """Let the tables go."""
-        for task in (*(each for _, each in self._kept.values()), *self._looking):
+        for _, task in self._kept.values():
             task.cancel()
         if self._reader is not None:
             await anyio.to_thread.run_sync(self._reader.close)
@@ -129,29 +124,14 @@ class Tables:
         """What is stored of a data type under these names. Raises ``UnknownName``, too."""
         client, now = (await self.reader()).client, time.monotonic()
         until, names = self._named.get(data_type, (0.0, None))
-        if names is None or until + NAMES_SECONDS < now or names.client is not client:
+        if names is None or until < now or names.client is not client:
             names = Reader(client, self.database)
             self._named[data_type] = (now + NAMES_SECONDS, names)
-        elif until < now:
-            # Whoever asks now is told what is known; the next ones what is then there.
-            self._named[data_type] = (now + NAMES_SECONDS, names)
-            task = asyncio.create_task(self._look(data_type, client))
-            self._looking.add(task)
-            task.add_done_callback(self._looking.discard)
         known = names
-        if (told := known.known(data_type, exchange, market_type, symbol)) is not None:
-            return told
         found: list[Named] = await self.run(
             lambda _: known.streams(data_type, exchange, market_type, symbol)
         )
         return found
-
-    async def _look(self, data_type: str, client: Any) -> None:
-        """The names of a data type anew."""
-        names = Reader(client, self.database)
-        with contextlib.suppress(StoreError):
-            await self.run(lambda _: names.streams(data_type))
-            self._named[data_type] = (time.monotonic() + NAMES_SECONDS, names)
 
     async def raw(
         self,
