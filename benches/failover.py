@@ -59,6 +59,8 @@ WITHIN = 15.0
 BETWEEN = (0.2, 2.0)  # seconds from one trial to the next blow
 # Of the minutes: most seconds from one blow to the next, and for which a member is away.
 PAUSE, AWAY = 15.0, 20.0
+# Books are had anew by REST, and who is struck again and again has to wait for the venue's limits.
+PATIENCE = 180.0
 CHECK_SECONDS = 3600.0
 COST_SYMBOLS = ("BTC-USDT", "ETH-USDT", "SOL-USDT", "XRP-USDT", "ADA-USDT", "LTC-USDT")
 COST_SECONDS = 12.0  # of each measurement
@@ -330,6 +332,7 @@ def main(words: Sequence[str] | None = None) -> int:
         said.seed,
         redundancy=said.redundancy,
         trades_per_second=said.trades,
+        patience=PATIENCE,
         **({"symbols": COST_SYMBOLS} if said.cost else {}),
     )
     found: dict[str, Any] = {}

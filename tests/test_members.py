@@ -12,11 +12,12 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import pytest
@@ -26,9 +27,14 @@ from hypothesis import strategies as st
 from chaos.group import GROUP, SYMBOLS, Group
 from chaos.wire import Wire
 from conftest import marketprism
+from marketprism import guess_instrument
+from marketprism.config import Exchange, Settings
 from marketprism.control import SUBJECT
+from marketprism.members import Members, Part, Record
 from marketprism.rendezvous import owners
+from marketprism.sharing import Sharing
 from marketprism.store.jetstream import replied
+from marketprism.taken import Taken
 
 NAMES = st.sets(st.from_regex(r"[a-z0-9-]{1,8}", fullmatch=True), min_size=1, max_size=12)
 DERIVATIVES = "binance_derivatives"
@@ -86,6 +92,99 @@ def test_another_process_comes_to_the_same_owners() -> None:
     assert done.stdout.strip() == str([owners(key, ["a", "b", "c"], 2) for key in KEYS[:50]])
     # Named once and for all: what is written here must not change with a version.
     assert owners("binance_spot/BTCUSDT", ["a", "b", "c"], 3) == ("c", "a", "b")
+
+
+# --- how it changes hands -----------------------------------------------------------------------
+
+
+SPOT = "binance_spot"
+NAMES_SPOT = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+
+
+class Seen(Members):
+    """Of whom is there what a test says: others that take the same and hear what is theirs."""
+
+    def __init__(self, place: Path) -> None:
+        group = {"group": GROUP, "redundancy": 2}
+        super().__init__(Settings(data_dir=place, collector="a", members=group), "", 1)
+        self.others: dict[str, Record] = {}
+
+    @property
+    def mine(self) -> Part:
+        """What we say ourselves."""
+        return self.parts()[SPOT]
+
+    def see(self, view: tuple[str, ...], *names: str) -> None:
+        part = Part(digest=self.mine.digest, view=view, settled=True)
+        who = {"host": "", "space": "", "pid": 1, "started": 0}
+        self.others = {
+            name: Record(member=name, id=name, exchanges={SPOT: part}, **who) for name in names
+        }
+
+    def alive(self) -> dict[str, Record]:
+        return self.others
+
+
+class Idle:
+    """What a run has, of which nothing is asked here: it takes three symbols and carries none."""
+
+    def __init__(self) -> None:
+        self.taken = Taken(Exchange(exchange=SPOT))
+        self.taken.pick(filter(None, (guess_instrument(SPOT, name) for name in NAMES_SPOT)))
+        self.taken.streams = dict  # type: ignore[method-assign]
+
+    def takens(self) -> list[Taken]:
+        return [self.taken]
+
+    def feeds(self) -> list[Any]:
+        return []
+
+    async def reached(self, _: Any) -> tuple[None, None, None]:
+        return None, None, None
+
+    async def divide(self, _: str) -> None: ...
+
+    async def write(self, *_: Any, **__: Any) -> None: ...
+
+    def share(self, _: int) -> None: ...
+
+    def is_open(self, _: Any) -> bool:
+        return False
+
+
+def test_who_is_there_again_before_all_have_followed_has_what_is_his_again(tmp_path: Path) -> None:
+    every = ("a", "b", "c")
+    ours = sum("a" in owners(f"{SPOT}/{name}", every, 2) for name in NAMES_SPOT)
+    assert ours < len(NAMES_SPOT), "there is something to give"
+
+    async def run() -> None:
+        members, idle = Seen(tmp_path), cast(Any, Idle())
+        sharing = Sharing(members, idle, idle, idle, lambda: [SPOT])
+        idle.taken.mine = partial(sharing.mine, SPOT)
+        sharing.begin(idle)
+        for key in idle.taken.picked:
+            assert sharing.mine(SPOT, key), "nobody else is there"
+
+        async def until(so: Callable[[Part], bool]) -> int:
+            async with asyncio.timeout(10):
+                while not so(members.mine):
+                    members.looked.set()
+                    await asyncio.sleep(0)
+            return members.mine.symbols
+
+        following = asyncio.create_task(sharing.run())
+        try:
+            members.see(every, "b", "c")
+            assert await until(lambda part: part.over and part.view == every) == ours
+            # One is gone, and there again before the other has noticed.
+            members.see(every, "b")
+            assert await until(lambda part: part.settled and part.view == ("a", "b")) == 3
+            members.see(every, "b", "c")
+            assert await until(lambda part: part.over and part.view == every) == ours
+        finally:
+            following.cancel()
+
+    asyncio.run(run())
 
 
 # --- real members -------------------------------------------------------------------------------

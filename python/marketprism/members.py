@@ -75,12 +75,14 @@ class _Said(BaseModel):
 class Part(_Said):
     """What a member says of one exchange. ``digest`` is of what it takes of it, empty while that is
     not known; ``view`` are the members it divides that with, itself among them, and ``settled``
-    that it hears all that is its own by this view. ``held`` is the view that was settled by all:
-    what is its own by that one it has until the next is. ``symbols`` it has now, ``of`` so many."""
+    that it hears all that is its own by this view; ``over``, that all of the view do. ``held`` is
+    the view of which that was so last: what is its own by that one it has until the next is over.
+    ``symbols`` it has now, ``of`` so many."""
 
     digest: str = ""
     view: tuple[str, ...] = Field((), max_length=MEMBERS_MAX)
     settled: bool = False
+    over: bool = False
     held: tuple[str, ...] = Field((), max_length=MEMBERS_MAX)
     symbols: int = 0
     of: int = 0

@@ -86,16 +86,14 @@ class _Share:
     view: tuple[str, ...]
     held: tuple[str, ...] = ()
     settled: bool = False
+    # Whether all of the view have what is theirs. It may be the view that was held before: who was
+    # taken for gone is there again.
+    over: bool = False
     kept: frozenset[Key] = frozenset()
     since: float = 0.0
     awake: int = 1  # looks since we were stopped
     handed: dict[Key, _Handed] = field(default_factory=dict)
     mine: dict[Key, bool] = field(default_factory=dict)  # remembered, by this view
-
-    @property
-    def over(self) -> bool:
-        """Whether all of the view have what is theirs."""
-        return self.held == self.view
 
 
 class Sharing:
@@ -185,6 +183,7 @@ class Sharing:
                 view=share.view,
                 settled=share.settled,
                 held=share.held,
+                over=share.over,
                 symbols=sum(self.mine(exchange, key) for key in keys),
                 of=len(keys),
             )
@@ -264,7 +263,7 @@ class Sharing:
         """Others have what was ours, and keep it until it is seen that we hear it still."""
         for share in self._shares.values():
             share.settled, share.held, share.since = False, (), self._now()
-            share.awake = 0
+            share.over, share.awake = False, 0
 
     async def _follow(self, exchange: str, share: _Share) -> None:
         view = self._view(exchange)
@@ -287,6 +286,7 @@ class Sharing:
         came, gone = set(view) - set(share.view), set(share.view) - set(view)
         share.kept = frozenset(key for key in self._keys(exchange) if self.mine(exchange, key))
         share.view, share.settled, share.since = view, False, self._now()
+        share.over = False
         share.mine.clear()
         new = [
             instrument
@@ -321,7 +321,7 @@ class Sharing:
                     seen |= record.released
                 elif part and name in self.members.alive():
                     # He gives up what is ours when all are settled, and we are.
-                    seen |= share.settled and part.view == share.view == part.held
+                    seen |= share.settled and part.view == share.view and part.over
                     continue
                 each.holders.discard(name)
             if seen or not self.mine(exchange, key):
@@ -374,7 +374,7 @@ class Sharing:
         if any(self._healing.is_open(key) for key in given) and self.members.state != "leaving":
             # Who has found a hole fills it.
             return
-        share.kept, share.held = frozenset(), share.view
+        share.kept, share.held, share.over = frozenset(), share.view, True
         share.mine.clear()
         if given and self._has and self.members.state != "leaving":
             await self._has.divide(exchange)

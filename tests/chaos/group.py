@@ -55,7 +55,9 @@ class Group(Chain):
         symbols: Sequence[str] = SYMBOLS,
         trades_per_second: float = TRADES_PER_SECOND,
         settings: Mapping[str, Any] | None = None,
+        patience: float = SERVES_SECONDS,
     ) -> None:
+        """``patience``: seconds that members have to settle, or to take over."""
         super().__init__(
             directory,
             seed,
@@ -69,6 +71,7 @@ class Group(Chain):
             market={"symbols": symbols, "trades_per_second": trades_per_second},
         )
         self._chosen = {"symbols": symbols}
+        self._patience = patience
         self.members: dict[str, subprocess.Popen[str]] = {}
         self._wires = contextlib.ExitStack()
         self._wire_of: dict[str, Wire] = {}
@@ -187,22 +190,20 @@ class Group(Chain):
             found.clear()
             found.update({name: sum(part.symbols for part in each) for name, each in said.items()})
             return len(found) == len(names) and all(
-                part.view == part.held == view and part.settled
-                for each in said.values()
-                for part in each
+                part.view == view and part.over for each in said.values() for part in each
             )
 
         self._until(so, f"{', '.join(names)} have not settled")
         return found
 
     def _until(self, so: Callable[[], bool], otherwise: str) -> None:
-        end = time.monotonic() + SERVES_SECONDS
+        end = time.monotonic() + self._patience
         while not so():
             for name, process in self.members.items():
                 if process.poll() is not None:
                     raise ChainError(f"{name} ended with status {process.returncode}")
             if time.monotonic() > end:
-                raise ChainError(f"{otherwise} within {SERVES_SECONDS:.0f} s")
+                raise ChainError(f"{otherwise} within {self._patience:.0f} s")
             time.sleep(LOOK_SECONDS)
 
     def sql(self, query: str) -> list[list[str]]:
@@ -213,10 +214,19 @@ class Group(Chain):
 
     def having(self, name: str) -> set[tuple[str, str]]:
         """Exchange and symbol of the trades of which a member's rows are the newest."""
-        rows = self.sql(
-            "SELECT exchange, symbol FROM marketprism_hot.trades GROUP BY exchange, symbol "
-            f"HAVING argMax(collector, ts_recv) = '{name}'"
-        )
+        rows: list[list[str]] = []
+
+        def so() -> bool:
+            try:
+                rows[:] = self.sql(
+                    "SELECT exchange, symbol FROM marketprism_hot.trades GROUP BY exchange, symbol "
+                    f"HAVING argMax(collector, ts_recv) = '{name}'"
+                )
+            except (OSError, ValueError):
+                return False
+            return True
+
+        self._until(so, "the store's gateway did not answer")
         return {(exchange, symbol) for exchange, symbol in rows}
 
     def replaced(self, name: str, had: set[tuple[str, str]], at: int) -> float:

@@ -91,8 +91,7 @@ def _told(each: dict[str, Any]) -> str:
     ]
     for name, part in each["exchanges"].items():
         others = [other for other in part["view"] if other != each["member"]]
-        over = part["settled"] and part["held"] == part["view"]
-        how = "settled" if over else "taking" if part["digest"] else "asking what is listed"
+        how = "settled" if part["over"] else "taking" if part["digest"] else "asking what is listed"
         beside = f", with {', '.join(others)}" if others else ""
         lines.append(f"  {name}: {part['symbols']} of {part['of']} symbols, {how}{beside}")
     return "\n".join(lines) + "\n"
