@@ -192,7 +192,7 @@ $(VENV)/.web: $(WEB_SOURCES) | $(BIN)/python
 	@touch $@
 
 $(VENV)/.package: $(VENV)/.run $(SOURCES) $(DASHBOARD)
-	@echo 'building MarketPrism (the Rust engine takes about a minute the first time)' >&2
+	@echo 'building MarketPrism: the Rust engine takes a minute or two the first time, several on a busy machine' >&2
 	@MATURIN_PEP517_ARGS=--locked $(PIP) install --no-deps --no-build-isolation . >&2
 	@touch $@
 
