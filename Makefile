@@ -53,7 +53,7 @@ test: $(VENV)/.test $(VENV)/.package needs-lints ## lints, types, Rust and Pytho
 	$(BIN)/mypy
 	cargo clippy --locked --quiet --all-targets --all-features -- -D warnings
 	cargo test --locked --quiet
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 coverage: $(VENV)/.test $(VENV)/.package ## which lines of Python the tests reach; ARGS chooses tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term $(ARGS)

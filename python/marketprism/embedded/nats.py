@@ -52,6 +52,7 @@ def write_config(directory: Path, port: int, http_port: int, *, power: bool = Fa
         "max_payload": _PAYLOAD_MAX,
         "logfile": str(directory / "server.log"),
         "logfile_size_limit": 16 * 1024**2,
+        "logfile_max_num": 3,
         "jetstream": {
             "store_dir": str(directory / "jetstream"),
             **({"sync_interval": "always"} if power else {}),
