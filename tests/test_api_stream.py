@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import shutil
@@ -14,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import nats
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
@@ -141,6 +143,44 @@ def test_who_comes_back_goes_on_where_it_was(api: Demo) -> None:
     with client(api, data_type="trade", resume=gone, **BTC) as connection:
         kinds = [next(each)["type"] for each in [messages(connection)] for _ in range(3)]
     assert kinds == ["subscribed", "restarted", "snapshot"]
+
+
+def test_clients_that_come_at_once_share_a_consumer_which_begins_at_what_is_new(
+    api: Demo,
+) -> None:
+    """Neither each of them nor whoever comes first after a while costs what nobody wanted."""
+
+    async def listening() -> tuple[list[int], int]:
+        """Where the consumers of the API begin, and the newest message."""
+        connection = await nats.connect(api.run["nats_url"])
+        try:
+            js = connection.jetstream()
+            found = [each.config for each in await js.consumers_info("MARKET_DATA")]
+            last = (await js.stream_info("MARKET_DATA")).state.last_seq
+            return [each.opt_start_seq or 0 for each in found if each.deliver_subject], last
+        finally:
+            await connection.close()
+
+    until(lambda: not asyncio.run(listening())[0])
+    left = asyncio.run(listening())[1]
+    until(lambda: asyncio.run(listening())[1] > left + 500)
+    before, newest = anew(api), asyncio.run(listening())[1]
+    with contextlib.ExitStack() as stack:
+        said = {"data_type": "trade", "snapshot": False}
+        many = [stack.enter_context(client(api, **said)) for _ in range(20)]
+        for each in many:
+            trades(each, 1)
+        [begins], _ = asyncio.run(listening())
+    assert begins > newest
+    # One for the first of them; who came while that was made finds it.
+    assert anew(api) - before <= 2
+
+
+def anew(api: Demo) -> float:
+    """How often a consumer took the place of another."""
+    name = "marketprism_api_stream_consumers_anew_total"
+    lines = ask(f"{api.url}/metrics").body.decode().splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
 
 def test_who_takes_nothing_is_closed_and_costs_the_others_nothing(api: Demo) -> None:

@@ -215,6 +215,8 @@ class Stream:
         self._nats = client
         for source in self._sources.values():
             source.subscription, source.filters = None, ()
+            if not filters_of(self._wanted(), source.name):
+                source.last = 0
         self.trouble = ""
         self._up.set()
 
@@ -225,7 +227,7 @@ class Stream:
                 silent = time.monotonic() - source.heard_at > _SILENT_SECONDS
                 wanted = filters_of(self._wanted(), source.name)
                 if wanted != source.filters or (wanted and silent):
-                    await self._listen(source)
+                    await self._listen(source, anew=True)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._lost.wait(), 1.0)
         self.trouble = "the connection was lost"
@@ -294,10 +296,14 @@ class Stream:
         created = f"{name}@{_nanoseconds(str(answer['created']))}"
         return created, int(answer["state"]["last_seq"])
 
-    async def _listen(self, source: _Source) -> None:
-        """Makes the consumer of a stream, behind what was heard."""
+    async def _listen(self, source: _Source, *, anew: bool = False) -> None:
+        """Makes the consumer of a stream, behind what was heard; without ``anew`` only if there is
+        none that has all that is wanted."""
         async with source.changing:
             wanted = filters_of(self._wanted(), source.name)
+            if wanted == source.filters and not anew:
+                # Of many that come at once the first has made it for all.
+                return
             client = self._nats
             if client is None:
                 raise Unanswered("NATS is away")
@@ -309,6 +315,8 @@ class Stream:
                 self.restarts += 1
             source.filters, source.heard_at = (), time.monotonic()
             if not wanted:
+                # Whoever comes next hears what is then new, and not all that nobody wanted.
+                source.last = 0
                 return
             created, last = await self._state(source.name)
             if created != source.id or source.last > last or not source.last:
