@@ -80,7 +80,7 @@ _STORE_WAIT = 60.0  # seconds that a run with an end waits until all is stored
 # A run that was told to end takes at most 10 s: so long for what was received, the rest for ending
 # the children.
 _DRAIN = 5.5
-_LAST_FRAMES = 10.0
+_LAST_FRAMES = 10.0  # seconds at most to read on what a venue had sent before we ended
 _HEALING_STOP = 1.0  # seconds that an answer has which is being published
 _PLUGINS_STOP = 1.0  # seconds that plugins have for the rows that wait
 _LEAVE = 3.0  # seconds that other members are given to hear what is ours
