@@ -80,8 +80,8 @@ published: $(VENV)/.test $(VENV)/.package ## write the JSON Schema and tables of
 simulation: needs-rust ## 2,000 simulated markets and disasters against every book (minutes)
 	cargo test --release --locked --quiet --test simulation
 
-# What is said in CHAOS_ONLY, CHAOS_TRIALS, CHAOS_ROWS, CHAOS_ROW_TRIALS, CHAOS_SEED, CHAOS_DIR and
-# CHAOS_FRESH reaches it by the environment; tests/chaos/__main__.py says what each means.
+# What is said in CHAOS_ONLY, CHAOS_TRIALS, CHAOS_ROWS, CHAOS_ROW_TRIALS, CHAOS_SEED, CHAOS_DIR,
+# CHAOS_JOBS and CHAOS_FRESH reaches it by the environment; tests/chaos/__main__.py says what each means.
 chaos-short: $(VENV)/.test $(VENV)/.package ## kill and pause every process, then judge (minutes)
 	@PYTHONPATH=tests:benches $(BIN)/python -m chaos short
 

@@ -259,7 +259,7 @@ def _started(data: Path) -> dict[str, Any]:
     while time.monotonic() < end:
         with contextlib.suppress(OSError, ValueError):
             run: dict[str, Any] = json.loads((data / "run.json").read_text())
-            if run.get("venue"):
+            if run.get("venue") and run.get("clickhouse_url"):
                 return run
         time.sleep(0.1)
     raise SystemExit("the demo did not start")

@@ -67,6 +67,15 @@ def sync() -> str:
     return "2m"
 
 
+def await_listening(port: int) -> None:
+    """Until a server answers there, ten seconds at most: who connects then says what is wrong."""
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+
+
 @pytest.fixture
 def nats_url(tmp_path: Path, sync: str) -> Iterator[str]:
     with socket.socket() as probe:
@@ -78,11 +87,7 @@ def nats_url(tmp_path: Path, sync: str) -> Iterator[str]:
     config.write_text(f"listen: 127.0.0.1:{port}\njetstream {{ {store} }}\n", encoding="utf-8")
     server = subprocess.Popen([binary, "-c", config], stderr=subprocess.DEVNULL)
     try:
-        end = time.monotonic() + 10
-        while time.monotonic() < end:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
+        await_listening(port)
         yield f"nats://127.0.0.1:{port}"
     finally:
         server.kill()

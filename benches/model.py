@@ -184,22 +184,31 @@ def needs(model: Model, carried: Load) -> dict[str, Any]:
 
 
 def members(model: Model, carried: Load, count: int) -> dict[str, Any]:
-    """So many machines, in two ways. *apart*: each has its share of the symbols, with a server and
-    a store of its own. *shared*: only collectors are spread, one server and one store take all. Of
+    """So many machines, in three ways. *apart*: each has its share of the symbols, with a server
+    and a store of its own. *shared*: only collectors are spread, one server and one store take all.
+    *divided*: as that, and each machine has a store of a part (`marketprism store divide`). Of
     each: how many times this load they carry, and what is the limit then."""
     alone = needs(model, carried)
     apart = count / alone["used"]
     cpu = model.cpu_percent(carried)
-    limits = {
+    spread = {
         f"{count} collectors, a core each": count * 100 / max(cpu["collector"], 1e-9),
         "nats-server, one core": 100 / max(cpu["nats-server"], 1e-9),
-        "store, one core": 100 / max(cpu["store"], 1e-9),
     }
-    limit = min(limits, key=lambda name: limits[name])
+    store = 100 / max(cpu["store"], 1e-9)
+    shared_limit, shared = _least({**spread, "store, one core": store})
+    limit, divided = _least({**spread, f"{count} stores, a core each": count * store})
     return {
         "members": count,
         "apart_times": round(apart, 2),
         "apart_limit": f"{alone['limit']} of each member",
-        "shared_times": round(limits[limit], 2),
-        "shared_limit": limit,
+        "shared_times": round(shared, 2),
+        "shared_limit": shared_limit,
+        "divided_times": round(divided, 2),
+        "divided_limit": limit,
     }
+
+
+def _least(limits: Mapping[str, float]) -> tuple[str, float]:
+    limit = min(limits, key=lambda name: limits[name])
+    return limit, limits[limit]

@@ -1,14 +1,16 @@
-"""What a message costs by stage: CPU microseconds of decode, apply, encode, publish, server,
+"""What a message costs by stage: CPU microseconds of read, decode, apply, encode, publish, server,
 consume and insert, each alone, on real parts.
 
     python benches/stages.py
 
 A diff has 61 changes on a book of 5,000 levels a side (``streams``), a trade is one of Binance
-spot, an image has 400 levels a side. *decode* of a diff is what the engine takes for one that it
-then finds to be old, of a trade for one that nobody wants; *apply* and *encode* are what it takes
-beyond that. *publish* and *consume* are of the collector's and of the store's process, *server* is
-what nats-server takes for each meanwhile, *insert* is of an engine within the store, merges
-included. What is left of a process at work is its sockets and its loop (``capacity``).
+spot, an image has 400 levels a side. *read* is of a trade's frame, from a socket that always has
+more, by the collector and by `websockets` alone; *decode* of a diff is what the engine takes for
+one that it then finds to be old, of a trade for one that nobody wants; *apply* and *encode* are
+what it takes beyond that. *publish* and *consume* are of the collector's and of the store's
+process, *server* is what nats-server takes for each meanwhile, *insert* is of an engine within the
+store, merges included. What is left of a process at work is its sockets and its loop
+(``capacity``).
 
 One line of JSON on stdout.
 """
@@ -16,23 +18,33 @@ One line of JSON on stdout.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import json
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from queue import Queue
+from typing import Any
 
 import psutil
+from websockets.asyncio.client import connect as connect_socket
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 import rows
 import streams
-from bench_path import DATABASE, Ours, _consume, trades
-from marketprism import Session, guess_instrument
+from bench_path import DATABASE, Ours, _consume, await_listening, trades
+from marketprism import Session, guess_instrument, loop
 from marketprism._core import Message
+from marketprism.collect.socket import Socket
 from marketprism.directory import free_port
 from marketprism.store.insert import Row, Writer
 from marketprism.store.letters import Letters
@@ -43,7 +55,8 @@ from tables import EACH, NEVER, session_round
 __all__ = ["stages"]
 
 DIFFS, TRADES, IMAGES = 2_000, 20_000, 300
-MESSAGES, BATCH_ROWS = 20_000, 10_000
+FRAMES, TOGETHER = 100_000, 100
+MESSAGES, BATCH_ROWS, FEW_ROWS = 20_000, 10_000, 250
 ROUNDS = 3
 US = 1e6
 
@@ -114,6 +127,7 @@ class _Server:
         self.url = f"nats://127.0.0.1:{port}"
         self.run = subprocess.Popen([binary, "-c", config], stderr=subprocess.DEVNULL)
         self.process = psutil.Process(self.run.pid)
+        await_listening(port)
 
     def cpu(self) -> float:
         return float(sum(self.process.cpu_times()[:2]))
@@ -147,34 +161,79 @@ def path(directory: Path) -> dict[str, float]:
 
 
 def insert(directory: Path) -> dict[str, float]:
-    """Microseconds a trade, 10,000 at a time."""
+    """Microseconds a trade, many and few at a time."""
     url = f"chdb://{directory / 'clickhouse'}"
     client = connect(url)
     create(client, DATABASE)
     writer = Writer(url, DATABASE, Letters("bench", 1))
-    seq = 0
+    made = (_row(seq, m) for seq, m in enumerate(trades(BATCH_ROWS * (2 * ROUNDS + 3)), 1))
 
-    def once() -> float:
-        nonlocal seq
-        batch: list[tuple[str, Row]] = []
-        for m in trades(BATCH_ROWS):
-            seq += 1
-            batch.append(("MARKET_DATA@1", _row(seq, m)))
+    def once(size: int) -> float:
+        batches = [
+            [("MARKET_DATA@1", row) for row in itertools.islice(made, size)]
+            for _ in range(BATCH_ROWS // size)
+        ]
         began = time.process_time()
-        writer.store(TABLES["trade"], batch)
+        for batch in batches:
+            writer.store(TABLES["trade"], batch)
         return (time.process_time() - began) / BATCH_ROWS
 
-    found = _middle(once)
+    found = {
+        "insert": US * _middle(lambda: once(BATCH_ROWS)),
+        f"insert, {FEW_ROWS} at a time": US * _middle(lambda: once(FEW_ROWS)),
+    }
     writer.close()
     client.close()
-    return {"insert": US * found}
+    return found
 
 
 def _row(seq: int, message: Message) -> Row:
     return Row(seq, message.message_id, message.subject, message.ts_event, True, message.payload)
 
 
-_PARTS = {"engine": lambda _: engine(), "path": path, "insert": insert}
+def socket(_: Path) -> dict[str, float]:
+    """Microseconds a frame of the size of a trade's."""
+    frame = streams.trades(1)[0]
+    said = (bytes([0x82, 126]) + len(frame).to_bytes(2, "big") + frame) * TOGETHER
+
+    async def venue(socket: ServerConnection) -> None:
+        for _ in range(FRAMES // TOGETHER):
+            socket.transport.write(said)
+            while socket.transport.get_write_buffer_size() > len(said):
+                await asyncio.sleep(0.0005)
+
+    async def serves(ports: Queue[int]) -> None:
+        async with serve(venue, "127.0.0.1", 0, ping_interval=None) as server:
+            ports.put(server.sockets[0].getsockname()[1])
+            await asyncio.get_running_loop().create_future()
+
+    async def reads(port: int, made: Any) -> float:
+        options: dict[str, Any] = {"compression": None, "proxy": None, "create_connection": made}
+        async with connect_socket(f"ws://127.0.0.1:{port}", **options) as there:
+            began, count = time.thread_time(), 0
+            with contextlib.suppress(ConnectionClosed):
+                while True:
+                    await there.recv(decode=False)
+                    count += 1
+            count += len(taken)
+            taken.clear()
+            if count != FRAMES:
+                raise SystemExit(f"{FRAMES} frames were sent, {count} read")
+            return (time.thread_time() - began) / FRAMES
+
+    taken: list[bytes] = []
+    ports: Queue[int] = Queue()
+    # A thread has its own count of the processor's time.
+    threading.Thread(target=lambda: loop.run(serves(ports)), daemon=True).start()
+    port = ports.get(timeout=30)
+    ours = partial(Socket, take=taken.append)
+    return {
+        "read a frame": US * _middle(lambda: loop.run(reads(port, ours))),
+        "read a frame by the library alone": US * _middle(lambda: loop.run(reads(port, None))),
+    }
+
+
+_PARTS = {"socket": socket, "engine": lambda _: engine(), "path": path, "insert": insert}
 
 
 def stages() -> dict[str, float]:

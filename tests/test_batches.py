@@ -38,7 +38,7 @@ async def _unasked(subject: str, body: bytes = b"", headers: Any = None) -> dict
 def batches(rate: int, seconds: int) -> list[tuple[float, int]]:
     """When batches were taken and how many rows they had, at so many rows a second that come evenly
     from a minute on, in time that is only counted."""
-    one = Consumer(TABLES["trade"], "MARKET_DATA", Lease(_unasked, "c", 1))
+    one = Consumer("trade", TABLES["trade"], "MARKET_DATA", Lease(_unasked, "c", 1))
     arrivals = [60 + n / rate for n in range(rate * seconds)]
     taken = []
     while arrivals:

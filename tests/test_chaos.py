@@ -5,23 +5,35 @@ The runs themselves are ``make chaos-short`` and ``make chaos``.
 
 from __future__ import annotations
 
+import os
 import random
 import re
+import signal
+import subprocess
+import sys
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+import marketprism
 from chaos.__main__ import PARTS as ALL_PARTS
-from chaos.__main__ import Request, begun, kept, remaining, requested
+from chaos.__main__ import Request, begun, kept, remaining, requested, run_groups
+from chaos.chain import end_left_behind
 from chaos.matrix import ROWS, chosen, ways_of
 from chaos.report import COUNTS, report, shown
 from chaos.rows import demo_kinds, left
-from chaos.sabotage import PROMISES
+from chaos.sabotage import PROMISES, sabotage
 from chaos.trials import GROUP, KILLED, PAUSED, draw
+from conftest import LOOK_SECONDS
+from marketprism.directory import held_by
 
+SOAK = Path(__file__).parents[1] / "benches" / "soak.py"
 PARTS = ("store", "control", "power")
 WANTED = {"store": 2}
 WAYS = {"demo:drop": 5, "test:tests/test_x.py": 5}
@@ -130,6 +142,41 @@ def test_any_trouble_makes_it_not_well(spoil: Callable[[dict[str, Any]], None]) 
     assert "NOT WELL" in shown(found)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_soak_that_is_stopped_ends_what_it_has_started(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """Also one in the background of a shell, which has Ctrl-C ignored."""
+    soak = subprocess.Popen(
+        [sys.executable, SOAK],
+        env={**os.environ, "SOAK_DIR": str(tmp_path), "PYTHONPATH": _path()},
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    data = tmp_path / "run" / "data"
+    try:
+        while not (data / "nats" / "server.json").exists():
+            assert soak.poll() is None, soak.communicate()[1]
+            time.sleep(LOOK_SECONDS)
+        started = psutil.Process(soak.pid).children(recursive=True)
+        assert len(started) >= 3  # venue, collector, nats-server
+        soak.send_signal(number)
+        _, err = soak.communicate(timeout=60)
+    finally:
+        soak.kill()
+        end_left_behind(tmp_path / "run")
+    assert soak.returncode == 130, err
+    assert not [one for one in started if one.is_running()]
+    assert held_by(data) is None
+
+
+def _path() -> str:
+    """Where a soak finds this package and the chain."""
+    package = Path(marketprism.__file__).parents[1]
+    return os.pathsep.join(map(str, (package, Path(__file__).parent)))
+
+
 def test_what_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     asked = Request(("store", "nats-server"), tmp_path, "", False, {"store": 30, "nats-server": 5})
     state = begun(asked)
@@ -147,6 +194,26 @@ def test_what_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
         seen.update(kinds)
     assert seen == asked.wanted
     assert groups == 2
+
+
+def test_side_by_side_each_trial_is_done_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = threading.Barrier(2, timeout=30)
+
+    def group(directory: Path, seed: str, kinds: list[str]) -> dict[str, Any]:
+        together.wait()
+        trials = [{"kind": kind, "recovered": True, "at": directory.name} for kind in kinds]
+        return {"seed": seed, "trials": trials, "check": check()}
+
+    monkeypatch.setattr("chaos.__main__.group", group)
+    wanted = {"store": 41, "nats-server": 2 * GROUP - 1}
+    asked = Request(("store", "nats-server"), tmp_path, "", False, wanted, jobs=2)
+    state = begun(asked)
+    run_groups(asked, state)
+    trials = [trial for one in state["groups"] for trial in one["trials"]]
+    assert Counter(trial["kind"] for trial in trials) == wanted
+    assert len({trial["at"] for trial in trials}) == len(state["groups"]) == 4
 
 
 def test_another_seed_needs_a_fresh_start(tmp_path: Path) -> None:
@@ -221,28 +288,31 @@ def test_the_environment_says_what(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 @pytest.mark.parametrize("promise", PROMISES)
 def test_every_promise_can_still_be_broken(promise: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The methods that sabotage replaces are there, under the names that it knows."""
+    """What sabotage replaces is there, under the names that it knows, whatever is broken."""
+    from marketprism.store import prepare
     from marketprism.store.hot import Store
     from marketprism.store.insert import Writer
 
-    owners = {name: dict(vars(owner)) for name, owner in (("Store", Store), ("Writer", Writer))}
-    for name in ("_insert", "_acknowledge"):
-        monkeypatch.setattr(Store, name, owners["Store"][name])
-    monkeypatch.setattr(Writer, "_redelivered", owners["Writer"]["_redelivered"])
-    broken = PROMISES[promise]
-    if broken is not None:
-        broken()
+    replaced = [
+        (prepare, "RECLAIM_SECONDS"),
+        (Store, "_insert"),
+        (Store, "_acknowledge"),
+        (Writer, "_redelivered"),
+    ]
+    before = [getattr(owner, name) for owner, name in replaced]
+    for owner, name in replaced:
+        monkeypatch.setattr(owner, name, getattr(owner, name))
+    sabotage(promise)
     changed = [
-        f"{owner.__name__}.{name}"
-        for owner in (Store, Writer)
-        for name, value in owners[owner.__name__].items()
-        if vars(owner)[name] is not value
+        name
+        for (owner, name), was in zip(replaced, before, strict=True)
+        if getattr(owner, name) is not was
     ]
     assert (
         changed
         == {
-            "kept": [],
-            "ack-before-insert": ["Store._insert", "Store._acknowledge"],
-            "skip-to-highest": ["Writer._redelivered"],
+            "kept": ["RECLAIM_SECONDS"],
+            "ack-before-insert": ["RECLAIM_SECONDS", "_insert", "_acknowledge"],
+            "skip-to-highest": ["RECLAIM_SECONDS", "_redelivered"],
         }[promise]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -13,6 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 from typing import Any
@@ -298,6 +300,109 @@ def test_told_to_stop_while_the_venue_still_starts_it_ends(tmp_path: Path) -> No
     finally:
         run.kill()
     assert run.returncode == 0, err
+
+
+def _starting(run: subprocess.Popen[str], name: str) -> psutil.Process:
+    """The child of these words, as soon as it is there."""
+    while True:
+        assert run.poll() is None, run.communicate()[1]
+        for child in psutil.Process(run.pid).children():
+            with contextlib.suppress(psutil.Error):
+                if name in child.cmdline():
+                    return child
+        time.sleep(LOOK_SECONDS / 10)
+
+
+def _heard(directory: Path, run: subprocess.Popen[str]) -> dict[str, Any]:
+    """What ``run.json`` says once NATS has acknowledged what all books and many trades are."""
+    while True:
+        assert run.poll() is None, run.communicate()[1]
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            said: dict[str, Any] = json.loads((directory / "run.json").read_text())
+            checks = _checks(said)
+            live = checks["books"]["live"] == checks["books"]["wanted"] == 4
+            if live and checks["nats"]["acknowledged"] > 2000:
+                return said
+        time.sleep(LOOK_SECONDS)
+
+
+@contextlib.contextmanager
+def started(*words: str | Path) -> Iterator[subprocess.Popen[str]]:
+    """A run, which has ended when this does."""
+    run = subprocess.Popen(
+        command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield run
+    finally:
+        run.kill()
+
+
+def test_venues_are_heard_while_the_store_still_starts(tmp_path: Path) -> None:
+    words = ("collect", "--demo", "--data-dir", tmp_path, "--json", *BINANCE)
+    words = (*words, "--set", "sim.trades_per_second=500")
+    with started(*words) as run:
+        store = _starting(run, "store")
+        store.suspend()
+        said = _heard(tmp_path, run)
+        assert said["clickhouse_url"] == ""
+        assert said["children"]["store"] == store.pid
+        children = _checks(said)["children"]
+        assert (children["status"], children["detail"]) == ("degraded", "starting: store")
+        store.resume()
+        # Who looks at the tables waits for them.
+        assert int(rows(tmp_path, TRADES)[0][0]) >= 0
+        assert json.loads((tmp_path / "run.json").read_text())["clickhouse_url"]
+        run.terminate()
+        out, err = run.communicate(timeout=60)
+    result = summary(subprocess.CompletedProcess([], run.returncode, out, err))
+    assert result["pending"] == 0
+    assert result["stored"]["trades"] == result["received"]["trade"] > 1000
+
+
+def test_a_run_with_an_end_waits_for_a_store_that_still_starts(tmp_path: Path) -> None:
+    words = ("collect", "--demo", "--duration", "2", "--data-dir", tmp_path, "--json", *BINANCE)
+    with started(*words) as run:
+        store = _starting(run, "store")
+        store.suspend()
+        ledger = tmp_path / "sim"
+        # All that was heard is heard: the venue has hung up on nobody, and has nobody.
+        while '["close"' not in "".join(each.read_text() for each in ledger.glob("*.jsonl")):
+            assert run.poll() is None, run.communicate()[1]
+            time.sleep(LOOK_SECONDS)
+        store.resume()
+        out, err = run.communicate(timeout=90)
+    result = summary(subprocess.CompletedProcess([], run.returncode, out, err))
+    assert (result["pending"], result["books"]) == (0, {"live": 4})
+    assert result["stored"]["trades"] == result["received"]["trade"] > 100
+
+
+def test_a_store_that_cannot_start_ends_what_was_begun(tmp_path: Path) -> None:
+    """Heard by then is what the next run stores."""
+    words = ("collect", "--demo", "--data-dir", tmp_path, *BINANCE)
+    with started(*words) as run:
+        store = _starting(run, "store")
+        store.suspend()
+        said = _heard(tmp_path, run)
+        store.kill()
+        _, err = run.communicate(timeout=60)
+    assert run.returncode == 1
+    assert "store ended with status -9 before it was ready" in err.splitlines()[-1]
+    assert not (tmp_path / "run.json").exists()
+    assert not any(psutil.pid_exists(pid) for pid in said["children"].values())
+    ended = time.time_ns()
+    assert summary(marketprism(*words, "--duration", "2", "--json"))["pending"] == 0
+    before = f"SELECT count() FROM marketprism_hot.trades WHERE ts_recv < {ended}"
+    assert int(rows(tmp_path, before)[0][0]) > 1000
+    assert marketprism("sim", "check", "--data-dir", tmp_path).returncode == 0
+
+
+def test_tables_that_are_not_to_be_had_are_named(tmp_path: Path) -> None:
+    (tmp_path / "clickhouse").write_text("in the way")
+    done = marketprism("collect", "--demo", "--data-dir", tmp_path, *BINANCE)
+    assert done.returncode == 1
+    assert "clickhouse: cannot be written (File exists)" in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "run.json").exists()
 
 
 def _children(directory: Path) -> dict[str, int]:

@@ -6,6 +6,7 @@ Real engine, no server: chDB in this process.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from random import Random
 from typing import Any
@@ -307,6 +308,71 @@ def test_a_fact_that_came_by_another_stream_is_known_by_its_id(client: Client, u
     counts = writer.store(TABLES["trade"], other)
     assert (counts["stored"], counts["skipped"]) == (2, 3)
     writer.close()
+
+
+class Shaky(Writer):
+    """Some inserts do not happen, and of some that do nobody hears."""
+
+    random = Random(3)
+
+    def _put(self, *arguments: Any, **options: Any) -> None:
+        chance = self.random.random()
+        if chance < 0.1:
+            raise OSError("nothing was inserted")
+        super()._put(*arguments, **options)
+        if chance > 0.9:
+            raise OSError("the answer was lost")
+
+
+def test_a_fact_is_stored_once_in_whatever_order_and_by_how_many_ways_it_comes(
+    client: Client, url: str
+) -> None:
+    """Two streams of the same facts, several of them in a millisecond, late and again; two writers
+    that take turns, inserts that fail, and rows among them that are none."""
+    random = Random(11)
+    create(client, "ways")
+    client.command("SYSTEM STOP MERGES ways.trades")
+    symbols = ("BTC-USDT", "ETH-USDT", "1000SATS-USDT")
+    writers = [Shaky(url, "ways", Letters("test", 1)) for _ in range(2)]
+    seqs, turn, top, wrong = Counter[str](), 0, 0, 0
+    sent: set[tuple[str, str]] = set()
+
+    def row(life: str, symbol: str, number: int) -> tuple[str, Row]:
+        ts = TS + number // 4 * 1_000_000
+        made = trade(number, symbol=symbol, ts_event=ts)
+        name = f"trade:binance_spot:spot:{symbol}:t{number}"
+        subject = f"trade.binance_spot.spot.{symbol}"
+        seqs[life] += 1
+        sent.add((symbol, str(number)))
+        return life, made._replace(seq=seqs[life], message_id=name, subject=subject, ts=ts)
+
+    for _ in range(60):
+        if random.random() < 0.1:
+            turn = 1 - turn
+            writers[turn].forget()
+        batch = []
+        for symbol in random.sample(symbols, random.randint(1, 3)):
+            numbers = [n for n in range(top, top + random.randint(1, 9)) if random.random() < 0.8]
+            numbers += [max(0, top - random.choice((1, 2, 5, 50))) for _ in range(2)]
+            batch += [row(random.choice(("A@1", "B@1")), symbol, number) for number in numbers]
+        if random.random() < 0.1:
+            wrong += 1
+            life, none = row("A@1", symbols[0], top + 1_000_000 + wrong)
+            sent.discard((symbols[0], str(top + 1_000_000 + wrong)))
+            batch.append((life, none._replace(data=none.data[:-4])))
+        random.shuffle(batch)
+        top += random.randint(0, 7)
+        while True:
+            try:
+                writers[turn].store(TABLES["trade"], batch)
+                break
+            except OSError:
+                continue
+    stored = client.query("SELECT symbol, trade_id FROM ways.trades").result_rows
+    assert sorted(stored) == sorted(sent)
+    assert client.command("SELECT count() FROM ways.dead_letters") == wrong > 0
+    for writer in writers:
+        writer.close()
 
 
 def test_a_block_that_the_engine_refuses_is_judged_row_by_row(client: Client, url: str) -> None:

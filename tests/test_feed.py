@@ -5,15 +5,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
+from http import HTTPStatus
 from typing import Any, cast
 
 import pytest
-from websockets.asyncio.client import connect
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Frame
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
 
 from marketprism import Session, guess_instrument
 from marketprism._core import Message as Row
@@ -62,6 +70,106 @@ def test_messages_come_in_order_whole_or_in_parts(messages: Sequence[Message]) -
 
     wanted = [m if isinstance(m, bytes) else "".join(m).encode() for m in messages]
     assert asyncio.run(run()) == wanted
+
+
+MOST = 70_000
+"""Bytes of a message that the client here takes."""
+
+
+def frame(first: int, data: bytes, *, masked: bool = False) -> bytes:
+    """As RFC 6455 5.2 has it; masked with zeros."""
+    size, mask = len(data), 0x80 if masked else 0
+    if size < 126:
+        length = bytes([mask | size])
+    elif size < 1 << 16:
+        length = bytes([mask | 126]) + size.to_bytes(2, "big")
+    else:
+        length = bytes([mask | 127]) + size.to_bytes(8, "big")
+    return bytes([first]) + length + (bytes(4) if masked else b"") + data
+
+
+WHOLE = st.builds(
+    frame,
+    st.sampled_from([0x81, 0x82]),
+    st.binary(max_size=300) | st.sampled_from([bytes(65_535), bytes(65_537)]),
+)
+AMONG = st.sampled_from(
+    [
+        frame(0x89, b"are you there"),
+        frame(0x8A, b""),
+        # A message in parts, with a ping between them.
+        frame(0x01, b"tw") + frame(0x89, b"still?") + frame(0x80, b"o parts"),
+        frame(0x88, b"\x03\xe9going"),
+        # What no venue may send: masked, too large, a reserved kind, a reserved bit, no beginning.
+        frame(0x81, b"masked", masked=True),
+        frame(0x81, bytes(MOST + 1)),
+        frame(0x83, b""),
+        frame(0xC1, b"packed"),
+        frame(0x80, b"the end of nothing"),
+    ]
+)
+
+
+async def heard(made: Callable[..., Any], said: bytes, agrees: bool) -> list[object]:
+    """What a client takes for messages, what it answers, and how it says that it ended."""
+    found: list[object] = []
+    answers: list[object] = []
+
+    async def venue(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        protocol = ServerProtocol()
+        while data := await reader.read(1 << 16):
+            protocol.receive_data(data)
+            for event in protocol.events_received():
+                if isinstance(event, Request):
+                    refusal = protocol.reject(HTTPStatus.FORBIDDEN, "not you")
+                    protocol.send_response(protocol.accept(event) if agrees else refusal)
+                    writer.write(b"".join(protocol.data_to_send()) + said * agrees)
+                    writer.write_eof()
+                elif isinstance(event, Frame):
+                    answers.append((event.opcode, bytes(event.data)))
+        writer.close()
+
+    async with await asyncio.start_server(venue, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        make = partial(made, found.append)
+        try:
+            async with connect(
+                url, create_connection=make, max_size=MOST, ping_interval=None, proxy=None
+            ) as socket:
+                with contextlib.suppress(ConnectionClosed):
+                    while True:
+                        found.append(await socket.recv(decode=False))
+                found += [socket.close_code, socket.close_reason]
+        except InvalidStatus as refused:
+            found += [refused.response.status_code, refused.response.body]
+    return found + answers
+
+
+@given(st.lists(WHOLE | AMONG, max_size=6), st.booleans(), st.integers(0, 1 << 32))
+def test_a_frame_is_what_the_library_makes_of_it_wherever_it_is_cut(
+    said: list[bytes], agrees: bool, seed: int
+) -> None:
+    draw = random.Random(seed)
+
+    class Cut(Socket):
+        """What the transport brings comes in pieces."""
+
+        def data_received(self, data: bytes) -> None:
+            places = {draw.randrange(len(data)) for _ in range(draw.randrange(6))}
+            if draw.random() < 0.2:
+                places |= set(range(min(len(data), 300)))
+            for begin, end in itertools.pairwise(sorted({0, *places, len(data)})):
+                super().data_received(data[begin:end])
+
+    def library(_: object, *args: Any, **options: Any) -> ClientConnection:
+        return ClientConnection(*args, **options)
+
+    def ours(take: Callable[[bytes], None], *args: Any, **options: Any) -> Cut:
+        return Cut(*args, take=take, **options)
+
+    whole = b"".join(said)
+    wanted = asyncio.run(heard(library, whole, agrees))
+    assert asyncio.run(heard(ours, whole, agrees)) == wanted
 
 
 class Rows:
@@ -167,6 +275,36 @@ def test_who_is_told_to_end_before_it_began_opens_nothing() -> None:
             return await ended(server.sockets[0].getsockname()[1], never)
 
     assert asyncio.run(run()) == []
+
+
+def test_whoever_is_closed_while_it_works_off_what_came_connects_again() -> None:
+    """However the last frames, what becomes of them and the end of a connection fall together."""
+
+    class Slow(Rows):
+        async def publish(self, messages: Sequence[Row]) -> None:
+            for _ in range(random.randrange(8) if messages[0].kind == "trade" else 0):
+                await asyncio.sleep(0)
+            await super().publish(messages)
+
+    times = 400
+    trade = b'{"stream":"btcusdt@trade","data":{"e":"trade","E":%d,"s":"BTCUSDT","t":%d,"p":"6.1",'
+    trade += b'"q":"0.1","T":%d,"m":true,"M":true}}'
+    numbers = itertools.count(1)
+
+    async def venue(socket: ServerConnection) -> None:
+        for _ in range(random.randrange(4)):
+            at = next(numbers)
+            await socket.send(trade % (at, at, at), text=True)
+
+    async def run() -> None:
+        rows, clock = Slow(), SteadyClock(5000)
+        async with serve(venue, "127.0.0.1", 0) as server, Rest(clock=clock) as rest:
+            url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/stream"
+            async with feeding(url, rows, rest, clock=clock):
+                connected = rows.until(lambda: rows.events.count("connected") > times)
+                await asyncio.wait_for(connected, 60)
+
+    asyncio.run(run())
 
 
 def test_what_was_sent_before_the_end_is_read_however_far_behind_a_feed_is() -> None:

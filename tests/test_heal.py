@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -179,6 +180,8 @@ class Venue:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         if self.takes:
             await self.clock.sleep(self.takes)
+        if "after" in request.query:
+            return self._newest_first(request)
         if "fromId" not in request.query:
             return web.Response(text="{}")
         name, first = request.query["symbol"], int(request.query["fromId"])
@@ -190,6 +193,14 @@ class Venue:
         rest = '"price":"1.5","qty":"2","quoteQty":"3.0","isBuyerMaker":true}'
         body = ",".join([f'{{"id":{n},"time":{n},{rest}' for n in told])
         return web.Response(text=f"[{body}]")
+
+    def _newest_first(self, request: web.Request) -> web.Response:
+        """As OKX answers."""
+        end = min(int(request.query["after"]), self.kept.stop)
+        told = range(end - 1, max(end - int(request.query["limit"]), self.kept.start) - 1, -1)
+        rest = {"instId": request.query["instId"], "px": "1.5", "sz": "2", "side": "buy"}
+        data = [{**rest, "tradeId": f"{n}", "ts": f"{n}"} for n in told]
+        return web.json_response({"code": "0", "msg": "", "data": data})
 
 
 class Rows:
@@ -237,6 +248,25 @@ class Feed:
         batch = await self.use(self.session.answer(url, body, 1))
         await self.world.rows.publish(batch.messages)
         return batch
+
+
+class Okx(Feed):
+    """The same of OKX."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world, 0)
+        self.instruments = [guess_instrument("okx", "ETH-USDT")]
+        self.connection = Connection("okx", "wss://x", (), ("ETH-USDT",), ())
+        self.session = Session("okx", self.instruments)
+
+    async def miss(self, at: int, first: int, last: int) -> None:
+        name, frames = self.instruments[at].instrument_id, []
+        for n in (first - 1, last + 1):
+            rest = {"instId": name, "px": "1.5", "sz": "2", "side": "buy"}
+            arg = {"channel": "trades-all", "instId": name}
+            data = [{**rest, "tradeId": f"{n}", "ts": f"{n}"}]
+            frames.append(json.dumps({"arg": arg, "data": data}).encode())
+        await self.use(self.session.receive(frames, [1, 1]))
 
 
 class World:
@@ -360,6 +390,121 @@ def test_what_the_venue_has_forgotten_is_lost_once_and_the_rest_is_healed() -> N
             apart = [after - before for before, after in pairwise(times)]
             least = zip(apart, module._PAUSES, strict=True)
             assert all(waited >= pause for waited, pause in least)
+
+    run(body)
+
+
+@pytest.mark.parametrize(
+    "kind", [partial(Feed, count=1), Okx], ids=["oldest first", "newest first"]
+)
+def test_what_is_lost_ends_where_what_was_had_begins(kind: Callable[[World], Feed]) -> None:
+    async def body() -> None:
+        async with world() as it:
+            feed = kind(it)
+            it.healing.join(feed)
+            it.venue.kept = range(51, 150)
+            await feed.miss(0, 10, 200)
+            await it.over()
+            spans = [
+                (row["event"], row["from_ts"] // 1_000_000, row["to_ts"] // 1_000_000)
+                for row in it.rows.ledger
+                if row["event"] in ("healed", "lost")
+            ]
+            # What was had is told first.
+            spans.sort(key=lambda span: span[1])
+            assert spans == [("lost", 9, 51), ("healed", 51, 149), ("lost", 149, 201)]
+
+    run(body)
+
+
+def bridged(it: World) -> list[tuple[int, int]]:
+    """The times between which rows say that all was had, in ms."""
+    told = sorted((r for r in it.rows.ledger if r["event"] == "healed"), key=lambda r: r["from_id"])
+    return [(row["from_ts"] // 1_000_000, row["to_ts"] // 1_000_000) for row in told]
+
+
+def left(path: Path, feed: Feed) -> list[tuple[int, int]]:
+    """What a run that began now would ask for."""
+    gaps = Gaps(path)
+    try:
+        instrument = feed.instruments[0]
+        found = gaps.open(instrument.section, instrument.instrument_id)
+        return [(gap.first, gap.last) for gap in found]
+    finally:
+        gaps.end()
+
+
+def test_what_was_had_is_told_while_the_rest_waits_and_the_next_run_asks_for_that_alone(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "gaps.sqlite"
+
+    async def body() -> None:
+        async with world(path) as it:
+            feed = it.feed()
+            it.venue.kept = range(51, 150)
+            await feed.miss(0, 10, 200)
+            await it.until(lambda: bool(it.told("healed")))
+            assert it.told() == [("healed", "C0USDT", 51, 149)]
+            assert left(path, feed) == [(10, 50), (150, 200)]
+            # The hole is open, in a run that sees no more of it.
+            assert it.ledger.gaps() == {("named",): 1, ("healed",): 0, ("lost",): 0}
+            before = bridged(it)
+        async with world(path) as it:
+            feed = it.feed()
+            await it.over()
+            assert it.told() == [("healed", "C0USDT", 10, 50), ("healed", "C0USDT", 150, 200)]
+            between, behind = bridged(it)
+            assert [between, *before, behind] == [(9, 51), (51, 149), (149, 201)]
+            assert left(path, feed) == []
+            # A row that was had before the first run ended may be what was published last.
+            assert it.healing.reached(feed.instruments[0], False, 100) == (200, 201_000_000)
+
+    run(body)
+
+
+def test_what_comes_later_is_told_beside_what_was_had_before(tmp_path: Path) -> None:
+    path = tmp_path / "gaps.sqlite"
+
+    async def body() -> None:
+        async with world(path) as it:
+            feed, other = it.feed(), it.feed()
+            it.venue.kept = range(51, 150)
+            await feed.miss(0, 10, 200)
+            await it.until(lambda: bool(it.told("healed")))
+            # Another connection misses more, and the venue is further now.
+            await other.miss(0, 100, 250)
+            assert left(path, feed) == [(10, 250)]
+            it.venue.kept = range(1, 1_000)
+            await it.over()
+            told = sorted(it.told(), key=lambda row: row[2])
+            assert {row[0] for row in told} == {"healed"}
+            ids = [id for *_, first, last in told for id in range(first, last + 1)]
+            assert ids == [*range(10, 251)]
+            assert all(a[1] >= b[0] for a, b in pairwise(bridged(it)))
+            assert (bridged(it)[0][0], bridged(it)[-1][1]) == (9, 251)
+            assert it.ledger.gaps() == {("named",): 2, ("healed",): 2, ("lost",): 0}
+            assert left(path, feed) == []
+
+    run(body)
+
+
+def test_a_run_that_is_stopped_tells_what_it_had(tmp_path: Path) -> None:
+    path = tmp_path / "gaps.sqlite"
+
+    async def body() -> None:
+        async with world(path) as it:
+            feed = it.feed()
+            await feed.miss(0, 1, 5_000)
+            await it.until(lambda: len(it.rows.trades) == 1_000)
+            # It answers nothing of the rest in time.
+            it.venue.takes = 3_600.0
+            it.venue.kept = range(1, 1_001)
+            assert it.told() == []
+            await it.healing.stop(0.01)
+            ((*_, first, last),) = it.told("healed")
+            assert (first, last) == (1, 1_000)
+            assert left(path, feed) == [(1_001, 5_000)]
 
     run(body)
 

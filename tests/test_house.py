@@ -182,11 +182,13 @@ PYTHON: dict[str, Rule] = {
         "a command is settings and one call; what it calls has its own place",
     ),
     "app": rule(
-        "_core backfill builtin changes children clock collect config control directory duties "
-        "members metrics outlet pages progress run schedule serve sharing sim.faults sources store "
-        "taken trouble",
+        "_core backfill builtin changes children clock collect config control demo directory "
+        "duties members metrics outlet pages parts progress run schedule serve sharing sim.faults "
+        "sources store.schema taken trouble",
         "it wires the parts",
     ),
+    "demo": rule("clock config sim.book sim.ledger", "it chooses a market, and serves none"),
+    "parts": rule("children directory run store.query store.schema", "it starts what others are"),
     "children": rule(
         "builtin config directory embedded run", "it knows their words, and not what they do"
     ),
@@ -221,7 +223,7 @@ PYTHON: dict[str, Rule] = {
     "duties": rule("collect pages run sources", "it says of whom, and does none of it"),
     "outlet": rule("collect config directory disk", "it opens what every process publishes by"),
     "verify": rule(
-        "collect.publish config standing store", "it looks at every part, and changes none"
+        "collect.publish config filters standing store", "it looks at every part, and changes none"
     ),
     "latency": rule("collect config store", "it listens to what a collector says"),
     "standing": rule("", "it reads pages, as anybody may"),
@@ -270,14 +272,16 @@ PYTHON: dict[str, Rule] = {
     ),
     "directory": rule("", "whoever is given a directory must be able to ask who holds it"),
     "loop": rule("collect.names", "what runs in a loop is nothing to the loop"),
+    "ending": rule("", "whoever has tasks must be able to end them"),
     "clock": rule("", "time is there before anything that happens in it"),
     "config": rule(
-        "api_settings members_settings scheduler_settings settings",
+        "api_settings filters members_settings scheduler_settings settings",
         "settings are read before anything else is there",
     ),
     "api_settings": rule("settings", "it is a section of the settings"),
     "members_settings": rule("api_settings settings", "it is a section of the settings"),
     "scheduler_settings": rule("api_settings settings", "it is a section of the settings"),
+    "filters": rule("settings", "who takes what is a matter of names, whoever asks the server"),
     "incarnation": rule("", "who a process is has nothing to do with what it holds"),
     "rendezvous": rule("", "whose a symbol is follows from names, and from nothing that runs"),
     "members": rule(
@@ -296,11 +300,12 @@ PYTHON: dict[str, Rule] = {
         "it knows how to ask; what was answered is the engine's to say, and who asks is collect's",
     ),
     "collect": rule(
-        "_core clock config disk metrics venues collect",
+        "_core clock config disk ending filters metrics venues collect",
         "it brings bytes to the engine and messages to NATS; storing is another process",
     ),
     "store": rule(
-        "_core config disk incarnation metrics store serve.health embedded.clickhouse",
+        "_core config disk ending filters incarnation metrics store serve.health "
+        "embedded.clickhouse",
         "it is a process of its own that sees messages, never a venue or a collector",
     ),
     "embedded": rule(
@@ -311,7 +316,7 @@ PYTHON: dict[str, Rule] = {
         "patience", "every process has a health page, so it may need none of them"
     ),
     "serve": rule(
-        "_core api_settings badness config directory metrics patience reading report serve "
+        "_core api_settings badness config directory ending metrics patience reading report serve "
         "standing store.jetstream store.meaning store.query store.schema store.views",
         "it reads through the store, and what it is asked to change it asks the collector",
     ),

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from conftest import command, marketprism, rows
 from marketprism.directory import holder
 from marketprism.launcher import LOCK
 
+FRAMES = 50  # of which some are trades of each symbol
 QUICK = ("--set", "launcher.every=500ms", "--set", "launcher.cooldown=200ms")
 RESTARTED = (
     "SELECT cause, detail FROM marketprism_hot.ledger WHERE event = 'restarted' ORDER BY ts_event"
@@ -49,17 +51,22 @@ def waited(what: Callable[[], Any], run: subprocess.Popen[str], seconds: float =
 
 
 def serving(directory: Path, but: int = 0) -> Callable[[], int | None]:
-    """The pid of a collector whose page answers, and that is another one than ``but``."""
+    """The pid of a collector that hears its venue, and that is another one than ``but``: what was
+    missed before is named by the first trade that it hears."""
 
     def look() -> int | None:
         try:
             said = json.loads((directory / "run.json").read_text(encoding="utf-8"))
             url = f"http://127.0.0.1:{said['ports']['health']}/health"
-            with urllib.request.urlopen(url, timeout=2) as answer:
-                json.load(answer)
+            try:
+                answer = urllib.request.urlopen(url, timeout=2)
+            except urllib.error.HTTPError as page:
+                answer = page  # nothing is connected yet
+            with answer:
+                frames = json.load(answer)["checks"]["connections"]["frames"]
         except (OSError, ValueError):
             return None
-        return int(said["pid"]) if said["pid"] != but else None
+        return int(said["pid"]) if said["pid"] != but and frames > FRAMES else None
 
     return look
 

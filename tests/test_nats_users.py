@@ -21,8 +21,9 @@ import nats.errors
 import pytest
 from nats.aio.client import Client as Nats
 
+from marketprism import filters
 from marketprism.collect.publish import STREAM_SUBJECTS
-from marketprism.config import load
+from marketprism.config import SITES, load
 from marketprism.serve.stream import Stream
 from test_store import Rig, trades, until
 
@@ -39,6 +40,7 @@ MAY: dict[str, tuple[str, ...]] = {
         "core.trade.binance_spot.spot.BTC-USDT",
         "$JS.API.STREAM.UPDATE.MARKET_DATA",
         "$JS.API.CONSUMER.INFO.MARKET_DATA.store_hot_trade",
+        "$JS.API.CONSUMER.LIST.MARKET_DATA",
         "$JS.API.DIRECT.GET.MARKET_DATA.trade.binance_spot.spot.BTC-USDT",
         "$JS.API.STREAM.UPDATE.KV_marketprism_members",
         "$KV.marketprism_members.desk.c1",
@@ -47,7 +49,9 @@ MAY: dict[str, tuple[str, ...]] = {
         "$JS.API.STREAM.UPDATE.ORDERBOOK_SNAP",
         "$JS.API.STREAM.PURGE.ORDERBOOK_SNAP",
         "$JS.API.CONSUMER.LIST.MARKET_DATA",
+        "$JS.API.CONSUMER.NAMES.MARKET_DATA",
         "$JS.API.CONSUMER.MSG.NEXT.MARKET_DATA.store_hot_trade",
+        "$JS.API.CONSUMER.DELETE.ORDERBOOK_SNAP.store_hot_orderbook_okx_spot",
         "$KV.marketprism_leases.store_hot_none",
     ),
     "api": ("marketprism.control", "marketprism.control.c1", "$JS.FC.MARKET_DATA.x.y"),
@@ -56,6 +60,7 @@ MAY: dict[str, tuple[str, ...]] = {
 _STEALS = (
     "$JS.API.CONSUMER.MSG.NEXT.MARKET_DATA.store_hot_trade",
     "$JS.API.CONSUMER.DELETE.MARKET_DATA.store_hot_trade",
+    "$JS.API.CONSUMER.MSG.NEXT.MARKET_DATA.store_hot_trade_binance_spot",
     "$JS.API.CONSUMER.DURABLE.CREATE.MARKET_DATA.store_hot_trade",
     "$JS.API.CONSUMER.CREATE.MARKET_DATA.store_hot_trade.trade.>",
     "$JS.ACK.MARKET_DATA.store_hot_trade.1.1.1.1.0",
@@ -66,7 +71,7 @@ _STEALS = (
     "$KV.marketprism_members.desk.c1",
 )
 MAY_NOT: dict[str, tuple[str, ...]] = {
-    "collector": (*_STEALS[:7], "$KV.marketprism_leases.store_hot_trade", "marketprism.control"),
+    "collector": (*_STEALS[:8], "$KV.marketprism_leases.store_hot_trade", "marketprism.control"),
     "store": (
         "trade.binance_spot.spot.BTC-USDT",
         "$JS.API.STREAM.DELETE.MARKET_DATA",
@@ -232,6 +237,8 @@ def test_the_lists_name_every_data_type() -> None:
     for subject in (each for subjects in STREAM_SUBJECTS.values() for each in subjects):
         assert f'"{subject}"' in text, f"{subject}: a collector publishes it"
         kind = subject.removesuffix(".>")
-        for verb in ("MSG.NEXT", "DELETE"):
-            denied = f'"$JS.API.CONSUMER.{verb}.*.store_hot_{kind}"'
-            assert denied in text, f"{denied}: the store's consumer is not a reader's"
+        parts = () if kind in filters.UNDIVIDED else SITES
+        for part in (kind, *(f"{kind}.{exchange}" for exchange in parts)):
+            for verb in ("MSG.NEXT", "DELETE"):
+                denied = f'"$JS.API.CONSUMER.{verb}.*.{filters.durable(part)}"'
+                assert denied in text, f"{denied}: the store's consumer is not a reader's"

@@ -259,6 +259,9 @@ def test_what_is_used_most_is_the_limit() -> None:
     many = [members(model, venues["all three"], count) for count in (1, 10, 100)]
     assert many[1]["apart_times"] == pytest.approx(10 * many[0]["apart_times"], rel=0.1)
     assert many[2]["shared_limit"] == "store, one core"
+    # Who divides the store, too, carries as many times more, until the server is what is left.
+    assert many[1]["divided_times"] > many[1]["shared_times"] == many[2]["shared_times"]
+    assert many[2]["divided_limit"] == "nats-server, one core"
 
 
 def ran(**changed: Any) -> dict[str, Any]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import signal
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +15,11 @@ import pytest
 from marketprism import Session, guess_instrument
 from marketprism._core import Message
 from marketprism.collect.again import Again, Sent, refusal
-from marketprism.collect.publish import Publisher, PublishError
+from marketprism.collect.last import Last
+from marketprism.collect.publish import Publisher, PublishError, one_by_one
 from marketprism.collect.spool import Spool
 from marketprism.config import load
-from test_store import Rig
+from test_store import Rig, until
 
 SPOOL_BYTES = 64 * 1024**2
 WAIT_SECONDS = 30.0
@@ -177,3 +181,128 @@ def test_a_fact_waits_twice_as_long_each_time_and_half_a_minute_at_most() -> Non
 )
 def test_why_a_fact_is_not_taken_is_told(answer: bytes, says: str) -> None:
     assert says in refusal(answer)
+
+
+def images(ids: range) -> list[Message]:
+    """One of each id, a second apart."""
+    instrument = guess_instrument("binance_spot", "BTCUSDT")
+    session = Session("binance_spot", [instrument])
+    session.open(1)
+    side = [[f"{price}", "1"] for price in range(1, 1000)]
+    seed = {"lastUpdateId": ids[0] - 1, "bids": side[::-1], "asks": [["1001", "1"]]}
+    session.seed(instrument, json.dumps(seed).encode(), 1)
+    frames = []
+    for n in ids:
+        data = {"e": "depthUpdate", "E": 1000 * n, "s": "BTCUSDT", "U": n, "u": n}
+        said = {"stream": "btcusdt@depth@100ms", "data": {**data, "b": [["999", f"{n}"]], "a": []}}
+        frames.append(json.dumps(said).encode())
+    found = session.receive(frames, [1] * len(frames)).messages
+    return [message for message in found if message.kind == "orderbook"]
+
+
+def test_the_newest_image_is_our_own_where_others_publish_older_ones_behind_it(rig: Rig) -> None:
+    """As a member does that was cut off: what it has spooled comes late."""
+
+    async def run() -> None:
+        made = await publisher(rig, power=False)
+        every = images(range(1, 31))
+        subject = every[0].subject
+        assert await made.last(subject) is None
+        async with one_by_one(made.settings, rig.url) as publish:
+            for image in every[:2]:
+                await publish(subject, image.message_id, image.payload)
+            assert (await made.last(subject)) == Last("2", 2_000_000_000)
+            await made.publish(every[20:21])
+            assert await made.drained(WAIT_SECONDS)
+            for image in every[2:10]:
+                await publish(subject, image.message_id, image.payload)
+            assert (await made.last(subject)) == Last("21", 21_000_000_000)
+            await publish(subject, every[29].message_id, every[29].payload)
+            assert (await made.last(subject)) == Last("30", 30_000_000_000)
+        await made.close()
+
+    rig.start_server()
+    asyncio.run(run())
+
+
+async def order(made: Publisher, stream: str) -> list[str]:
+    """What the ids in a stream end with, in its order."""
+    jetstream = made._client.jetstream()
+    last = (await jetstream.stream_info(stream)).state.last_seq
+    found = [await jetstream.get_msg(stream, seq, direct=True) for seq in range(1, last + 1)]
+    return [(message.headers or {})["Nats-Msg-Id"].rpartition(":")[2] for message in found]
+
+
+def hang(rig: Rig) -> None:
+    """Returns once no thread of the server runs any more."""
+    assert rig.server
+    rig.server.send_signal(signal.SIGSTOP)
+    tasks = Path(f"/proc/{rig.server.pid}/task")
+
+    def stopped() -> bool:
+        states = [
+            (task / "stat").read_text().rpartition(")")[2].split()[0] for task in tasks.iterdir()
+        ]
+        return set(states) == {"T"}
+
+    until(stopped, "nats-server is stopped")
+
+
+def on_disk(rig: Rig) -> list[str]:
+    """What the ids in the spool end with, in the order in which they would be sent by the next
+    run, as one finds them whose process is killed now."""
+    with contextlib.closing(sqlite3.connect(rig.path / "spool.sqlite")) as there:
+        rows = there.execute("SELECT message_id FROM facts ORDER BY id").fetchall()
+    return [name.rpartition(":")[2] for (name,) in rows]
+
+
+def test_what_was_under_way_when_the_server_hung_comes_before_what_came_later(rig: Rig) -> None:
+    """On disk, for whoever is killed then, and in the stream; images of books, too: one that was
+    stored says that those before it were."""
+
+    async def run() -> None:
+        made = await publisher(rig, "nats.publish_window=1000", power=False)
+        books, facts = images(range(1, 31)), trades(range(1, 1501))
+        hang(rig)
+        await made.publish([*books[:10], *facts[:990]])
+        # The window is full, so these wait on disk.
+        await made.publish([*books[10:], *facts[990:]])
+        there = [each.message_id.rpartition(":")[2] for each in (*books, *facts)]
+        found = on_disk(rig)
+        assert sorted(found) == sorted(there)
+        for kind in (there[:30], there[30:]):
+            assert [name for name in found if name in kind] == kind
+        rig.kill_server()
+        rig.start_server()
+        assert await made.drained(WAIT_SECONDS)
+        assert await order(made, "ORDERBOOK_SNAP") == there[:30]
+        assert await order(made, "MARKET_DATA") == there[30:]
+        await made.close()
+        assert on_disk(rig) == []
+
+    rig.start_server()
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("copied", "newest"), [(5, "t10"), (12, "t12")])
+def test_a_copy_on_disk_may_be_older_than_what_the_stream_has(
+    rig: Rig, copied: int, newest: str
+) -> None:
+    """It was acknowledged, and the process killed before the copy was removed."""
+
+    async def run() -> None:
+        made = await publisher(rig, power=False)
+        facts = trades(range(1, 13))
+        await made.publish(facts[:10])
+        assert await made.drained(WAIT_SECONDS)
+        copy = facts[copied - 1]
+        await made.spool.put([(copy.subject, copy.message_id, copy.payload)], queue=False)
+        await made.close()
+        again = await publisher(rig, power=False)
+        found = await again.last(copy.subject)
+        assert found
+        assert found.fact == newest
+        await again.close()
+
+    rig.start_server()
+    asyncio.run(run())

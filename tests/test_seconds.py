@@ -126,6 +126,45 @@ def test_of_several_collectors_each_that_was_killed_leaves_its_own_behind() -> N
     assert judged(10, 30, 33) == (0, 5 - 1e-9, 0)
 
 
+@pytest.mark.parametrize(
+    ("complete_to", "wrong"),
+    [
+        # It heard nothing up to 18 s, and the missing one came at 20 s.
+        (18, 0),
+        # Nobody claims what is behind 18 s.
+        (19, 1),
+    ],
+)
+def test_of_several_one_that_is_cut_off_has_heard_a_quiet_time_before(
+    complete_to: int, wrong: int
+) -> None:
+    def ask(statement: str) -> bytes:
+        assert "covered" in statement
+        rows = ((1, 5, 18), (2, 25, 60))
+        lines = ["\t".join((*TRADE, f"{run}\t{a * S}\t{b * S}\n")) for run, a, b in rows]
+        return "".join(lines).encode()
+
+    lost = [(5 * S, 10 * S - 1), (complete_to * S + 1, 25 * S - 1)]
+    told = {TRADE: TRUE[TRADE]._replace(lost=lost)}
+    found, problems = judge(fates(), told, ask, "hot", [], [])
+    assert found["trade"]["unnamed_s"] == wrong
+    assert len(problems) == wrong
+
+
+def test_of_several_no_claim_makes_up_for_what_is_missing() -> None:
+    """Somebody says that he heard all from 5 to 60 s: the missing one and what is behind it is
+    found, and that between it and the trade before he may have heard."""
+
+    def ask(_: str) -> bytes:
+        return "\t".join((*TRADE, f"1\t{5 * S}\t{60 * S}\n")).encode()
+
+    told = {TRADE: TRUE[TRADE]._replace(lost=[(5 * S, 10 * S - 1)], healed=[])}
+    found, problems = judge(fates(), told, ask, "hot", [], [])
+    # From 20 s to the next at 25 s, and from 30 s, when one was had by REST, to 35 s.
+    assert found["trade"]["unnamed_s"] == 10
+    assert len(problems) == 2
+
+
 def test_an_image_behind_the_last_evidence_of_a_killed_one_says_nothing_of_the_time_before() -> (
     None
 ):

@@ -205,6 +205,7 @@ class Case:
         self.ledger: list[dict[str, Any]] = []
         self.seeds = list(SEEDS)
         self.unsent: list[tuple[int, int, int, str]] = []
+        self.late: list[tuple[int, int, int]] = []
         self.spans = [(1, FROM, TO)]  # connection, first and last
         self.covers = True  # unless a test says itself what is covered
 
@@ -245,6 +246,7 @@ class Case:
         for seed in self.seeds:
             told.seed(seed)
         told.unsent(self.unsent)
+        told.late(self.late)
         for connection, first, last in self.spans:
             for channel in range(len(ORIGIN.market().channels)):
                 told.opened(connection, channel, first - 1)
@@ -587,6 +589,14 @@ def test_a_book_gap_in_which_every_diff_was_sent_is_a_failure(case: Case) -> Non
     span = {"from_ts": one["ts_event"], "to_ts": two["ts_event"]}
     case.say("gap", **about_a_book(one), **span)
     expect(case.judge(), 4, gaps_empty=1)
+
+
+def test_a_book_gap_where_two_diffs_changed_places_names_the_first_of_them(case: Case) -> None:
+    one, two = of(case, "binance_spot")[1:3]
+    span = {"from_ts": one["ts_event"], "to_ts": two["ts_event"]}
+    case.say("gap", **about_a_book(one), **span)
+    case.late = [(1, 1, one["ts_event"] + 100 * MS)]
+    expect(case.judge(), 0)
 
 
 @pytest.mark.parametrize(("asked", "status", "told"), [(-2, 0, "missed"), (1, 4, "lost")])

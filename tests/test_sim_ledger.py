@@ -259,6 +259,7 @@ def test_intervals_survive_a_ledger_that_was_not_closed(tmp_path: Path) -> None:
     ledger.closed(1, 0, START + 5)
     ledger.opened(1, 3, START + 5)
     ledger.unsent([(1, 3, START + 7, "drop"), (1, 3, START + 8, "drop")])
+    ledger.late([(1, 3, START + 6)])
     ledger.sending(START + 9)
     [account] = read(tmp_path)
     assert account.origin == ORIGIN
@@ -267,6 +268,7 @@ def test_intervals_survive_a_ledger_that_was_not_closed(tmp_path: Path) -> None:
         3: [(1, START + 6, START + 9)],
     }
     assert account.unsent == {3: [(1, START + 7), (1, START + 8)]}
+    assert account.late == {3: [(1, START + 6)]}
     ledger.close()
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from conftest import marketprism, rows, summary
 from marketprism.clock import SteadyClock
+from marketprism.loop import run
 
 SPEED = "10000"  # a day passes in 8.6 s
 CAREFUL = ("lost", "duplicated", "differing", "gaps_empty", "covered_wrong", "uncovered")
@@ -155,3 +156,17 @@ def test_a_connection_that_ends_while_nothing_can_be_published_is_accounted_for(
     checked = summary(marketprism("sim", "check", "--config", config, "--json"))
     assert checked["stored"] > 1000
     assert [checked[name] for name in CAREFUL] == [0] * 6
+
+
+def test_nobody_who_sleeps_is_woken_before_the_time() -> None:
+    """The timers of the loop alone are early once in some hundred times."""
+
+    async def early() -> int:
+        clock, found = SteadyClock(), 0
+        for _ in range(2_000):
+            until = clock.now() + 0.0011
+            await clock.sleep(until - clock.now())
+            found += clock.now() < until
+        return found
+
+    assert run(early()) == 0

@@ -1,7 +1,8 @@
-"""One run of the collector: starts the parts in order, connects them, and ends them in order.
+"""One run of the collector: starts the parts, connects them, and ends them in order.
 
 ``marketprism-collect`` is four kinds of process at most: this one (sockets, engine, publisher), the
-store, nats-server and the built-in venue. A run promises that everything received is stored before
+store, nats-server and the built-in venue. Once NATS answers venues are listened to; the store comes
+up beside that (``parts``). A run promises that everything received is stored before
 it ends, or counted as pending; what is pending stays in the stream and is stored at the next start.
 
 Not here: what any of the parts does.
@@ -32,10 +33,7 @@ from .children import (
     STOP_LATE,
     end_stale,
     ended,
-    start_api,
     start_nats,
-    start_store,
-    start_venue,
 )
 from .clock import SteadyClock
 from .collect.feed import Feed
@@ -53,12 +51,14 @@ from .collect.steps import Steps
 from .collect.timetable import Outcome, Timetable
 from .config import Settings, without_secrets
 from .control import Control, subjects
+from .demo import with_market
 from .directory import Images, RunError, choose_ports, left_behind, locked, remember_images
 from .duties import duties
 from .log import logger
 from .members import Members
 from .outlet import opened
 from .pages import books, checks, values
+from .parts import DRAIN, STORE_WAIT, Parts, count_tables
 from .progress import Look, show_progress
 from .run import Options, Run
 from .schedule import fill
@@ -67,8 +67,7 @@ from .sharing import Reached, Sharing
 from .sim.faults import ProcessFault
 from .sim.faults import load as load_faults
 from .sources import Sources
-from .store.query import StoreError, connect, run_sql
-from .store.schema import DATA_TYPES, TABLES
+from .store.schema import DATA_TYPES
 from .taken import Taken
 from .trouble import misbehave
 
@@ -76,10 +75,6 @@ __all__ = ["collect"]
 
 log = logger(__name__)
 
-_STORE_WAIT = 60.0  # seconds that a run with an end waits until all is stored
-# A run that was told to end takes at most 10 s: so long for what was received, the rest for ending
-# the children.
-_DRAIN = 5.5
 _LAST_FRAMES = 10.0  # seconds at most to read on what a venue had sent before we ended
 _HEALING_STOP = 1.0  # seconds that an answer has which is being published
 _PLUGINS_STOP = 1.0  # seconds that plugins have for the rows that wait
@@ -95,6 +90,8 @@ async def collect(settings: Settings, options: Options) -> tuple[int, dict[str, 
     with locked(directory):
         run = time.time_ns()
         await asyncio.to_thread(psutil.wait_procs, left_behind(directory), _LEFT_BEHIND)
+        if options.demo:
+            settings = with_market(settings, float(options.speed))
         if not settings.nats.url and not options.record:
             await end_stale(directory / "nats")
         ports = choose_ports(options.ports, _ports_needed(settings), settings.ports.model_dump())
@@ -215,12 +212,27 @@ def _ports_needed(settings: Settings) -> list[str]:
 async def _go(
     state: Run, nats_url: str, stack: contextlib.AsyncExitStack
 ) -> tuple[int, dict[str, Any]]:
+    parts = Parts(state, nats_url, stack)
+    try:
+        found = await _collected(state, parts, stack)
+        parts.check()
+        return found
+    except RunError:
+        # What made us stop is the reason, and not what it stopped.
+        parts.check()
+        raise
+    finally:
+        await parts.end()
+
+
+async def _collected(
+    state: Run, parts: Parts, stack: contextlib.AsyncExitStack
+) -> tuple[int, dict[str, Any]]:
+    """Status and summary; of one that ends since there is no store, too."""
     began = time.monotonic()
     settings = state.settings
-    source = await _start_parts(state, nats_url, stack)
-    told = partial(_rewrite_run, state, nats_url, source)
-    for child in state.children:
-        child.spawned = told
+    await parts.begin()
+    source = parts.source
     words = without_secrets(" ".join(sys.argv[1:]))
     await state.ledger.write("started", detail=words or None)
     if state.options.restarted:
@@ -241,8 +253,8 @@ async def _go(
     if state.sharing:
         state.sharing.begin(_Has(state, wanted))
     if state.options.backfill:
-        return await _backfill(state, state.options.backfill, wanted)
-    start_api(state, told, stack)
+        await parts.stored()
+        return await _backfill(state, state.options.backfill, wanted, parts)
     stack.push_async_callback(wanted.end)
     state.feeds = await _feeds(state, wanted)
     try:
@@ -271,28 +283,8 @@ async def _go(
     frames = sum(c.get("frames") or 0 for c in source.get("connections", []))
     if not state.stop.is_set():
         await _run_feeds(state, wanted, frames)
-    status = await _finish(state)
+    status = await _finish(state, parts)
     return status, await _summary(state, time.monotonic() - began, source)
-
-
-async def _start_parts(
-    state: Run, nats_url: str, stack: contextlib.AsyncExitStack
-) -> dict[str, Any]:
-    """The store and beside it the built-in venue, which says this of itself. One with faults begins
-    after it: their seconds count from its start, and shall not pass while nobody listens."""
-    venue = None if state.options.faults else asyncio.create_task(start_venue(state, stack))
-    try:
-        if state.settings.store.run:
-            await start_store(state, nats_url, stack)
-            _write_run(state, nats_url)
-        state.tables_before = await _count_tables(state)
-        source = await (venue or start_venue(state, stack))
-    finally:
-        if venue:
-            venue.cancel()
-            await asyncio.gather(venue, return_exceptions=True)
-    _write_run(state, nats_url, source)
-    return source
 
 
 @dataclass
@@ -330,9 +322,11 @@ async def _feeds(state: Run, wanted: Sources) -> list[Feed]:
     return []
 
 
-async def _backfill(state: Run, window: Window, wanted: Sources) -> tuple[int, dict[str, Any]]:
+async def _backfill(
+    state: Run, window: Window, wanted: Sources, parts: Parts
+) -> tuple[int, dict[str, Any]]:
     """What earlier runs published is stored first: what is missing is judged by it."""
-    end = time.monotonic() + _STORE_WAIT
+    end = time.monotonic() + STORE_WAIT
     while state.settings.store.run and await _unstored(state) and time.monotonic() < end:
         await asyncio.sleep(_LOOK)
     clickhouse = state.clickhouse or state.settings.clickhouse.url or ""
@@ -340,43 +334,12 @@ async def _backfill(state: Run, window: Window, wanted: Sources) -> tuple[int, d
     await _first(asking, state.stop.wait())
     asking.cancel()
     await asyncio.wait([asking])
-    state.deadline = min(state.deadline, time.monotonic() + _STORE_WAIT)
-    await _finish(state)
+    state.deadline = min(state.deadline, time.monotonic() + STORE_WAIT)
+    await _finish(state, parts)
     if asking.cancelled():
         raise RunError("stopped: what was had by then is stored, and the same command goes on")
     said = asking.result() | {"pending": state.publisher.pending}
     return int(bool(said["refused"] or said["pending"])), said
-
-
-def _rewrite_run(state: Run, nats_url: str, source: Mapping[str, Any]) -> None:
-    """A child has another pid now."""
-    try:
-        _write_run(state, nats_url, source)
-    except OSError as error:
-        log.error("run.json names a process that has ended", reason=str(error))
-
-
-def _write_run(state: Run, nats_url: str, source: Mapping[str, Any] | None = None) -> None:
-    """``source`` is what the built-in venue said of itself, if it is the source."""
-    clock = {"speed": state.clock.speed, "start": state.clock.start, "origin": state.clock.origin}
-    venue = {key: source[key] for key in ("ws", "rest")} if source else None
-    said = {
-        "pid": os.getpid(),
-        "run": state.run,
-        "collector": state.settings.collector,
-        "ports": state.ports,
-        "nats_url": nats_url,
-        "clickhouse_url": state.clickhouse,
-        "children": {child.name: child.pid for child in state.children},
-        "venue": venue and {**venue, **clock, "recorded": bool(state.options.replay)},
-    }
-    target = state.settings.data_dir / "run.json"
-    draft = target.with_suffix(".tmp")
-    # It may hold a password, so nobody else may read it.
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        json.dump(said, file, indent=2)
-    draft.replace(target)
 
 
 # --- the run itself ----------------------------------------------------------------------------
@@ -388,7 +351,7 @@ def _listen_for_signals(state: Run, stack: contextlib.AsyncExitStack) -> None:
             os._exit(1)
         log.info("stopping: what was received is stored first; once more ends at once")
         state.interrupted = True
-        state.deadline = min(state.deadline, time.monotonic() + _DRAIN)
+        state.deadline = min(state.deadline, time.monotonic() + DRAIN)
         state.stop.set()
 
     loop = asyncio.get_running_loop()
@@ -461,7 +424,7 @@ async def _run_feeds(state: Run, wanted: Sources, frames_in_all: int) -> None:
             timeout=state.options.duration,
             return_when=asyncio.FIRST_COMPLETED,
         )
-        state.deadline = min(state.deadline, time.monotonic() + _STORE_WAIT)
+        state.deadline = min(state.deadline, time.monotonic() + STORE_WAIT)
         state.reload, control.over = None, True
         await _leave_members(state)
         joining.cancel()
@@ -660,7 +623,7 @@ async def _by_deadline(state: Run, tasks: Sequence[asyncio.Task[Any]]) -> bool:
     return True
 
 
-async def _finish(state: Run) -> int:
+async def _finish(state: Run, parts: Parts) -> int:
     """Waits for the acknowledgements, then for the store. 0, or 1 where a journal was damaged."""
     publisher = state.publisher
     if state.sharing:
@@ -672,8 +635,9 @@ async def _finish(state: Run) -> int:
         pass
     if publisher.pending:
         log.error("facts are not acknowledged by NATS", pending=publisher.pending)
-    left = -1
-    while state.settings.store.run and publisher.connected and time.monotonic() < state.deadline:
+    await parts.settled()
+    left, stores = -1, state.settings.store.run and parts.failed is None
+    while stores and publisher.connected and time.monotonic() < state.deadline:
         left = await _unstored(state)
         if left == 0:
             break
@@ -712,7 +676,7 @@ async def _summary(state: Run, seconds: float, source: dict[str, Any]) -> dict[s
         for book in feed.books():
             books[book.state] = books.get(book.state, 0) + 1
     publisher, ledger = state.publisher, state.ledger
-    after = await _count_tables(state)
+    after = await count_tables(state)
     stored = {name: after[name] - state.tables_before.get(name, 0) for name in after}
     unstored = 0
     if state.settings.store.run:
@@ -742,34 +706,9 @@ async def _summary(state: Run, seconds: float, source: dict[str, Any]) -> dict[s
     }
 
 
-async def _count_tables(state: Run) -> dict[str, int]:
-    """Rows a table, by ClickHouse's own count; empty where no store is ours to ask."""
-    if not state.clickhouse:
-        return {}
-    database = state.settings.clickhouse.hot_database
-    sql = " UNION ALL ".join(
-        f"SELECT '{table.name}' AS name, count() AS n FROM {database}.{table.name}"
-        for table in TABLES.values()
-    )
-
-    def ask() -> bytes:
-        client = connect(state.clickhouse)
-        try:
-            return run_sql(client, f"{sql} FORMAT TSV")
-        finally:
-            client.close()
-
-    try:
-        answer = await asyncio.to_thread(ask)
-    except StoreError as error:
-        log.warning("rows cannot be counted", reason=str(error))
-        return {}
-    return {name: int(n) for name, n in (line.split("\t") for line in answer.decode().splitlines())}
-
-
 async def _progress(state: Run, frames_in_all: int) -> None:
     async def look() -> Look:
-        rows = sum((await _count_tables(state)).values()) - sum(state.tables_before.values())
+        rows = sum((await count_tables(state)).values()) - sum(state.tables_before.values())
         told = state.seeds.progress().sentence(*books(state))
         frames = sum(feed.frames for feed in state.feeds)
         return Look(frames, told, state.publisher.acknowledged, rows)

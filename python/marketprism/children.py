@@ -121,7 +121,28 @@ async def _start_child(state: Run, child: Child, stack: contextlib.AsyncExitStac
     state.children.append(child)
 
 
-async def start_store(state: Run, nats_url: str, stack: contextlib.AsyncExitStack) -> None:
+async def _come_up(state: Run, child: Child, stack: contextlib.AsyncExitStack) -> None:
+    """Waits until it is ready, however long that takes and whoever asks to stop: what it is for
+    goes on meanwhile. Raises ``RunError``."""
+    state.children.append(child)
+    stack.push_async_callback(child.stop)
+    patience, child.patience = child.patience, STOP_LATE
+    try:
+        await child.start()
+    except ChildError as error:
+        raise RunError(str(error)) from error
+    child.patience = patience
+
+
+async def start_store(
+    state: Run,
+    nats_url: str,
+    stack: contextlib.AsyncExitStack,
+    announce: Callable[[dict[str, Any]], None],
+    spawned: Callable[[], None],
+) -> None:
+    """Returns once it serves, with the cold one where that is a process of its own. ``announce``
+    hears what it says, ``spawned`` is called whenever it has another pid. Raises ``RunError``."""
     directory, settings = state.settings.data_dir, state.settings
     url = settings.clickhouse.url
     embedded = url is None or url.startswith("chdb:")
@@ -144,14 +165,20 @@ async def start_store(state: Run, nats_url: str, stack: contextlib.AsyncExitStac
         monitor = f"http://{HOST}:{state.ports['nats_http']}"
         words += ["--set", f"nats.monitor_url={json.dumps(monitor)}"]
     child = Child(
-        "store", _marketprism(*words), ended=lambda *a: ended(state, *a), environment=secret
+        "store",
+        _marketprism(*words),
+        announce=announce,
+        ended=lambda *a: ended(state, *a),
+        environment=secret,
     )
-    await _start_child(state, child, stack)
+    child.spawned = spawned
+    await _come_up(state, child, stack)
     if settings.cold.enabled and not embedded:
         words = ["store", "cold", "--http-port", str(state.ports["cold"]), "--until-pipe-closes"]
         words += ["--data-dir", str(directory), *_inherited(state)]
         child = Child("cold", _marketprism(*words), ended=lambda *a: ended(state, *a))
-        await _start_child(state, child, stack)
+        child.spawned = spawned
+        await _come_up(state, child, stack)
 
 
 def start_api(state: Run, up: Callable[[], None], stack: contextlib.AsyncExitStack) -> None:

@@ -92,8 +92,13 @@ class SteadyClock:
         return self._venue_ns() / _SECOND
 
     async def sleep(self, seconds: float) -> None:
-        """Returns when they are over."""
-        await asyncio.sleep(seconds / self.speed)
+        """Returns when they are over, and never before: a loop's timers may be early, those of
+        libuv by nearly a millisecond."""
+        left = seconds / self.speed
+        end = time.monotonic() + left
+        await asyncio.sleep(left)
+        while (left := end - time.monotonic()) > 0:
+            await asyncio.sleep(left)
 
     def longer(self, seconds: float, machine: float) -> float:
         """So many seconds, or what passes in ``machine`` seconds of this machine where that is

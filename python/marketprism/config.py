@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 from urllib.parse import quote
@@ -27,10 +27,12 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
+from . import filters
 from .api_settings import Api
 from .members_settings import Members
 from .scheduler_settings import Scheduler
@@ -55,6 +57,7 @@ __all__ = [
     "loaded",
     "moment",
     "nats_login",
+    "parts_of",
     "proxy_url",
     "without_passwords",
     "without_secrets",
@@ -377,16 +380,31 @@ class ClickHouse(_Section):
         return token
 
 
+_STORED = (*data_types(), "ledger", "dead_letter", "instrument")
+_Part = Annotated[
+    str,
+    AfterValidator(lambda text: filters.checked(text, _STORED, SITES)),
+    WithJsonSchema({"type": "string", "pattern": filters.pattern(_STORED, SITES)}),
+]
+
+
+def parts_of(texts: Sequence[str]) -> tuple[str, ...]:
+    """What of the data types is meant by these texts, each once. Raises ``ValueError``."""
+    parts = tuple(filters.checked(text, _STORED, SITES) for text in texts)
+    filters.disjoint(parts)
+    return parts
+
+
 class Store(_Section):
     """``run``: the collector starts a store of its own. A batch is inserted ``linger`` after the
     one before it (``linger_min`` after a pause), or at ``rows_max`` or ``bytes_max``. A consumer
     begins where ``deliver_policy`` says when it is made; with any other than ``all``, and with a
     ``max_deliver`` other than -1 (no limit), messages may be passed over. Each one has to be
     acknowledged by itself, so there is one ``ack_policy``. ``data_types`` are those that this store
-    stores, if others store the rest; empty: all."""
+    stores, or parts of them (``filters``), if others store the rest; empty: all."""
 
     run: bool = True
-    data_types: tuple[Literal[DataType, "ledger", "dead_letter", "instrument"], ...] = ()
+    data_types: tuple[_Part, ...] = Field((), max_length=100)
     linger: Seconds = 0.25
     linger_min: Seconds = 0.02
     rows_max: int = Field(50_000, ge=1, le=1_000_000)
@@ -402,6 +420,13 @@ class Store(_Section):
     def _some(cls, value: int) -> int:
         if value == 0:
             raise ValueError("expected -1 (no limit) or 1 and more")
+        return value
+
+    @field_validator("data_types")
+    @classmethod
+    def _apart(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Raises ``ValueError``."""
+        filters.disjoint(value)
         return value
 
 
@@ -498,7 +523,11 @@ class Sim(_Section):
     """The built-in venue's synthetic market; ``seed`` and ``start`` together reproduce a run."""
 
     seed: int = 1
-    start: int | None = Field(None, description="nanoseconds UTC; empty: now")
+    start: int | None = Field(
+        None,
+        description="nanoseconds UTC; empty: now, or where a demo goes on with the market of the "
+        "run before",
+    )
     symbols: tuple[str, ...] = ("BTC-USDT", "ETH-USDT")
     trades_per_second: float = Field(200.0, gt=0, le=200_000)
     diffs_per_second: float = Field(10.0, gt=0, le=1000)

@@ -40,6 +40,8 @@ def duties(state: Run, wanted: Sources) -> dict[str, Callable[[], Awaitable[Outc
         return await forced.run(streams(state.feeds), clock.now_ns())
 
     async def quality() -> Outcome:
+        if not state.store_up.is_set():
+            return Outcome()
         places = {
             (i.exchange, i.market_type, i.symbol): i
             for each in wanted.polled()

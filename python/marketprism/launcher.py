@@ -122,6 +122,8 @@ class _Launcher:
             if child.status != 0:
                 raise RunError(str(error), max(1, child.status or 1)) from error
         finally:
+            # One that drains hears nobody any more, which is no reason to end it at once.
+            watching.cancel()
             await asyncio.gather(*(other.stop() for other in self._beside))
             await child.stop()
             _file(self._settings.data_dir).unlink(missing_ok=True)

@@ -427,8 +427,8 @@ HOT: dict[str, Metric] = {
         ("table",),
     ),
     "hot_storage_subscriptions_active": Metric(
-        "Consumers that stand and are asked. Fewer than the data types: NATS is away, or another "
-        "store has the lease."
+        "Consumers that stand and are asked. Fewer than the data types, or parts of them, that it "
+        "stores: NATS is away, or another store has the lease."
     ),
     "hot_storage_is_running": Metric(
         "1 while NATS is connected and no table is kept from being stored, else 0."
@@ -452,7 +452,8 @@ HOT: dict[str, Metric] = {
     ),
     "nats_jetstream_consumer_num_pending": Metric(
         "Messages that the store has not been sent yet. Grows: it is too slow, see "
-        "hot_storage_insert_duration_seconds.",
+        "hot_storage_insert_duration_seconds; or there is no such consumer, as no store's "
+        "store.data_types names it.",
         ("stream", "consumer"),
     ),
     "nats_jetstream_consumer_num_ack_pending": Metric(

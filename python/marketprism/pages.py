@@ -39,7 +39,6 @@ def checks(state: Run) -> dict[str, Check]:
     healing = state.healing.progress(state.seeds.urgent())
     frames = sum(feed.frames for feed in feeds)
     silent = sorted(f"{name} {kind}" for feed in feeds for name, kind in feed.silent)
-    down = [child.name for child in state.children if not child.running]
     apart = [f"{urlsplit(f.url).netloc}: {f.trouble}" for f in feeds if f.trouble]
     return {
         "nats": check(
@@ -91,13 +90,26 @@ def checks(state: Run) -> dict[str, Check]:
         "clock": _clock(state),
         **_members(state),
         "load": state.load.check(),
-        "children": check(
-            "degraded" if down else "healthy",
-            f"down: {', '.join(down)}" if down else "running",
-            restarts={child.name: child.restarts for child in state.children},
-            processes=_processes(state),
-        ),
+        "children": _children(state),
     }
+
+
+def _children(state: Run) -> Check:
+    """The processes that we have started: what is heard while the store is not up yet waits in its
+    streams."""
+    down = [child.name for child in state.children if child.pid and not child.running]
+    starting = [c.name for c in state.children if c.name not in down and not c.ready]
+    said = [
+        f"{what}: {', '.join(names)}"
+        for what, names in (("down", down), ("starting", starting))
+        if names
+    ]
+    return check(
+        "degraded" if said else "healthy",
+        "; ".join(said) or "running",
+        restarts={child.name: child.restarts for child in state.children},
+        processes=_processes(state),
+    )
 
 
 def _processes(state: Run) -> dict[str, dict[str, float]]:

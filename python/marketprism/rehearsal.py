@@ -96,9 +96,24 @@ class _Rehearsal:
                 return checks, streams
             await asyncio.sleep(_LOOK)
 
+    def _tables(self) -> str | None:
+        """Where they answer; of a store of its own once that is up, nothing where it never is."""
+        if not self._settings.store.run:
+            return self._settings.clickhouse.url
+        end = time.monotonic() + self._patience
+        while (running := held_by(self._place)) is not None and time.monotonic() < end:
+            if url := running.get("clickhouse_url"):
+                return str(url)
+            time.sleep(_LOOK)
+        return None
+
     def _stored(self, began: int) -> list[Finding]:
         """The first row of this run, read back, and what venues refused in it."""
-        url = (held_by(self._place) or {}).get("clickhouse_url") or self._settings.clickhouse.url
+        url, own = self._tables(), self._settings.store.run
+        if not url and own:
+            said = f"the store was not up within {self._patience:.0f} s"
+            fix = "see /health of the store; a large directory takes longer: --patience"
+            return [Finding("stored", "store", "failed", said, fix)]
         if not url:
             said = "store.run is false, and clickhouse.url names no server to look into"
             return [Finding("stored", "elsewhere", "warning", said, "name it with --clickhouse")]

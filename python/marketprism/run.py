@@ -86,6 +86,7 @@ class Run:
     deadline: float = math.inf
     faults_from: int = 0
     clickhouse: str = ""
+    store_up: asyncio.Event = field(default_factory=asyncio.Event)  # there is one, or none of ours
     reload: Callable[[str], Awaitable[object]] | None = None  # once something is collected
     served: asyncio.Event = field(default_factory=asyncio.Event)
     steps: Steps | None = None

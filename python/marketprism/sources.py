@@ -19,9 +19,10 @@ from ._core import Instrument, Session
 from .clock import SteadyClock
 from .collect.feed import Carried, Feed
 from .collect.heal import Healing
+from .collect.last import Last
 from .collect.ledger import Ledger
 from .collect.poll import Wanted
-from .collect.publish import Last, Publisher, PublishError
+from .collect.publish import Publisher, PublishError
 from .collect.record import Journals
 from .collect.rest import Priority, Rest
 from .collect.route import Route
@@ -42,6 +43,8 @@ log = logger(__name__)
 _LEGS = ("1", "2")
 # Seconds of the machine that exchanges whose venues have said what they list wait for the others.
 _TOGETHER = 5.0
+_AHEAD_NS = 5_000_000_000  # so far ahead of its clock no market tells of anything
+_LAST_AT_ONCE = 64  # instruments of which it is asked at a time what was published last
 
 
 @dataclass
@@ -476,8 +479,15 @@ class Sources:
     async def _resumed(self, feed: Feed) -> Feed:
         """A feed that knows what an earlier run published last, so that what was missed since is
         named. A recorded session begins where it begins."""
-        for instrument in feed.instruments:
-            reached = await self.reached(instrument)
+        turns = asyncio.Semaphore(_LAST_AT_ONCE)
+
+        async def ask(instrument: Instrument) -> Reached:
+            async with turns:
+                return await self.reached(instrument)
+
+        # Nobody listens meanwhile: a thousand answers one after another would take seconds.
+        found = await asyncio.gather(*map(ask, feed.instruments))
+        for instrument, reached in zip(feed.instruments, found, strict=True):
             if not (self.sharing and self.sharing.handed(instrument, reached)):
                 trade, aggregate, book = reached
                 feed.session.resume(instrument, trade=trade, aggregate=aggregate, book=book)
@@ -488,7 +498,8 @@ class Sources:
         found: dict[str, Last | None] = {}
         for kind in ("trade", "orderbook"):
             try:
-                found[kind] = await self.publisher.last(instrument.subject(kind))
+                last = await self.publisher.last(instrument.subject(kind))
+                found[kind] = last if last and self._same_market(last) else None
             except PublishError as error:
                 log.warning(
                     "what was published last is not known",
@@ -502,6 +513,13 @@ class Sources:
             self._passed(instrument, trade, aggregated=True),
             (int(book.fact), book.time) if book and book.fact.isdigit() else None,
         )
+
+    def _same_market(self, last: Last) -> bool:
+        """Of a demo: whether it was told by the market that is there now, which goes on with no
+        other one's ids. At a true venue there is one."""
+        if not self.demo:
+            return True
+        return bool(self.venue["start"] <= last.time <= self.clock.now_ns() + _AHEAD_NS)
 
     def _passed(
         self, instrument: Instrument, last: Last | None, *, aggregated: bool

@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 import orjson
 
+from . import filters
 from .collect.publish import STREAM_SUBJECTS, stream_config
 from .config import Settings
 from .standing import standing
@@ -119,33 +120,62 @@ async def _streams(settings: Settings, ask: Ask) -> Any:
 
 
 async def _consumers(settings: Settings, ask: Ask) -> Any:
+    listed: dict[str, dict[str, Mapping[str, Any]]] = {}
     for kind in (*DATA_TYPES, *settings.opted):
-        meant = parameters(kind, settings.store)
-        name, stream = meant.pop("name"), _stream_of(kind)
-        try:
-            info = await ask(f"$JS.API.CONSUMER.INFO.{stream}.{name}")
-        except Refused as refused:
-            yield Look("consumers", name, "degraded", f"not there: {refused}")
+        stream = _stream_of(kind)
+        if stream not in listed:
+            listed[stream] = await _listed(ask, stream)
+        found = filters.of_stores(kind, listed[stream])
+        if not found:
+            detail = f"not there: no store has made it, and nothing of {kind} is stored"
+            yield Look("consumers", filters.durable(kind), "degraded", detail)
             continue
-        config = info["config"]
-        found = {
-            "durable_name": config.get("durable_name"),
-            "filter_subject": config.get("filter_subject"),
-            "deliver_policy": config.get("deliver_policy"),
-            "ack_policy": config.get("ack_policy"),
-            "ack_wait": config.get("ack_wait", 0) / 1e9,
-            "backoff": [step / 1e9 for step in config.get("backoff") or []],
-            "max_deliver": config.get("max_deliver", -1),
-            "max_ack_pending": config.get("max_ack_pending"),
-        }
-        numbers = {
-            **found,
-            "pending": info["num_pending"],
-            "ack_pending": info["num_ack_pending"],
-            "redelivered": info["num_redelivered"],
-        }
-        words = f"{found['filter_subject']}, {info['num_pending']:,} pending"
-        yield _compared("consumers", name, _different(found, meant), words, numbers)
+        for part, info in found.items():
+            yield _consumer(part, info, settings)
+        for one, other in filters.overlapping(found, found):
+            if one < other:
+                detail = f"overlaps {filters.durable(other)}: say again what divides or unites them"
+                yield Look("consumers", filters.durable(one), "degraded", detail)
+        for part, count in (await filters.nobodys(ask, stream, kind, found)).items():
+            detail = f"{count:,} messages are in no store's data_types, and wait"
+            yield Look("consumers", part, "degraded", detail, {"pending": count})
+
+
+async def _listed(ask: Ask, stream: str) -> dict[str, Mapping[str, Any]]:
+    """None where there is no such stream, which another look says. Raises ``Unanswered``."""
+    try:
+        found, silent = await filters.listed(ask, stream)
+    except Refused:
+        return {}
+    if silent:
+        raise Unanswered(f"{stream}: {silent} consumers did not answer")
+    return found
+
+
+def _consumer(part: str, info: Mapping[str, Any], settings: Settings) -> Look:
+    meant = parameters(part, settings.store)
+    name, config = meant.pop("name"), info["config"]
+    found = {
+        "durable_name": config.get("durable_name"),
+        "filter_subject": config.get("filter_subject"),
+        "deliver_policy": config.get("deliver_policy"),
+        "ack_policy": config.get("ack_policy"),
+        "ack_wait": config.get("ack_wait", 0) / 1e9,
+        "backoff": [step / 1e9 for step in config.get("backoff") or []],
+        "max_deliver": config.get("max_deliver", -1),
+        "max_ack_pending": config.get("max_ack_pending"),
+    }
+    if found["deliver_policy"] == "by_start_sequence":
+        # It takes over from others, whoever began where.
+        del meant["deliver_policy"]
+    numbers = {
+        **found,
+        "pending": info["num_pending"],
+        "ack_pending": info["num_ack_pending"],
+        "redelivered": info["num_redelivered"],
+    }
+    words = f"{found['filter_subject']}, {info['num_pending']:,} pending"
+    return _compared("consumers", name, _different(found, meant), words, numbers)
 
 
 def _stream_of(data_type: str) -> str:

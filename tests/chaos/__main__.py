@@ -4,7 +4,8 @@ The environment says what: ``CHAOS_ONLY`` (a comma list of collector, nats-serve
 control, power, demo, test), ``CHAOS_TRIALS`` (kills a kind; a fifth of it is the pauses),
 ``CHAOS_ROWS`` (rows of the fault matrix as ``1,5-7``, of which demos and tests are run; default:
 all), ``CHAOS_ROW_TRIALS`` (trials a way of a row), ``CHAOS_SEED`` (default: drawn), ``CHAOS_DIR``
-(default: target/chaos), ``CHAOS_FRESH=1`` (forget what was done). ``short`` has defaults for a few
+(default: target/chaos), ``CHAOS_JOBS`` (groups, or ways of a row, side by side, each on a chain of
+its own; default: 1), ``CHAOS_FRESH=1`` (forget what was done). ``short`` has defaults for a few
 minutes, without demos and tests, and always begins anew.
 
 After each group its result is in ``state.json``, so a run that was stopped goes on with the next,
@@ -23,7 +24,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -60,6 +64,7 @@ class Request:
     fresh: bool
     wanted: dict[str, int] = field(default_factory=dict)
     ways: dict[str, int] = field(default_factory=dict)
+    jobs: int = 1
 
     def __post_init__(self) -> None:
         unknown = [part for part in self.parts if part not in PARTS]
@@ -76,6 +81,7 @@ def requested(short: bool) -> Request:
     fresh = short or env.get("CHAOS_FRESH") == "1"
     count = _number("CHAOS_TRIALS", TRIALS_SHORT if short else TRIALS)
     asked = Request(parts, Path(place).resolve(), env.get("CHAOS_SEED") or "", fresh)
+    asked.jobs = _number("CHAOS_JOBS", 1)
     asked.wanted = {kind: count for kind in KILLED if kind in parts}
     if "pause" in parts:
         pauses = -(-count // KILLS_A_PAUSE)
@@ -104,8 +110,7 @@ def begun(asked: Request) -> dict[str, Any]:
     Raises ``SystemExit`` where another run is at work there: it would be taken for a stopped one.
     """
     _hold(asked.directory)
-    for data in asked.directory.glob("*/data"):
-        end_left_behind(data.parent)
+    ended(asked.directory)
     state_file = asked.directory / "state.json"
     state: dict[str, Any] = {}
     if asked.fresh:
@@ -123,6 +128,12 @@ def begun(asked: Request) -> dict[str, Any]:
     state.setdefault("rows", {})
     print(f"seed {state['seed']}, results in {asked.directory}", file=sys.stderr)
     return state
+
+
+def ended(directory: Path) -> None:
+    """Whatever runs on a chain in this directory is ended."""
+    for data in directory.glob("*/data"):
+        end_left_behind(data.parent)
 
 
 def _hold(directory: Path) -> None:
@@ -148,16 +159,7 @@ def run(asked: Request, state: dict[str, Any]) -> int:
             seed = f"{state['seed']}/{promise}"
             state["controls"][promise] = control(directory, seed, promise)
             kept(asked, state)
-    while any(left := remaining(asked, state).values()):
-        number = len(state["groups"]) + 1
-        seed = f"{state['seed']}/{number}"
-        kinds = draw(random.Random(seed), remaining(asked, state))
-        directory = emptied(asked.directory / f"group-{number}")
-        print(f"{seed}: {len(kinds)} of {sum(left)} trials to come", file=sys.stderr)
-        state["groups"].append(group(directory, seed, kinds))
-        kept(asked, state)
-        if not state["groups"][-1]["trials"]:
-            break  # the chain does not even begin
+    run_groups(asked, state)
     run_rows(asked, state)
     if "power" in asked.parts and state["power"] is None:
         state["power"] = power()
@@ -166,21 +168,86 @@ def run(asked: Request, state: dict[str, Any]) -> int:
     return 0 if found["ok"] else 1
 
 
+def run_groups(asked: Request, state: dict[str, Any]) -> None:
+    """What is left of the kills and pauses, a group at a time in each job."""
+    in_hand: Counter[str] = Counter()
+    lock = threading.Lock()
+    number = max([int(one["seed"].rpartition("/")[2]) for one in state["groups"]], default=0)
+
+    def work(over: threading.Event) -> bool:
+        nonlocal number
+        with lock:
+            wanted = {kind: n - in_hand[kind] for kind, n in remaining(asked, state).items()}
+            if not any(wanted.values()):
+                return False
+            number += 1
+            seed, directory = f"{state['seed']}/{number}", asked.directory / f"group-{number}"
+            kinds = draw(random.Random(seed), wanted)
+            in_hand.update(kinds)
+            print(f"{seed}: {len(kinds)} of {sum(wanted.values())} trials to come", file=sys.stderr)
+        found = group(emptied(directory), seed, kinds)
+        if over.is_set():
+            return False
+        with lock:
+            in_hand.subtract(kinds)
+            state["groups"].append(found)
+            kept(asked, state)
+        return bool(found["trials"])  # else the chain does not even begin
+
+    side_by_side(asked, work)
+
+
 def run_rows(asked: Request, state: dict[str, Any]) -> None:
-    """What is left of the matrix's demos and tests, a batch at a time."""
-    while more := left(state["rows"], asked.ways):
-        way, count = next(iter(more.items()))
-        form, _, what = way.partition(":")
-        done = state["rows"].setdefault(way, [])
-        print(f"{way}: {count} trials to come, {len(more)} ways", file=sys.stderr)
+    """What is left of the matrix's demos and tests, a batch of one way at a time in each job."""
+    in_hand: set[str] = set()
+    lock = threading.Lock()
+
+    def work(over: threading.Event) -> bool:
+        with lock:
+            more = {w: n for w, n in left(state["rows"], asked.ways).items() if w not in in_hand}
+            if not more:
+                return False
+            way, count = next(iter(more.items()))
+            in_hand.add(way)
+            form, _, what = way.partition(":")
+            done = state["rows"].setdefault(way, [])
+            print(f"{way}: {count} trials to come, {len(more)} ways", file=sys.stderr)
         if form == "demo":
             directory = emptied(asked.directory / f"demo-{what}-{len(done) + 1}")
             seed = f"{state['seed']}/{len(done) + 1}"
-            done.append(run_demo(directory, what, min(count, DEMO_TRIALS), seed))
+            found = run_demo(directory, what, min(count, DEMO_TRIALS), seed)
         else:
-            done.append(run_test(what))
-        kept(asked, state)
-        print(f"{way}: {done[-1]}", file=sys.stderr)
+            found = run_test(what)
+        if over.is_set():
+            return False
+        with lock:
+            in_hand.discard(way)
+            done.append(found)
+            kept(asked, state)
+        print(f"{way}: {found}", file=sys.stderr)
+        return True
+
+    side_by_side(asked, work)
+
+
+def side_by_side(asked: Request, work: Callable[[threading.Event], bool]) -> None:
+    """Has it done again and again, in so many threads, until it says that nothing is left. What is
+    under way when this is interrupted is ended, and not kept."""
+    over = threading.Event()
+
+    def again() -> None:
+        while not over.is_set() and work(over):
+            pass
+
+    with ThreadPoolExecutor(asked.jobs) as pool:
+        jobs = [pool.submit(again) for _ in range(asked.jobs)]
+        try:
+            for job in jobs:
+                job.result()
+        finally:
+            over.set()
+            if not all(job.done() for job in jobs):
+                ended(asked.directory)
 
 
 def remaining(asked: Request, state: dict[str, Any]) -> dict[str, int]:

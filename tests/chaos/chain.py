@@ -256,7 +256,10 @@ class Chain:
             ask(f"http://{HOST}:{self.port(port)}{path}")
         except (OSError, ValueError):
             return False
-        return name != "collector" or self._ours()
+        if name != "collector":
+            return True
+        # It serves before a store of its own does, and ends where that dies before it was ready.
+        return self._ours() and (bool(self._store_words) or self.serves("store"))
 
     def _ours(self) -> bool:
         """Whether what answers is the collector that was started last."""

@@ -171,8 +171,9 @@ ROWS = (
         38,
         "partition of one venue",
         "demo:partition",
-        why="by the venue, which says and reads nothing and lets nobody in; no network namespace, "
-        "so a handshake is refused where it would be lost",
+        f"{_TEST}test_partition.py",
+        why="by the venue, which says and reads nothing and lets nobody in; and by the link to a "
+        "venue in a network namespace, which is down: packets of handshakes are lost, too",
     ),
     _row(
         39,

@@ -16,17 +16,17 @@ import signal
 import sys
 from typing import Any
 
-__all__ = ["ACK_WAIT_SECONDS", "PROMISES"]
+__all__ = ["ACK_WAIT_SECONDS", "PROMISES", "sabotage"]
 
 ACK_WAIT_SECONDS = 8.0
 """More than a store takes to start, so that newer messages are stored first."""
 
 
 def _kept() -> None:
-    from marketprism.store import hot
+    from marketprism.store import prepare
 
     # With the configured wait nothing is made short, so nothing is sent again early.
-    _replace(hot, "RECLAIM_SECONDS", ACK_WAIT_SECONDS)
+    _replace(prepare, "RECLAIM_SECONDS", ACK_WAIT_SECONDS)
 
 
 def _ack_before_insert() -> None:
@@ -71,14 +71,19 @@ def _replace(owner: Any, name: str, by: Any) -> None:
     setattr(owner, name, by)
 
 
+def sabotage(promise: str) -> None:
+    """Break it in the process that calls; whatever the promise, nothing is sent again early."""
+    _kept()
+    if (broken := PROMISES[promise]) is not None:
+        broken()
+
+
 def main(words: list[str]) -> int:
     """Break what ``words[0]`` names, then run ``marketprism`` with the rest."""
     from marketprism.cli import main as marketprism
 
     faulthandler.register(signal.SIGUSR1)
-    _kept()
-    if (broken := PROMISES[words[0]]) is not None:
-        broken()
+    sabotage(words[0])
     return marketprism(words[1:])
 
 

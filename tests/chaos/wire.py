@@ -1,4 +1,4 @@
-"""A wire of TCP on loopback that can be cut: what comes in goes out at the other end, or nowhere.
+"""A wire of TCP that can be cut: what comes in goes out at the other end, or nowhere.
 
 While it is cut nothing is closed: bytes vanish, as they do behind a switch that has died, and who
 connects is taken and not answered.
@@ -17,10 +17,11 @@ _CHUNK = 64 * 1024
 
 
 class Wire:
-    """As a context manager: from ``port`` to another port of this machine."""
+    """As a context manager: from ``port``, of this address, to another port of this machine."""
 
-    def __init__(self, to: int) -> None:
+    def __init__(self, to: int, address: str = "127.0.0.1") -> None:
         self.port = 0
+        self._address = address
         self._to = to
         self._whole = True
         self._loop = asyncio.new_event_loop()
@@ -58,7 +59,7 @@ class Wire:
 
     async def _serve(self) -> None:
         self._ended = asyncio.Event()
-        server = await asyncio.start_server(self._joined, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._joined, self._address, 0)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._ended.wait()

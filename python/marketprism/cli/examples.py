@@ -62,10 +62,17 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "marketprism export --to archive --data-dir data",
         "marketprism export --to archive --from 2d --exchanges binance_spot --data-types trade",
     ),
-    "store": (
+    "store": ("marketprism store hot --config marketprism.yaml",),
+    "store hot": (
         "marketprism store hot --nats nats://127.0.0.1:4222 --clickhouse http://127.0.0.1:8123/",
-        "marketprism store cold --once --data-dir data --set cold.age=10m",
+        "marketprism store hot --config one.yaml --set 'store.data_types=[trade.binance_spot]'",
     ),
+    "store cold": ("marketprism store cold --once --data-dir data --set cold.age=10m",),
+    "store divide": (
+        "marketprism store divide trade.binance_spot trade.okx_spot --nats nats://127.0.0.1:4222",
+        "marketprism store divide trade.binance_spot trade.okx_spot --data-dir data --dry-run",
+    ),
+    "store unite": ("marketprism store unite trade --nats nats://127.0.0.1:4222",),
     "api": (
         "marketprism api --data-dir data",
         "marketprism api --port 8090 --nats nats://10.0.0.5:4222 --clickhouse http://10.0.0.6:8123/",

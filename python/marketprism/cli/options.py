@@ -119,8 +119,9 @@ def serves(arguments: argparse.Namespace) -> bool:
     stderr is its log."""
     judges = [str(path) for path in getattr(arguments, "journals", ())] == ["check"]
     tries = getattr(arguments, "mode", "") == "test"
+    divides = getattr(arguments, "tier", "") in ("divide", "unite")
     of_these = ("collect", "record", "store", "api", "sim")
-    return arguments.command in of_these and not judges and not tries
+    return arguments.command in of_these and not (judges or tries or divides)
 
 
 def typed(arguments: argparse.Namespace) -> list[str]:

@@ -1,4 +1,5 @@
-"""``store`` and ``requeue``: from the streams into the tables, and from hot ones into cold ones."""
+"""``store`` and ``requeue``: from the streams into the tables, by how many stores, and from hot
+tables into cold ones."""
 
 from __future__ import annotations
 
@@ -8,13 +9,16 @@ import sys
 from typing import Any
 
 from .. import loop
-from ..config import Settings
+from ..config import Settings, parts_of
 from ..directory import RunError, held_by
 from .options import child, common, settings_of
 from .process import say, stop_event
 from .stored import opened
 
 __all__ = ["grammar"]
+
+# An answer that comes later may be to what was asked under a lease that has ended.
+_ANSWERS_WITHIN = 3.0  # seconds
 
 
 def grammar(commands: Any) -> None:
@@ -25,24 +29,37 @@ def grammar(commands: Any) -> None:
 
 def _store_grammar(commands: Any) -> None:
     parser = commands.add_parser(
-        "store", help="hot: JetStream to ClickHouse; cold: copies what is closed to where it stays"
+        "store", help="one store by itself, and what several hot ones divide among them"
     )
-    parser.add_argument("tier", choices=("hot", "cold"))
-    parser.add_argument("--http-port", type=int, help="default: ports.store, or ports.cold")
-    parser.add_argument("--gateway-port", type=int, help="default: ports.clickhouse")
-    parser.add_argument(
-        "--cold-port", type=int, help="hot, embedded, with cold.enabled; default: ports.cold"
+    tiers = parser.add_subparsers(dest="tier", required=True, metavar="hot|cold|divide|unite")
+    hot = tiers.add_parser("hot", help="JetStream to ClickHouse")
+    hot.add_argument("--gateway-port", type=int, help="default: ports.clickhouse")
+    hot.add_argument(
+        "--cold-port", type=int, help="embedded, with cold.enabled; default: ports.cold"
     )
-    once = parser.add_mutually_exclusive_group()
-    once.add_argument("--once", action="store_true", help="cold: copy what is closed now, and end")
+    cold = tiers.add_parser("cold", help="copies what is closed to where it stays")
+    once = cold.add_mutually_exclusive_group()
+    once.add_argument("--once", action="store_true", help="copy what is closed now, and end")
     once.add_argument(
         "--retire",
         action="store_true",
-        help="cold: end; hot rows leave by time again, whether they are in cold or not",
+        help="end; hot rows leave by time again, whether they are in cold or not",
     )
-    common(parser)
-    child(parser)
-    parser.set_defaults(run=_store)
+    for tier, port in ((hot, "store"), (cold, "cold")):
+        tier.add_argument("--http-port", type=int, help=f"default: ports.{port}")
+        common(tier)
+        child(tier)
+        tier.set_defaults(run=_store)
+    for name, says, part in (
+        ("divide", "have several hot stores store parts of a data type, while none runs", "PART"),
+        ("unite", "have one hot store store all of a data type again, while none runs", "TYPE"),
+    ):
+        tier = tiers.add_parser(name, help=says)
+        example = "all parts, as trade.binance_spot" if name == "divide" else "data types, as trade"
+        tier.add_argument("parts", nargs="+", metavar=part, help=example)
+        tier.add_argument("--dry-run", action="store_true", help="only say what would be done")
+        common(tier)
+        tier.set_defaults(run=_divide)
 
 
 def _requeue_grammar(commands: Any) -> None:
@@ -94,9 +111,56 @@ async def _hot(arguments: argparse.Namespace, settings: Settings, url: str) -> N
         gateway_port=_or(arguments.gateway_port, settings.ports.clickhouse),
         cold_port=_or(arguments.cold_port, settings.ports.cold),
         host=settings.listen,
-        on_ready=lambda ports: say({"event": "ready", **ports}),
+        on_ready=lambda ports: say({"event": "ready", **ports, **_rows(arguments, settings, url)}),
         stop=stop_event(arguments),
     )
+
+
+def _divide(arguments: argparse.Namespace) -> int:
+    from ..store.divide import divide
+    from ..store.jetstream import Refused, Unanswered, asking
+    from ..store.query import StoreError
+
+    settings, name = settings_of(arguments), arguments.tier
+    url = settings.nats.url or (held_by(settings.data_dir) or {}).get("nats_url")
+    if not url:
+        raise RunError(f"{name}: no NATS is named: --nats URL, or nats.url", 2)
+    try:
+        parts = parts_of(arguments.parts)
+    except ValueError as error:
+        raise RunError(f"{name}: {error}", 2) from error
+    if name == "unite" and (some := [part for part in parts if "." in part]):
+        raise RunError(f"unite: {some[0]}: expected a data type, of which all is united", 2)
+
+    async def run() -> None:
+        async with asking(str(url), "marketprism-store-divide", _ANSWERS_WITHIN) as ask:
+            for done in await divide(ask, settings, parts, dry_run=arguments.dry_run):
+                say({"event": "planned" if arguments.dry_run else "divided", **done._asdict()})
+
+    try:
+        asyncio.run(run())
+    except (StoreError, Refused, Unanswered) as error:
+        raise RunError(f"{name}: {error}") from error
+    return 0
+
+
+def _rows(arguments: argparse.Namespace, settings: Settings, url: str) -> dict[str, Any]:
+    """For the collector that started us: rows a table before we store any, so that it can say what
+    its run has added although it publishes already."""
+    from ..store.query import StoreError, connect, counts
+    from ..store.schema import TABLES
+
+    if not arguments.until_pipe_closes:
+        return {}
+    try:
+        client = connect(url)
+        try:
+            names = [table.name for table in TABLES.values()]
+            return {"rows": counts(client, settings.clickhouse.hot_database, names)}
+        finally:
+            client.close()
+    except StoreError:
+        return {}  # it counts them itself
 
 
 def _cold(arguments: argparse.Namespace, settings: Settings, url: str) -> None:

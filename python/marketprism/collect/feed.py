@@ -523,8 +523,6 @@ class Feed:
         self._watchdog = Watchdog(self.connection.channels, self.now_ns())
         self._rest_from_watching()
         reader = asyncio.create_task(self._read(socket))
-        # Not when all that came is worked off: until then a successor may have begun.
-        reader.add_done_callback(lambda _: self._ended())
         ticker = asyncio.create_task(self._tick())
         try:
             with contextlib.suppress(ConnectionClosed):
@@ -563,7 +561,7 @@ class Feed:
 
     def _ended(self) -> None:
         """The socket is closed, by whom ever."""
-        if not self.stopping and not (self.successor and self.successor.hears_all):
+        if not (self.stopping or (self.successor and self.successor.hears_all)):
             self.lost.set()
 
     @property
@@ -717,9 +715,13 @@ class Feed:
 
     async def _read(self, socket: ClientConnection) -> None:
         """What does not come in one frame; ends with the connection."""
-        with contextlib.suppress(ConnectionClosed):
-            while True:
-                self._hold(await socket.recv(decode=False))
+        try:
+            with contextlib.suppress(ConnectionClosed):
+                while True:
+                    self._hold(await socket.recv(decode=False))
+        finally:
+            # A callback comes after this counts as done; once all is taken it may have a successor.
+            self._ended()
 
     async def _work(self, reader: asyncio.Task[None]) -> None:
         """Engine and publisher, batch after batch, until the socket is closed and all is taken."""

@@ -4,7 +4,8 @@ The engine names each hole by its ids. What is missing is asked for by REST, a p
 the venue's limits and behind all seeds; the rows go the way of live ones, flagged, and a row that
 was there already is dropped by its identity. A hole is told once it is over: ``healed`` with the
 ids that were had and the time they bridge, ``lost`` with those that the venue does not serve. What
-a run leaves open is taken up by the next (``gaps``).
+was had of one that has to wait is told before that, for a run may end first. What a run leaves
+open is taken up by the next (``gaps``).
 
 The smallest hole comes first: so the most holes are closed soonest, and the few pages of a short
 outage do not wait behind the hundreds of a long one. One that has waited for an hour comes before
@@ -50,6 +51,7 @@ _REFUSED_PAUSE, _REFUSED_PAUSE_MAX = 60.0, 600.0
 _TAKES_SHARE = 0.125  # of the newest answer in what answers take of late
 _BESIDE_MAX = 10_000  # trades of a hole that came unasked and are remembered
 _AGED = 3600.0  # seconds after which a hole comes before smaller ones
+_TELL_SECONDS = 30.0  # after so many what was had of a hole is told though more of it is asked for
 _FORECAST_MAX = 512  # questions that are imagined one by one; behind them the limit's lasting rate
 # Answers that say something of us and not of the trades.
 _OF_US = (401, 403, 418, 429, 451)
@@ -125,6 +127,14 @@ class _Open:
     # it is asked answers with what comes next, and may have it no more when that is asked for.
     beside: dict[int, int] = field(default_factory=dict)
     reason: str = "not served"
+    # What rows say that was had, in the order of ids, and what of the hole the next run would ask.
+    told: list[_Had] = field(default_factory=list)
+    rest: list[Gap] = field(default_factory=list)
+    told_at: float = field(init=False)
+    telling: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        self.told_at = self.since
 
     @property
     def ids(self) -> int:
@@ -143,6 +153,11 @@ class _Open:
         """What can be asked for now."""
         ready = (p for p in self.pieces if not p.asking and p.not_before <= now)
         return next(ready, None)
+
+    def may_wait(self, now: float) -> bool:
+        """Whether its end may come after that of the run."""
+        waits = all(not p.asking and p.not_before > now for p in self.pieces)
+        return waits or now - self.told_at >= _TELL_SECONDS
 
     def page(self, piece: _Piece, rows: int) -> _Piece:
         """What is asked for of a piece. Once the venue has shown that it has such trades it is one
@@ -260,7 +275,8 @@ class Healing:
         return bool(pieces) and not self._under_way and all(piece.refused for piece in pieces)
 
     async def stop(self, patience: float) -> None:
-        """Asks nothing more. An answer that is being published is waited for, so many seconds."""
+        """Asks nothing more. An answer that is being published is waited for, so many seconds, and
+        what was had of holes that stay open is told."""
         self._stopping = True
         for line in self._lines.values():
             if line.alarm:
@@ -271,6 +287,9 @@ class Healing:
             _, late = await asyncio.wait(self._under_way, timeout=patience)
             for task in late:
                 task.cancel()
+        for line in self._lines.values():
+            for gap in line.gaps:
+                await self._tell_had(line, gap)
 
     # --- what is missing ---
 
@@ -330,6 +349,9 @@ class Healing:
             known.pieces.append(_Piece(gap.last + 1, other.last))
             gap.last, gap.to_ts = other.last, other.to_ts
         self._gaps.keep(gap)
+        for part in known.rest:
+            self._gaps.close(part)
+        known.rest = []
         self._pump(self._line(known.instrument))
 
     # --- whose turn it is ---
@@ -406,6 +428,9 @@ class Healing:
                 line.gaps.remove(gap)
                 self._publishing.add(task)
                 await self._tell(gap)
+            elif gap.pieces and gap.may_wait(self._clock.now()):
+                self._publishing.add(task)
+                await self._tell_had(line, gap)
             self._publishing.discard(task)
             self._pump(line)
 
@@ -427,7 +452,8 @@ class Healing:
         if len(rows) != len(ids):
             self._nothing(gap, piece, f"{len(ids)} trades were answered, {len(rows)} were read")
             return
-        every = sorted(zip(ids, rows, strict=True))
+        # The engine's rows are in the order of ids, whichever a venue answers in.
+        every = [*zip(sorted(ids), rows, strict=True)]
         found = [each for each in every if piece.first <= each[0] <= piece.last]
         if len(found) < len(every):
             room = max(_BESIDE_MAX - len(gap.beside), 0)
@@ -479,24 +505,59 @@ class Healing:
 
     async def _tell(self, gap: _Open) -> None:
         """The rows of a hole that is over."""
-        gap.settle()
-        self.had += sum(had.last - had.first + 1 for had in gap.had)
-        self.lost += sum(last - first + 1 for first, last in gap.lost)
-        for event, span in _spans(gap):
-            await self._ledger.write(
-                event,
-                instrument=gap.instrument,
-                cause="gap" if event == "healed" else "not served",
-                detail=gap.reason if event == "lost" and gap.reason != "not served" else None,
-                data_type="trade",
-                count=span.last - span.first + 1,
-                from_id=span.first,
-                to_id=span.last,
-                from_ts=span.from_ts or None,
-                to_ts=span.to_ts or None,
-            )
-        self._ledger.settled(gap.instrument, gap.named, healed=not gap.lost)
-        self._gaps.close(gap.gap)
+        async with gap.telling:
+            gap.settle()
+            self.had += sum(had.last - had.first + 1 for had in gap.had)
+            self.lost += sum(last - first + 1 for first, last in gap.lost)
+            for event, span in _spans(gap):
+                for part in _beside(span, gap.told) if event == "healed" else (span,):
+                    await self._write(gap, event, part)
+            self._ledger.settled(gap.instrument, gap.named, healed=not gap.lost)
+            for rest in gap.rest:
+                self._gaps.close(rest)
+            self._gaps.close(gap.gap)
+
+    async def _tell_had(self, line: _Line, gap: _Open) -> None:
+        """The rows of what was had of a hole that is not over. What they do not say is kept for the
+        next run in place of the whole."""
+        async with gap.telling:
+            if gap not in line.gaps:
+                return
+            gap.told_at = self._clock.now()
+            had = [span for event, span in _spans(gap) if event == "healed"]
+            fresh = [part for span in had for part in _beside(span, gap.told)]
+            for part in fresh:
+                await self._write(gap, "healed", part)
+            if fresh:
+                gap.told = _joined([*gap.told, *fresh])
+                self._keep_rest(gap)
+
+    def _keep_rest(self, gap: _Open) -> None:
+        """What is not told to be had is open on disk, before the whole is not."""
+        whole, before = gap.gap, gap.rest
+        span = _Had(whole.first, whole.last, whole.from_ts or 0, whole.to_ts or 0)
+        gap.rest = [
+            Gap(*whole.key, part.first, part.last, part.from_ts or None, part.to_ts or None)
+            for part in _beside(span, gap.told)
+        ]
+        for rest in gap.rest:
+            self._gaps.keep(rest)
+        for rest in (*before, whole):
+            self._gaps.close(rest)
+
+    async def _write(self, gap: _Open, event: str, span: _Had) -> None:
+        await self._ledger.write(
+            event,
+            instrument=gap.instrument,
+            cause="gap" if event == "healed" else "not served",
+            detail=gap.reason if event == "lost" and gap.reason != "not served" else None,
+            data_type="trade",
+            count=span.last - span.first + 1,
+            from_id=span.first,
+            to_id=span.last,
+            from_ts=span.from_ts or None,
+            to_ts=span.to_ts or None,
+        )
 
     # --- how long it takes ---
 
@@ -550,22 +611,35 @@ def _joined(had: Sequence[_Had]) -> list[_Had]:
 
 
 def _spans(gap: _Open) -> list[tuple[str, _Had]]:
-    """What was had and what was not, in the order of ids. The facts on both sides of a hole were
-    heard, so what was had bridges the time up to them, where it reaches that far; what is lost lies
-    between its neighbours."""
+    """What was had, what was not and what is open, in the order of ids. The facts on both sides of
+    a hole were heard, so what was had bridges the time up to them, where it reaches that far; what
+    is lost lies between its neighbours."""
     had = _joined(gap.had)
     told = [("healed", each) for each in had]
     lost = _joined([_Had(first, last, 0, 0) for first, last in gap.lost])
     told += [("lost", each) for each in lost]
+    told += [("open", _Had(piece.first, piece.last, 0, 0)) for piece in gap.pieces]
     told.sort(key=lambda each: each[1].first)
     spans = []
     for at, (event, span) in enumerate(told):
         first, last = at == 0, at + 1 == len(told)
         before = gap.gap.from_ts if first else told[at - 1][1].to_ts
         after = gap.gap.to_ts if last else told[at + 1][1].from_ts
-        if event == "lost" or first:
+        if event != "healed" or first:
             span = span._replace(from_ts=before or span.from_ts)
-        if event == "lost" or last:
+        if event != "healed" or last:
             span = span._replace(to_ts=after or span.to_ts)
         spans.append((event, span))
     return spans
+
+
+def _beside(span: _Had, told: Sequence[_Had]) -> Iterator[_Had]:
+    """What a span has beside these, up to their times."""
+    first, from_ts = span.first, span.from_ts
+    for each in told:
+        if span.first <= each.first <= span.last:
+            if first < each.first:
+                yield _Had(first, each.first - 1, from_ts, each.from_ts)
+            first, from_ts = each.last + 1, each.to_ts
+    if first <= span.last:
+        yield _Had(first, span.last, from_ts, span.to_ts)

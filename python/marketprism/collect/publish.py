@@ -22,10 +22,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import re
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from nats.aio.client import Client
@@ -35,19 +34,21 @@ from nats.errors import Error as NatsError
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
 
+from .. import filters
 from .._core import Message
 from ..config import Nats, nats_login, without_secrets
+from ..ending import ended
 from ..log import logger
 from ..metrics import Durations
-from .again import BACKOFF_MAX, Again, Sent, refusal, stream_of
+from .again import BACKOFF_MAX, RESENDS_A_SCAN, Again, Sent, refusal, stream_of
 from .answers import Answers, Heard
 from .batch import Batches
+from .last import Last, told
 from .mirror import Mirror
-from .spool import Spool
+from .spool import Spool, is_image
 
 __all__ = [
     "STREAM_SUBJECTS",
-    "Last",
     "PublishError",
     "Publisher",
     "account",
@@ -96,29 +97,13 @@ _DRAIN_BATCH = 1000
 # Begins the last part of the reply subject of a batch; that of a single fact is a number.
 _BATCH = "b"
 
-_TS_EVENT = re.compile(rb'"ts_event":(\d+)')
-_PLACE = re.compile(rb'"trade_seq":(\d+)')
-
 
 class PublishError(Exception):
     """NATS cannot be used; the message names the URL and what to do."""
 
 
-class Last(NamedTuple):
-    """The newest fact of a subject: what its id ends with, its time (ns), and its place where the
-    venue counts by another number than that in the id."""
-
-    fact: str
-    time: int
-    place: int | None = None
-
-    def trade(self, *, aggregated: bool) -> int | None:
-        """Its place in the venue's count of such trades; None where it is none of them."""
-        if not self.fact.startswith("a" if aggregated else "t"):
-            return None
-        # Deribit counts trades by another number than that in their names.
-        place = self.place if self.place is not None else self.fact[1:]
-        return int(place) if str(place).isdigit() else None
+class _Refused(PublishError):
+    """It answers, and says no."""
 
 
 class Loss(NamedTuple):
@@ -210,9 +195,11 @@ class Publisher:
         self._queue_some = asyncio.Event()
         self._acked: list[int] = []
         self._waiting = 0  # in the spool's queue and not sent yet
+        self._uncopied = False  # what was under way when spooling began is not on disk
         self._since = 0
         self._after = 0
         self._losses: dict[str, Loss] = {}
+        self._images: dict[str, Last] = {}  # the newest of our own, by subject
         self._batches = Batches(frozenset())
         self._telling: set[asyncio.Task[None]] = set()
         self._answers = Answers((NatsError, OSError))
@@ -290,6 +277,7 @@ class Publisher:
         )
         await self._answers.attach(client)
         self._client, self._inbox = client, inbox
+        await self._all_again()
         self._connected.set()
 
     async def answer(self, subjects: Sequence[str], heard: Heard) -> None:
@@ -302,6 +290,9 @@ class Publisher:
             self.tap(messages)
         if self.thin:
             messages = self.thin(messages)
+        for m in messages:
+            if m.kind == "orderbook":
+                self._images[m.subject] = Last(m.message_id.rpartition(":")[2], m.ts_event)
         facts = [(m.subject, m.message_id, m.payload) for m in messages]
         if any(len(payload) > MESSAGE_BYTES_MAX for _, _, payload in facts):
             facts = [fact for fact in facts if self._fits(*fact)]
@@ -373,7 +364,7 @@ class Publisher:
     def _queue(self, cause: str) -> None:
         """From now on facts wait in the spool, behind those that wait already."""
         if not self.spooling:
-            self.spooling = cause
+            self.spooling, self._uncopied = cause, True
             self._since = self.now_ns()
             self._empty.clear()
             log.warning("facts are spooled to disk", cause=cause)
@@ -392,6 +383,11 @@ class Publisher:
     async def _enqueue(self, facts: list[tuple[str, str, bytes]]) -> None:
         self._enqueuing += 1
         try:
+            if self._uncopied:
+                # It lies before what comes behind it: a newer image on disk would say of an older
+                # one that is nowhere that it was published.
+                self._uncopied = False
+                await self._copy([t for t, sent in self._sent.items() if not sent.spooled])
             ids, conflated = await self.spool.put(facts, queue=True)
         finally:
             self._enqueuing -= 1
@@ -443,8 +439,8 @@ class Publisher:
             self._settle()
 
     async def _copy_late(self) -> None:
-        """Copies to disk what is under way for longer than a group's time. Books are not copied:
-        the next image says it all."""
+        """Copies to disk what is under way for longer than a group's time; images of books, which
+        are large, once they had to be sent again: newer ones may be stored before them."""
         while True:
             await asyncio.sleep(_COPY_EVERY)
             limit = time.monotonic() - _COPY_AFTER
@@ -452,7 +448,7 @@ class Publisher:
             for token, sent in self._sent.items():
                 if sent.first > limit:
                     break
-                if not sent.spooled and not sent.subject.startswith("orderbook."):
+                if not sent.spooled and (sent.tries > 1 or not is_image(sent.subject)):
                     late.append(token)
             if late:
                 await self._copy(late)
@@ -466,6 +462,8 @@ class Publisher:
             if now is None:
                 self._acked.append(spooled)
             else:
+                # Two may have copied it at a time.
+                self._acked += [now.spooled] if now.spooled else []
                 self._sent[token] = now._replace(spooled=spooled)
 
     async def _forget(self) -> None:
@@ -479,9 +477,11 @@ class Publisher:
     # --- sending and hearing --------------------------------------------------------------------
 
     async def _send(self, token: int, sent: Sent) -> None:
-        if not self._connected.is_set():
-            # It stays in the window and goes when the connection is back.
-            return
+        # Else it stays in the window and goes when the connection is back.
+        if self._connected.is_set():
+            await self._go(token, sent)
+
+    async def _go(self, token: int, sent: Sent) -> None:
         try:
             await self._client.publish(
                 sent.subject,
@@ -601,13 +601,20 @@ class Publisher:
 
     async def _on_reconnected(self) -> None:
         log.info("NATS is there again", sent_again=len(self._sent))
-        self._soon()
+        await self._all_again()
         self._connected.set()
 
-    def _soon(self) -> None:
-        """What the broken connection swallowed is due at once."""
+    async def _all_again(self) -> None:
+        """What the broken connection swallowed goes in its order, and before anything newer: what
+        is in the stream has nothing behind it that a kill of this process could still cost."""
         self._batches.forget()
         self._again.all_due()
+        for number, token in enumerate([*self._sent], 1):
+            if token in self._sent:
+                self.resent += 1
+                await self._go(token, self._again.postpone(token, time.monotonic()))
+            if number % RESENDS_A_SCAN == 0:
+                await asyncio.sleep(0)
 
     async def _on_closed(self) -> None:
         """nats-py gives up for good on any error line it does not know; we do not."""
@@ -621,7 +628,6 @@ class Publisher:
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, BACKOFF_MAX)
             else:
-                self._soon()
                 return
 
     async def _on_error(self, error: Exception) -> None:
@@ -636,14 +642,20 @@ class Publisher:
         return True
 
     async def last(self, subject: str) -> Last | None:
-        """The newest fact of a subject in stream or spool.
+        """The newest fact of a subject in stream and spool: one that was copied to disk may have
+        been acknowledged, and newer ones behind it. Of images that is the newest of our own, where
+        others have published older ones since, as a member does who was cut off.
 
         Raises ``PublishError`` when NATS does not answer.
         """
-        stream = stream_of(subject)
         waiting = self.spool.last(subject)
-        if waiting is not None:
-            return _told(waiting.message_id, waiting.payload)
+        spooled = told(waiting.message_id, waiting.payload) if waiting else None
+        found = (spooled, await self._last(subject), self._images.get(subject))
+        return max(filter(None, found), key=lambda each: each.order, default=None)
+
+    async def _last(self, subject: str) -> Last | None:
+        """In its stream."""
+        stream = stream_of(subject)
         try:
             jetstream = self._client.jetstream(timeout=self.settings.connect_timeout)
             found = await jetstream.get_last_msg(stream, subject, direct=True)
@@ -651,37 +663,48 @@ class Publisher:
             return None
         except (NatsError, OSError, TimeoutError) as error:
             raise PublishError(f"{without_secrets(self.url)}: {_reason(error)}") from error
-        return _told((found.headers or {}).get("Nats-Msg-Id", ""), found.data or b"")
+        return told((found.headers or {}).get("Nats-Msg-Id", ""), found.data or b"")
 
     async def unstored(self, data_types: Sequence[str]) -> int:
         """Messages that a store has not acknowledged yet, over its durable consumers.
 
-        A consumer that does not exist yet has stored nothing: its whole subject counts.
-        Raises ``PublishError`` when NATS does not answer.
+        What none of them takes nobody has stored: all of it counts. Raises ``PublishError`` when
+        NATS does not answer.
         """
         total = 0
         for data_type in data_types:
             stream = stream_of(data_type)
-            subject = f"$JS.API.CONSUMER.INFO.{stream}.store_hot_{data_type}"
+            name = filters.durable(data_type)
+            found: Mapping[str, Mapping[str, Any]]
             try:
-                answer = await self._client.request(subject, b"", timeout=2.0)
-                info = json.loads(answer.data)
-                if "error" in info:
-                    jetstream = self._client.jetstream(timeout=2.0)
-                    known = await jetstream.stream_info(stream, subjects_filter=f"{data_type}.>")
-                    total += sum((known.state.subjects or {}).values())
-                else:
-                    total += info["num_pending"] + info["num_ack_pending"]
-            except (NatsError, OSError, TimeoutError, ValueError) as error:
-                raise PublishError(f"{without_secrets(self.url)}: {_reason(error)}") from error
+                found = {data_type: await self._asked(f"$JS.API.CONSUMER.INFO.{stream}.{name}")}
+            except _Refused:
+                listed, silent = await filters.listed(self._asked, stream)
+                if silent:
+                    raise PublishError(f"{stream}: {silent} consumers did not answer") from None
+                found = filters.of_stores(data_type, listed)
+            total += sum(one["num_pending"] + one["num_ack_pending"] for one in found.values())
+            nobodys = await filters.nobodys(self._asked, stream, data_type, found)
+            total += sum(nobodys.values())
         return total
+
+    async def _asked(self, subject: str, body: bytes = b"") -> dict[str, Any]:
+        """What JetStream answers. Raises ``PublishError`` where it does not, or refuses."""
+        try:
+            answer: dict[str, Any] = json.loads(
+                (await self._client.request(subject, body, timeout=2.0)).data
+            )
+        except (NatsError, OSError, TimeoutError, ValueError) as error:
+            raise PublishError(f"{without_secrets(self.url)}: {_reason(error)}") from error
+        if "error" in answer:
+            said = answer["error"].get("description")
+            raise _Refused(f"{without_secrets(self.url)}: {subject}: {said}")
+        return answer
 
     async def close(self) -> None:
         """Ends the connection; what is not acknowledged waits in the spool for the next start."""
         self._closing = True
-        for task in (*self._tasks, *self._telling):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await ended((*self._tasks, *self._telling))
         left = [token for token, sent in self._sent.items() if not sent.spooled]
         await self._copy(left)
         gone, self._acked = self._acked, []
@@ -738,14 +761,6 @@ async def one_by_one(
     finally:
         if not client.is_closed:
             await client.close()
-
-
-def _told(message_id: str, payload: bytes) -> Last | None:
-    time_of, place = _TS_EVENT.search(payload), _PLACE.search(payload)
-    fact = message_id.rpartition(":")[2]
-    if not fact or not time_of:
-        return None
-    return Last(fact, int(time_of[1]), int(place[1]) if place else None)
 
 
 async def _reachable(url: str, timeout: float) -> None:

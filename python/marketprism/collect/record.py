@@ -41,8 +41,9 @@ from ..config import Journal as Settings
 from ..log import logger
 from ..venues import Connection
 from .answers import Heard
+from .last import Last
 from .ledger import Ledger
-from .publish import Last, Publisher
+from .publish import Publisher
 
 __all__ = ["Journals", "Recorded", "Unpublished"]
 

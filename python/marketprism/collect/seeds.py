@@ -402,7 +402,7 @@ class Seeds:
 
     async def _open(self, line: _Line, at: float) -> None:
         await self._clock.sleep(at - self._clock.now())
-        line.alarm = None
+        line.alarm, line.opens_at = None, -math.inf
         self._pump(line)
 
     def _ahead(self, line: _Line) -> list[tuple[_Book, str, Priority]]:

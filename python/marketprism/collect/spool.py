@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-__all__ = ["Spool", "SpoolError", "Spooled"]
+__all__ = ["Spool", "SpoolError", "Spooled", "is_image"]
 
 from ..log import logger
 
@@ -215,7 +215,7 @@ class Spool:
         before = self.conflated
         for subject, message_id, payload in put.facts:
             size = len(payload) + _ROW_BYTES
-            if put.queue and self.bytes > self.bytes_max * _CONFLATE_ABOVE and _is_book(subject):
+            if put.queue and self.bytes > self.bytes_max * _CONFLATE_ABOVE and is_image(subject):
                 self._conflate(subject)
             if self.bytes + size > self.bytes_max:
                 put.ids.append(0)
@@ -287,5 +287,6 @@ class Spool:
             self._db = None
 
 
-def _is_book(subject: str) -> bool:
+def is_image(subject: str) -> bool:
+    """Whether it is of whole images of a book: large, and older ones are worth less than newer."""
     return subject.startswith("orderbook.")

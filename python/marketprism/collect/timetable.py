@@ -26,6 +26,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from ..clock import SteadyClock
+from ..ending import ended
 
 __all__ = ["Outcome", "PeriodTrigger", "Timetable"]
 
@@ -180,10 +181,7 @@ class Timetable:
         if not self._scheduler.running:
             return
         self._scheduler.pause()
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await ended(self._tasks)
         self._scheduler.shutdown(wait=False)
 
     async def _run(self, job: _Job) -> None:

@@ -29,7 +29,7 @@ def address(data_dir: Path, url: str | None = None) -> str:
     if url:
         return url
     if running is not None:
-        raise RunError(f"{data_dir}: a collector is starting or ending; ask again")
+        raise RunError(f"{data_dir}: a collector or its store is starting or ending; ask again")
     directory = data_dir / "clickhouse"
     if not directory.exists():
         raise RunError(f"{data_dir}: nothing is stored here; see --data-dir")

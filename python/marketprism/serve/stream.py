@@ -27,6 +27,7 @@ from nats.aio.client import Client as Nats
 
 from ..config import Settings, nats_login
 from ..directory import held_by
+from ..ending import ended
 from ..log import logger
 from ..store.jetstream import Refused, Unanswered, asked
 from ..store.schema import TABLES
@@ -161,9 +162,7 @@ class Stream:
     async def close(self) -> None:
         """End it."""
         if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await ended([self._task])
         if self._nats and not self._nats.is_closed:
             with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
                 await asyncio.wait_for(self._nats.close(), 1.0)

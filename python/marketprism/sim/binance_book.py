@@ -16,11 +16,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from .binance_report import BinanceReport
-from .book import FORCED_EACH, MS, Book, Event, Grid, Made, Name, Section, Shape, Tempo, Trade
+from .book import FORCED_EACH, KEPT, MS, Book, Event, Grid, Made, Name, Section, Shape, Tempo, Trade
 
 __all__ = ["WEIGHT_PER_MINUTE", "BinanceBook", "exchange_info"]
 
-_HISTORY = 10_000  # trades a symbol that REST still gives, at least
 _LADDERS_MAX = 16
 WEIGHT_PER_MINUTE: dict[Section, int] = {
     "binance_spot": 6000,
@@ -107,7 +106,7 @@ class BinanceBook(Book):
         super()._count(made, first)
         self.history.append((first, made))
         self._kept += len(made)
-        while self._kept - len(self.history[0][1]) >= _HISTORY:
+        while self._kept - len(self.history[0][1]) >= KEPT:
             self._kept -= len(self.history.popleft()[1])
 
     def trades(self) -> Iterator[Trade]:

@@ -21,6 +21,7 @@ from .bars import Bar, Bars
 __all__ = [
     "BUSY",
     "FORCED_EACH",
+    "KEPT",
     "MS",
     "SECOND",
     "Book",
@@ -62,6 +63,8 @@ _Tell = Callable[[int, int, str, int, tuple[int, int], int], _Told]
 
 MS = 1_000_000
 SECOND = 1_000_000_000
+KEPT = 10_000
+"""Trades of an instrument that its venue's REST still gives, at least."""
 FORCED_EACH = 128  # trades of a contract; told by the last bits of their ids
 _FLIP = 400  # steps of one trend, on average
 _ID_STRIDE_BITS = 3  # where other symbols use the ids between two of ours

@@ -396,6 +396,7 @@ class SyntheticVenue:
     def _strike(self, events: list[Event], play: Play) -> None:
         """Lay out the frames of a tick in which some are struck; the ledger is told first."""
         unsent: list[tuple[int, int, int, str]] = []
+        late: list[tuple[int, int, int]] = []
         for at, channel, frame in events:
             section, stream = self._market.channels[channel]
             for batch, head, cut, end, peer in self._taps[channel]:
@@ -417,6 +418,7 @@ class SyntheticVenue:
                     wire += peer.swapped.pop(channel)
                 elif "reorder" in kinds:
                     peer.swapped[channel] = wire
+                    late.append((peer.number, channel, at))
                     continue
                 if "truncated" in kinds:
                     peer.cut_at = at
@@ -430,6 +432,7 @@ class SyntheticVenue:
                     peer.held.clear()
         if self._ledger:
             self._ledger.unsent(unsent)
+            self._ledger.late(late)
 
     def _spoil(self, peer: Peer, payload: bytes, kinds: set[str], drawn: int) -> list[bytes]:
         """What is written instead of one frame; ``drawn`` are 32 random bits."""

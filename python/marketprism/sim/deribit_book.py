@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 
 from .book import (
     FORCED_EACH,
+    KEPT,
     MS,
     Book,
     Change,
@@ -34,7 +35,6 @@ __all__ = ["DeribitBook"]
 
 _INVERSE = {"BTC": Grid(50, "", 0, "0", 14, 10), "ETH": Grid(5, "", 0, "", 17, 12)}
 _LINEAR = Grid(1, "", 1, "", 14, 10)
-_HISTORY = 10_000  # trades a book that REST still gives
 _SINCE = 1534167754000  # when the venue listed its first perpetual, in ms
 _NEVER = 32503708800000  # the venue's date for "never", in ms
 
@@ -52,7 +52,7 @@ class DeribitBook(ImagedBook):
         self.settled = "USDC" if not self.inverse else base  # the currency it is settled in
         self.pending: list[tuple[int, int, Trade]] = []  # trades since the last beat
         # Trades that were told, each with the place of the fair price then.
-        self.history: deque[tuple[Trade, int]] = deque(maxlen=_HISTORY)
+        self.history: deque[tuple[Trade, int]] = deque(maxlen=KEPT)
         grid = _INVERSE[base] if self.inverse else _LINEAR
         super().__init__(name, channel, seed, start, tempo, grid, shape)
         index = self.cents(self.fair)

@@ -29,9 +29,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from .market import GENERATION, Market, Venue
+from ..config import Sim
+from .market import GENERATION, Market, Pace, Venue, pace
 
-__all__ = ["Account", "Delivery", "LedgerError", "Origin", "Seed", "SimLedger", "read"]
+__all__ = ["Account", "Delivery", "LedgerError", "Origin", "Seed", "SimLedger", "newest", "read"]
 
 _DIGITS = 20
 _FIRST = _DIGITS + 1  # where the lines begin
@@ -54,9 +55,27 @@ class Origin(NamedTuple):
     listed: int = 0
     listed_depth: int = 40
 
+    @classmethod
+    def configured(cls, sim: Sim, start: int) -> Origin:
+        """Of the market that these settings have from ``start`` (ns UTC) on."""
+        return cls(
+            sim.seed,
+            start,
+            tuple(dict.fromkeys(sim.symbols)),
+            sim.trades_per_second,
+            sim.diffs_per_second,
+            tuple(dict.fromkeys(sim.venues)),
+            sim.listed,
+            sim.listed_depth,
+        )
+
     def market(self) -> Market:
         """The market as it is at its start."""
         return Market(*self)
+
+    def pace(self) -> Pace:
+        """How many events it has a second."""
+        return pace(self.symbols, self.trades_per_second, self.diffs_per_second, self.venues)
 
 
 class Delivery(NamedTuple):
@@ -83,9 +102,11 @@ class Account:
     origin: Origin
     opened: int
     rest: tuple[str, ...]
+    upto: int  # venue time of the last that anybody was sent
     speed: float = 1.0  # seconds of the market in one of the machine's
     delivered: dict[int, list[Delivery]] = field(default_factory=dict)
     unsent: dict[int, list[tuple[int, int]]] = field(default_factory=dict)  # connection, time
+    late: dict[int, list[tuple[int, int]]] = field(default_factory=dict)  # the same
     seeds: list[Seed] = field(default_factory=list)
     # Venue times after which a book's ids began anew, by section and symbol.
     renumbered: dict[tuple[str, str], list[int]] = field(default_factory=dict)
@@ -136,6 +157,10 @@ class SimLedger:
         """Events, as (connection, channel, time, fault), that a fault keeps from their reader."""
         self._write("".join(json.dumps(["unsent", *event]) + "\n" for event in events))
 
+    def late(self, events: Iterable[tuple[int, int, int]]) -> None:
+        """Events, as (connection, channel, time), that are sent behind the next one of theirs."""
+        self._write("".join(json.dumps(["late", *event]) + "\n" for event in events))
+
     def unreadable(self, connection: int) -> None:
         """A frame is about to be written that stands for no fact and that nobody can use."""
         self._line(["unreadable", connection])
@@ -174,8 +199,17 @@ def read(directory: Path) -> list[Account]:
     Raises ``LedgerError`` for a file that is no ledger or was written by another generation of the
     market.
     """
-    paths = sorted(directory.glob("*.jsonl"), key=lambda path: int(path.stem))
-    return [_account(path) for path in paths]
+    return [_account(path) for path in _paths(directory)]
+
+
+def newest(directory: Path) -> Account | None:
+    """The account of the last start, if there was one. Raises ``LedgerError``."""
+    paths = _paths(directory)
+    return _account(paths[-1]) if paths else None
+
+
+def _paths(directory: Path) -> list[Path]:
+    return sorted(directory.glob("*.jsonl"), key=lambda path: int(path.stem))
 
 
 def _account(path: Path) -> Account:
@@ -200,7 +234,7 @@ def _account(path: Path) -> Account:
             f"{path}: written by generation {generation} of the market, this is {GENERATION}; "
             "check it with the version that wrote it"
         )
-    account = Account(origin, int(path.stem), rest, speed)
+    account = Account(origin, int(path.stem), rest, upto, speed)
     try:
         _follow(account, lines, upto)
     except (ValueError, KeyError, TypeError) as error:
@@ -222,6 +256,9 @@ def _follow(account: Account, lines: list[str], upto: int) -> None:
         elif kind == "unsent":
             connection, channel, at, _ = said
             account.unsent.setdefault(channel, []).append((connection, at))
+        elif kind == "late":
+            connection, channel, at = said
+            account.late.setdefault(channel, []).append((connection, at))
         elif kind == "seed":
             account.seeds.append(Seed(*said))
         elif kind == "renumbered":

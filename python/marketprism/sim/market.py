@@ -36,10 +36,12 @@ __all__ = [
     "Channel",
     "Event",
     "Market",
+    "Pace",
     "Section",
     "Trade",
     "Venue",
     "VenueBook",
+    "pace",
 ]
 
 # Raised with every change after which the same arguments make other events: what an older
@@ -79,6 +81,27 @@ class Channel(NamedTuple):
 
     section: Section
     stream: str
+
+
+class Pace(NamedTuple):
+    """Events a second, on average: trades of the instrument that has the most, and all together
+    that is done when a market is lived."""
+
+    busiest: float
+    all: float
+
+
+def pace(
+    symbols: Iterable[str],
+    trades_per_second: float,
+    diffs_per_second: float,
+    venues: Collection[Venue],
+) -> Pace:
+    """Of a market of these arguments, what is only listed left out."""
+    symbols = dict.fromkeys(symbols)
+    counts = [max(1, len([*_names(venue, symbols)])) for venue in venues]
+    beats = diffs_per_second * sum(counts)
+    return Pace(trades_per_second / min(counts), trades_per_second * len(counts) + beats)
 
 
 def _names(venue: Venue, symbols: Iterable[str]) -> Iterator[Name]:

@@ -16,6 +16,7 @@ from decimal import Decimal
 
 from .book import (
     FORCED_EACH,
+    KEPT,
     MS,
     SECOND,
     Change,
@@ -35,7 +36,6 @@ __all__ = ["RENUMBERED_IDS", "RENUMBERED_MAX", "OkxBook"]
 _WINDOW = 400
 _KEEP_ALIVE = 60 * SECOND
 _CONTRACTS = {"BTC": "0.01", "ETH": "0.1"}  # base units a contract; 1 of any other
-_HISTORY = 10_000  # taker orders that REST still gives
 # So often a book may be renumbered, with so many ids each time: all below those of any start.
 RENUMBERED_MAX, RENUMBERED_IDS = 1000, 10**9
 _MOST = tuple(f"max{kind}Sz" for kind in ("Iceberg", "Lmt", "Mkt", "Stop", "Trigger", "Twap"))
@@ -64,7 +64,7 @@ class OkxBook(ImagedBook):
         self.swap = name.instrument.endswith("-SWAP")
         self.multiplier = Decimal(_CONTRACTS.get(base, "1")) if self.swap else None
         self._renumbered = 0
-        self.history: deque[Trade] = deque(maxlen=_HISTORY)  # taker orders
+        self.history: deque[Trade] = deque(maxlen=KEPT)  # taker orders
         if self.swap:
             self.forced_each = FORCED_EACH
         super().__init__(name, channel, seed, start, tempo, _grid(self.swap, base), shape)

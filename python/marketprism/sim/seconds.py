@@ -9,7 +9,9 @@ question, lost time is *unproven*.
 
 Where several collectors share the work their union is judged. A trade that one of them had by REST
 and another heard is live, whichever came first into the table. Runs do not follow each other there,
-so each that was killed leaves unproven what it stored itself behind its own last evidence.
+so each that was killed leaves unproven what it stored itself behind its own last evidence. And who
+is cut off has perhaps said already that it heard all up to a moment behind its last trade: up to
+there, or to the first trade that it did not hear, nothing came, and that may be said.
 
 Of a book each cell of venue time without a row, although the book changed, must have lost time, and
 no image may be stored inside of any. Of all else what was missed must lie in lost time.
@@ -84,6 +86,7 @@ class _Truth(NamedTuple):
     healed: list[Interval]
     lost: list[Interval]
     end: int  # time of the last live trade
+    quiet: list[Interval]  # from each last live trade to what followed and was not heard
 
 
 def _truth(courses: Iterable[Course], begin: int) -> _Truth:
@@ -93,7 +96,10 @@ def _truth(courses: Iterable[Course], begin: int) -> _Truth:
         runs += [*course.runs, ("missing", course.runs[-1][2], course.runs[-1][2])]
     spans: dict[str, list[Interval]] = {"live": [], "healed": [], "missing": []}
     before, missing, end = begin - 1, True, begin - 1
+    quiet: list[Interval] = []
     for fate, first, last in runs:
+        if fate != "live" and not missing and before == end:
+            quiet.append((before + 1, first - 1))
         if fate == "missing":
             missing = True
             continue
@@ -104,7 +110,7 @@ def _truth(courses: Iterable[Course], begin: int) -> _Truth:
     complete = union(spans["live"])
     healed = without(union(spans["healed"]), complete)
     lost = without(without(union(spans["missing"]), complete), healed)
-    return _Truth(complete, healed, lost, end)
+    return _Truth(complete, healed, lost, end, union(quiet))
 
 
 def judge(
@@ -119,23 +125,26 @@ def judge(
     ``invented`` and ``unproven`` ones, and those that it does not name (``unnamed``); beside that a
     sentence for each span that is wrong. ``killed`` are runs that could not end; where several
     collectors wrote, ``of_several`` has them with their collectors instead."""
+    claimed: dict[Stream, list[tuple[int, int, int]]] = {}
     if of_several is None:
         unproven = _unproven(ask, database, killed)
     else:
-        unproven = _unproven_of_several(ask, database, of_several)
+        claimed = _claimed(ask, database)
+        unproven = _unproven_of_several(ask, database, of_several, claimed)
     found: dict[str, dict[str, float]] = {}
     problems: list[str] = []
     for stream, said in sorted(audited.items()):
         wrong = _Wrong(stream, said, unproven.get(stream, []))
         if stream[3] == "trade":
-            wrong.trades(fates.courses.get(stream, []))
+            spans = [(since, until) for since, until, _ in claimed.get(stream, [])]
+            wrong.trades(fates.courses.get(stream, []), spans)
         elif stream[3] == "orderbook":
             wrong.books(fates.absent.get(stream, []), fates.images.get(stream, []))
         else:
             wrong.others(fates.missed.get(stream, []))
         sums = found.setdefault(stream[3], dict.fromkeys(_SUMS, 0.0))
-        spans = (said.complete, said.healed, said.lost)
-        for name, pieces in zip(_SUMS, (*spans, *wrong.found.values()), strict=True):
+        states = (said.complete, said.healed, said.lost)
+        for name, pieces in zip(_SUMS, (*states, *wrong.found.values()), strict=True):
             sums[name] = round(sums[name] + _length(pieces) / _SECOND, 9)
         problems += wrong.sentences()
     return found, problems
@@ -151,7 +160,8 @@ class _Wrong:
         self.stream, self.said, self._unproven = stream, said, unproven
         self.found: dict[str, list[Interval]] = {"unnamed": [], "invented": [], "unproven": []}
 
-    def trades(self, courses: Iterable[Course]) -> None:
+    def trades(self, courses: Iterable[Course], claimed: Iterable[Interval] = ()) -> None:
+        """``claimed`` are times of which one of several collectors says that it heard all."""
         begin = min((c.runs[0][1] for c in courses if c.runs), default=EVER)
         begin = min(begin, self.said.window[0])
         truth = _truth(courses, begin)
@@ -162,6 +172,8 @@ class _Wrong:
         self.found["unnamed"] += without(
             without(_until(truth.healed, end), healed), union([*lost, *self.found["unnamed"]])
         )
+        heard = _common(truth.quiet, union(claimed))
+        self.found["unnamed"] = without(union(self.found["unnamed"]), heard)
         self._invented(without(lost, truth.lost))
         # What was heard live is not made up for.
         self._invented(_common(healed, truth.complete))
@@ -235,14 +247,9 @@ def _unproven(ask: Ask, database: str, killed: Collection[int]) -> dict[Stream, 
     }
 
 
-def _unproven_of_several(
-    ask: Ask, database: str, killed: Collection[tuple[int, str]]
-) -> dict[Stream, list[Interval]]:
-    """From what a killed run last evidenced of a stream, over all that it stored of it, to what
-    anybody evidenced next."""
-    if not killed:
-        return {}
-    evidence: dict[Stream, list[tuple[int, int, int]]] = {}
+def _claimed(ask: Ask, database: str) -> dict[Stream, list[tuple[int, int, int]]]:
+    """The times of all evidence, each with the run whose it is."""
+    found: dict[Stream, list[tuple[int, int, int]]] = {}
     for line in lines_of(
         ask(
             "SELECT exchange, market_type, symbol, data_type, run, from_ts, to_ts "
@@ -251,9 +258,18 @@ def _unproven_of_several(
     ):
         exchange, market_type, symbol, data_type, *numbers = line.split("\t")
         run, since, until = map(int, numbers)
-        evidence.setdefault((exchange, market_type, symbol, data_type), []).append(
-            (since, until, run)
-        )
+        found.setdefault((exchange, market_type, symbol, data_type), []).append((since, until, run))
+    return found
+
+
+def _unproven_of_several(
+    ask: Ask,
+    database: str,
+    killed: Collection[tuple[int, str]],
+    evidence: Mapping[Stream, Collection[tuple[int, int, int]]],
+) -> dict[Stream, list[Interval]]:
+    """From what a killed run last evidenced of a stream, over all that it stored of it, to what
+    anybody evidenced next."""
     found: dict[Stream, list[Interval]] = {}
     for run, collector in killed:
         for stream, (first, last) in _stored(ask, database, run, collector).items():

@@ -69,6 +69,7 @@ class Channel:
                     for connection, at in account.unsent.get(channel, [])
                     if connection == delivery.connection and delivery.first <= at <= delivery.last
                 }
+        self.late = [at for account in accounts for _, at in account.late.get(channel, [])]
         self.first = min((d.first for d in self.deliveries), default=EVER)
         self.last = max((d.last for d in self.deliveries), default=-1)
         pieces: list[Interval] = []
@@ -81,8 +82,10 @@ class Channel:
         self.pieces = union(pieces)
 
     def holes(self) -> list[Interval]:
-        """Where somebody who listened missed something: withheld events, changes of connection."""
+        """Where somebody who listened missed something: events that were withheld, or came behind
+        the next one, and changes of connection."""
         found = [(at, at) for unsent in self.unsent.values() for at in unsent]
+        found += [(at, at) for at in self.late]
         in_order = sorted(self.deliveries, key=lambda delivery: delivery.first)
         for one, next_one in pairwise(in_order):
             found.append((min(one.last, next_one.first), next_one.first))

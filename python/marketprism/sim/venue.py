@@ -89,7 +89,7 @@ async def run_sim(
         venue = await RecordedVenue.load(journals, speed, announce)
     else:
         clock = clock or SteadyClock(start=settings.sim.start)
-        origin = _origin(settings, clock.start)
+        origin = Origin.configured(settings.sim, clock.start)
         account = SimLedger(settings.data_dir / "sim", origin, clock.speed) if ledger else None
         since = origin.start if faults_from is None else faults_from
         play = Play(faults, since) if faults else None
@@ -100,20 +100,6 @@ async def run_sim(
     finally:
         if account:
             account.close()
-
-
-def _origin(settings: Settings, start: int) -> Origin:
-    sim = settings.sim
-    return Origin(
-        sim.seed,
-        start,
-        tuple(dict.fromkeys(sim.symbols)),
-        sim.trades_per_second,
-        sim.diffs_per_second,
-        tuple(dict.fromkeys(sim.venues)),
-        sim.listed,
-        sim.listed_depth,
-    )
 
 
 def _synthetic(world: World, settings: Settings) -> SyntheticVenue:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from marketprism import filters
 from marketprism._core import times
 from marketprism.config import Store
 from marketprism.metrics import Durations
@@ -25,6 +26,7 @@ __all__ = [
     "Consumer",
     "Delivered",
     "behind",
+    "named",
     "parameters",
     "rows",
     "sequence",
@@ -50,18 +52,22 @@ class Delivered(Protocol):
 
 @dataclass
 class Consumer:
-    """``held`` has the life of the stream beside each message: a stream that was made anew counts
+    """Takes ``part`` of the stream (``filters``), which is all of its data type or some of it.
+    ``held`` has the life of the stream beside each message: a stream that was made anew counts
     from 1 again, so a sequence names a message only together with it. ``ours``: this store had the
-    lease when it looked last, in its term ``term``; ``present``: it stands and may be asked;
-    ``large``: the next message is larger than a request's bound.
+    lease when it looked last, in its term ``term``; ``new``: it was not there, and nobody has
+    looked yet whether it is alone; ``present``: it stands and may be asked; ``large``: the next
+    message is larger than a request's bound.
     """
 
+    part: str
     table: Table
     stream: str
     lease: Lease
     ours: bool = False
     term: int = 0
     life: str = ""
+    new: bool = False
     present: bool = False
     large: bool = False
     asked: int = 0
@@ -99,11 +105,7 @@ class Consumer:
 
     @property
     def durable(self) -> str:
-        return _durable(self.table.data_type)
-
-    @property
-    def filter(self) -> str:
-        return _filter(self.table.data_type)
+        return filters.durable(self.part)
 
     def patience(self, now: float, linger: float, linger_min: float) -> float:
         """How many seconds a batch that is not full goes on waiting for more rows.
@@ -129,16 +131,16 @@ def stream_of(data_type: str) -> str:
     return "ORDERBOOK_SNAP" if data_type in _BOOK_TYPES else "MARKET_DATA"
 
 
-def parameters(data_type: str, store: Store) -> dict[str, Any]:
-    """What the durable consumer of a data type is to be, by JetStream's own names; times in
-    seconds."""
+def parameters(part: str, store: Store) -> dict[str, Any]:
+    """What the durable consumer of a data type, or of a part of one, is to be, by JetStream's own
+    names; times in seconds."""
     # The first is the ack wait. Ever later: what cannot be stored at all ends in the dead letters,
     # so this is for a store that hangs. The server wants no more of them than deliveries.
     times = BACKOFF if store.max_deliver < 0 else BACKOFF[: store.max_deliver]
     return {
-        "name": _durable(data_type),
-        "durable_name": _durable(data_type),
-        "filter_subject": _filter(data_type),
+        "name": filters.durable(part),
+        "durable_name": filters.durable(part),
+        "filter_subject": filters.subject(part),
         "deliver_policy": store.deliver_policy,
         "ack_policy": store.ack_policy,
         "ack_wait": store.ack_wait,
@@ -146,14 +148,6 @@ def parameters(data_type: str, store: Store) -> dict[str, Any]:
         "max_deliver": store.max_deliver,
         "max_ack_pending": store.max_ack_pending,
     }
-
-
-def _durable(data_type: str) -> str:
-    return f"store_hot_{data_type}"
-
-
-def _filter(data_type: str) -> str:
-    return f"{data_type}.>"
 
 
 def rows(held: Sequence[tuple[str, Delivered]]) -> list[tuple[str, Row]]:
@@ -174,6 +168,11 @@ def sequence(reply: str) -> int:
     """The stream sequence in an ack subject: ``$JS.ACK.<stream>.<consumer>.<tries>.<seq>.…`` with 9
     tokens, or with domain and account before the stream and 11 or more (ADR-15)."""
     return int(reply.split(".", 8)[5 if reply.count(".") == 8 else 7])
+
+
+def named(reply: str) -> str:
+    """The consumer's name in an ack subject."""
+    return reply.split(".", 6)[3 if reply.count(".") == 8 else 5]
 
 
 def behind(reply: str) -> int:

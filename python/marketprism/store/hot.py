@@ -1,7 +1,7 @@
 """The hot store: from the streams into the tables, each fact once.
 
 The way of a message: the server sends it against a standing request; it waits in the buffer of its
-data type until the linger, the row or the byte bound is reached; it is looked at for three things
+consumer until the linger, the row or the byte bound is reached; it is looked at for three things
 (its sequence, its id, its time); rows that the table has already are left out; the rest becomes
 columns and is one INSERT per table and day; then the server is told.
 
@@ -10,8 +10,8 @@ count of the ledger; whatever is killed when, every fact is stored once. Only th
 consumer's lease asks for its messages, and looks whether it still does before each insert.
 
 Not here: what makes a row new and how it is inserted (``insert``), what it means (``schema``, the
-engine), who may store (``lease``), what a stream may forget (``retain``), reading (``query``,
-``embedded.clickhouse``).
+engine), who may store (``lease``), which consumers stand (``prepare``), what a stream may forget
+(``retain``), reading (``query``, ``embedded.clickhouse``).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -34,16 +34,15 @@ from clickhouse_connect.driver.client import Client as ClickHouse
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-from nats.js.errors import Error as JetStreamError
 
-from marketprism import metrics
+from marketprism import filters, metrics
 from marketprism.config import Settings, nats_login
+from marketprism.ending import ended
 from marketprism.log import logger
 from marketprism.serve.health import Check, PortInUse, check, port_of, serve_health
-from marketprism.store import cold, expire, pages
+from marketprism.store import cold, expire, pages, prepare
 from marketprism.store.condition import Condition
-from marketprism.store.consumer import Consumer, Delivered, parameters, rows, stream_of
+from marketprism.store.consumer import Consumer, Delivered, named, rows, stream_of
 from marketprism.store.durability import Durability, switch
 from marketprism.store.insert import NotOurs, Writer
 from marketprism.store.jetstream import Refused, Unanswered, asked
@@ -76,10 +75,6 @@ RELEASE_SECONDS = 0.5
 RETRY_FIRST, RETRY_MOST = 0.25, 10.0
 ACK_TRIES, ACK_SECONDS = 3, 2.0
 WORDS_AT_ONCE = 256
-# What the server says of an update that it does not allow, as of the deliver policy.
-_NOT_CHANGED = 10012
-# Long enough for the server's own look at what is pending, which follows 0.1 s after an update.
-RECLAIM_SECONDS, RECLAIM_PAUSE_SECONDS = 0.001, 0.3
 STOP_SECONDS = 6.0
 """How long the last inserts may take after ``stop``; what is left is delivered again."""
 
@@ -108,19 +103,22 @@ class Store:
         chosen = settings.clickhouse
         self._every = (*DATA_TYPES, *settings.opted)
         self.consumers = {
-            kind: Consumer(
+            part: Consumer(
+                part,
                 TABLES[kind],
                 stream_of(kind),
-                Lease(self._asked, f"store_hot_{kind}", run, settings.nats.replicas),
+                Lease(self._asked, filters.durable(part), run, settings.nats.replicas),
             )
-            for kind in data_types or settings.store.data_types or self._every
+            for part in data_types or settings.store.data_types or self._every
+            for kind in [part.partition(".")[0]]
         }
+        self._named = {one.durable: one for one in self.consumers.values()}
         self._writers = {
-            kind: Writer(
+            part: Writer(
                 *(clickhouse_url, chosen.hot_database, letters, one.lease.valid),
                 replicated=chosen.replicated,
             )
-            for kind, one in self.consumers.items()
+            for part, one in self.consumers.items()
         }
         self.streams = {
             stream: self._retention(stream)
@@ -168,13 +166,12 @@ class Store:
                 raise StoreError(f"NATS at {shown(self._nats_url)} closed the connection")
             await self._finish()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await ended(tasks)
             await self._close()
 
     async def _connect(self) -> None:
-        """Connect and find or make every consumer, patiently but not for ever."""
+        """Connect and find or make every consumer, patiently but not for ever. Raises
+        ``StoreError``."""
         give_up = time.monotonic() + CONNECT_TRIES_SECONDS
         wait, said = RETRY_FIRST, False
         while True:
@@ -182,10 +179,11 @@ class Store:
                 if not self._nats.is_connected:
                     await self._open()
                 await LEASES.spread(self._asked, self._settings.nats.replicas)
+                await prepare.apart(self._asked, self.consumers.values())
                 await self._hold()
                 await self._prepare([one for one in self.consumers.values() if one.lease.valid()])
                 return
-            except (OSError, nats.errors.Error, JetStreamError, Unanswered, Refused) as error:
+            except (OSError, nats.errors.Error, Unanswered, Refused) as error:
                 reason = f"{type(error).__name__} {error}".strip()
             if time.monotonic() > give_up:
                 raise StoreError(
@@ -282,10 +280,14 @@ class Store:
     # -- what is asked of JetStream --------------------------------------------------------------
 
     async def _asked(
-        self, subject: str, body: bytes = b"", headers: dict[str, str] | None = None
+        self,
+        subject: str,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+        seconds: float = ASK_API_SECONDS,
     ) -> dict[str, Any]:
-        """One question and its answer, for ``lease`` and ``retain``."""
-        return await asked(self._nats, ASK_API_SECONDS, subject, body, headers)
+        """One question and its answer, for ``lease``, ``prepare`` and ``retain``."""
+        return await asked(self._nats, seconds, subject, body, headers)
 
     async def _hold(self) -> None:
         """Renew and take leases; what was lost is given up. Raises ``Unanswered``, ``Refused``."""
@@ -305,7 +307,7 @@ class Store:
 
     async def _give_up(self, consumer: Consumer) -> None:
         """Hand back what is held: another store may have the lease, or had it in between."""
-        self._writers[consumer.table.data_type].forget()
+        self._writers[consumer.part].forget()
         try:
             await self._tell(consumer.give_up(), b"-NAK")
         except nats.errors.Error as error:
@@ -334,14 +336,11 @@ class Store:
 
     def _retention(self, stream: str) -> Retention:
         age: float = getattr(self._settings.nats.streams, stream).max_age
+        parts = [part for part, one in self.consumers.items() if one.stream == stream]
         # Also those of other stores: what they have not stored stays.
-        wanted = [
-            parameters(kind, self._settings.store)
-            for kind in {**self.consumers, **dict.fromkeys(self._every)}
-            if stream_of(kind) == stream
-        ]
-        durables = {one["durable_name"]: one["filter_subject"] for one in wanted}
-        return Retention(self._asked, stream, durables, age)
+        kinds = {one.table.data_type for one in self.consumers.values()}
+        every = [kind for kind in {*kinds, *self._every} if stream_of(kind) == stream]
+        return Retention(self._asked, stream, parts, every, age)
 
     async def _retain(self, stream: Retention) -> None:
         """Keeps one stream from jamming and from forgetting what is not stored."""
@@ -366,55 +365,16 @@ class Store:
         """Learn which life the streams are in, see that the consumers stand, and ask."""
         if not consumers:
             return
-        lives = {stream: await self._life(stream) for stream in {one.stream for one in consumers}}
+        ask = partial(self._asked, seconds=API_SECONDS)
+        streams = {one.stream for one in consumers}
+        lives = {stream: await prepare.life(ask, stream) for stream in streams}
         for consumer in consumers:
             consumer.life = lives[consumer.stream]
-        await asyncio.gather(*[self._stand(consumer) for consumer in consumers])
+        await prepare.stand(ask, consumers, self._settings.store)
         _log.info("consumers stand", count=len(consumers), streams=sorted(lives.values()))
         for consumer in consumers:
             consumer.asked = 0
             await self._ask(consumer)
-
-    async def _life(self, stream: str) -> str:
-        """``<STREAM>@<created ns>``. nats-py gives the time in microseconds, so it is read here."""
-        subject = f"$JS.API.STREAM.INFO.{stream}"
-        answer = orjson.loads((await self._nats.request(subject, b"", timeout=API_SECONDS)).data)
-        if "error" in answer:
-            raise nats.errors.Error(f"{stream}: {answer['error'].get('description')}")
-        whole, _, digits = str(answer["created"]).rstrip("Z").partition(".")
-        seconds = datetime.fromisoformat(whole).replace(tzinfo=UTC).timestamp()
-        return f"{stream}@{int(seconds) * 10**9 + int(digits.ljust(9, '0')[:9] or 0)}"
-
-    async def _stand(self, consumer: Consumer) -> None:
-        """The durable consumer as configured; one that is there keeps its position.
-
-        Messages that were delivered to a store that died, or whose acknowledgements died with the
-        server, would come again only after ``ack_wait``: that is made short for a moment, so they
-        come now. What this store holds of them is left out when it comes the second time.
-        """
-        wanted = parameters(consumer.table.data_type, self._settings.store)
-        policies = {
-            "deliver_policy": DeliverPolicy(wanted["deliver_policy"]),
-            "ack_policy": AckPolicy(wanted["ack_policy"]),
-        }
-        config = ConsumerConfig(**{**wanted, **policies})
-        js = self._nats.jetstream(timeout=API_SECONDS)
-        try:
-            info = await js.add_consumer(consumer.stream, config)
-        except JetStreamError as error:
-            if getattr(error, "err_code", None) != _NOT_CHANGED:
-                raise
-            # Where it began was decided when it was made.
-            there = (await js.consumer_info(consumer.stream, consumer.durable)).config
-            config = config.evolve(deliver_policy=there.deliver_policy)
-            info = await js.add_consumer(consumer.stream, config)
-        consumer.behind = info.num_pending or 0
-        if info.num_ack_pending:
-            sooner = config.evolve(ack_wait=RECLAIM_SECONDS, backoff=None)
-            await js.add_consumer(consumer.stream, sooner)
-            await asyncio.sleep(RECLAIM_PAUSE_SECONDS)
-            await js.add_consumer(consumer.stream, config)
-        consumer.present = True
 
     async def _ask(self, consumer: Consumer) -> None:
         """Let the server send more, while few enough messages are on their way or held."""
@@ -440,12 +400,12 @@ class Store:
         await self._nats.publish(
             f"$JS.API.CONSUMER.MSG.NEXT.{consumer.stream}.{consumer.durable}",
             orjson.dumps(request),
-            reply=f"{self._inbox}.{consumer.table.data_type}.{consumer.requests}",
+            reply=f"{self._inbox}.{consumer.durable}.{consumer.requests}",
         )
 
     async def _arrived(self, message: Msg) -> None:
         """A message, or the server's word on a request that ended."""
-        consumer = self.consumers.get(message.subject.partition(".")[0])
+        consumer = self._named.get(named(message.reply)) if message.reply else None
         if consumer is None:
             await self._ended(message)
             return
@@ -471,7 +431,7 @@ class Store:
         if not message.subject.startswith(self._inbox):
             _log.debug("an unexpected message", subject=message.subject)
             return
-        consumer = self.consumers.get(message.subject[len(self._inbox) + 1 :].partition(".")[0])
+        consumer = self._named.get(message.subject[len(self._inbox) + 1 :].partition(".")[0])
         if consumer is None:
             return
         headers = message.headers or {}
@@ -508,13 +468,13 @@ class Store:
                         consumer.asked = 0
                     if consumer.asked <= ASK_ROWS // 2:
                         await self._ask(consumer)
-            except (OSError, nats.errors.Error, JetStreamError) as error:
+            except (OSError, nats.errors.Error, Unanswered, Refused) as error:
                 _log.debug("streams are not ready", reason=repr(error))
 
     # -- from the buffer to the table ------------------------------------------------------------
 
     async def _work(self, consumer: Consumer) -> None:
-        """The one task that stores a data type: wait, insert, acknowledge, again."""
+        """The one task that stores what a consumer takes: wait, insert, acknowledge, again."""
         while not (self._drained and not consumer.held):
             await consumer.some.wait()
             if not consumer.held:
@@ -560,7 +520,7 @@ class Store:
     async def _insert(self, consumer: Consumer) -> bool:
         """Until the rows are stored, or the process ends before they could be."""
         loop = asyncio.get_running_loop()
-        writer = self._writers[consumer.table.data_type]
+        writer = self._writers[consumer.part]
         term, wait = consumer.term, RETRY_FIRST
         while True:
             try:

@@ -1,8 +1,9 @@
 """Rows into a table, each fact once: what is missing is found out, inserted, and named if refused.
 
-Two questions before each insert make it exactly once: which stream sequences are there (a
+Two questions before an insert make it exactly once: which stream sequences are there (a
 redelivery), and which identities are there (a fact that came again by another way: a replayed
-session, a second collector, a stream made anew). An insert token is the belt for an insert whose
+session, a second collector, a stream made anew). Neither is asked of what is newer than all that
+the table can have (``newest``). An insert token is the belt for an insert whose
 answer was lost. One INSERT is one table and one day.
 
 Rows that are sure to be what they seem go as one block of columns (``_core.columns``); the others
@@ -33,6 +34,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 
 from marketprism._core import Layout, columns, id_range
 from marketprism.store.letters import Letters
+from marketprism.store.newest import Newest
 from marketprism.store.query import connect
 from marketprism.store.schema import RATE_DIGITS, TABLES, Table
 
@@ -54,6 +56,7 @@ _TOO_FINE = re.compile(rb"\.\d{19}")
 # What stores goes before what reads: the gateway's queries have a higher number, and wait block by
 # block while one of these runs.
 _FIRST: Mapping[str, str | int] = {"priority": 1}
+_ASKED = "SETTINGS priority = 1, max_threads = 1"
 
 _INSERT: Mapping[str, str | int] = {
     **_FIRST,
@@ -132,10 +135,12 @@ class Writer:
         self._client: ClickHouse | None = None
         self._not_kept: dict[str, list[int]] = {}
         self._highest: dict[str, int] = {}
+        self._newest = Newest()
 
     def forget(self) -> None:
         """Another writer may have inserted meanwhile: the table is asked anew what it has."""
         self._highest.clear()
+        self._newest.forget()
 
     def store(self, table: Table, rows: Sequence[tuple[str, Row]]) -> Counter[str]:
         """When this returns, every row, given with the life of its stream, is in its table or in
@@ -155,8 +160,15 @@ class Writer:
             self._not_kept.clear()
             fresh = self._missing(table, life, group)
             counts["skipped"] += len(group) - len(fresh)
-            if fresh:
-                self._insert(table, life, day, fresh, counts)
+            there = counts["stored"]
+            try:
+                if fresh:
+                    self._insert(table, life, day, fresh, counts)
+            finally:
+                if counts["stored"] - there < len(fresh):
+                    # Of a row that was buried, or perhaps inserted, the table is asked again.
+                    self._newest.forget()
+            self._newest.inserted(fresh)
             for kind, seqs in self._not_kept.items():
                 self._count(table, life, kind, seqs)
         return counts
@@ -168,11 +180,8 @@ class Writer:
 
     def _ask(self, sql: str) -> bytes:
         assert self._client is not None
-        return bytes(
-            self._client.raw_query(
-                sql, fmt="TabSeparatedRaw", settings={**_FIRST, "max_threads": 1}
-            )
-        )
+        # In the statement itself: the embedded engine is told of settings beside it one by one.
+        return bytes(self._client.raw_query(f"{sql} {_ASKED}", fmt="TabSeparatedRaw"))
 
     def _missing(self, table: Table, life: str, rows: list[Row]) -> list[Row]:
         """The rows of one day that are not stored yet, in the order of the stream, each once."""
@@ -189,16 +198,48 @@ class Writer:
             once.setdefault(row.message_id or f"\0{row.seq}", row)
         if len(once) < len(rows):
             rows = list(once.values())
-        stored = self._identities(table, rows)
+        stored = self._stored(table, rows)
         if not stored:
             return rows
         return [row for name, row in once.items() if name not in stored]
+
+    def _stored(self, table: Table, rows: list[Row]) -> set[str]:
+        """The ids among those of ``rows`` whose facts are stored; the table is asked only for those
+        that may be."""
+        found = self._newest.sort(rows)
+        stored = found.stored
+        if found.doubtful:
+            doubtful = [row for row in rows if row.message_id in found.doubtful]
+            stored |= self._identities(table, doubtful)
+        if found.unknown:
+            begun = [row for row in rows if row.subject in found.unknown]
+            self._newest.begin(self._newest_of(table, begun, found.unknown))
+        return stored
+
+    def _newest_of(self, table: Table, rows: list[Row], since: Mapping[str, int]) -> dict[str, int]:
+        """The newest moment (ms) of each subject, stored or, if that is later, in ``since``."""
+        low = min(since.values())
+        where = [*_names(rows), f"timestamp >= fromUnixTimestamp64Milli(toInt64({low}), 'UTC')"]
+        answer = self._ask(
+            "SELECT toUnixTimestamp64Milli(max(timestamp)), exchange, market_type, symbol"
+            f" FROM {self._name(table)} WHERE {' AND '.join(where)}"
+            " GROUP BY exchange, market_type, symbol"
+        )
+        lines = (line.split("\t") for line in filter(None, answer.decode().split("\n")))
+        newest = {tuple(names): int(ms) for ms, *names in lines}
+        found = {}
+        for subject, ms in since.items():
+            parts = tuple(_plain(subject).split(".", 3)[1:])
+            if len(parts) == 3:
+                found[subject] = max(ms, newest.get(parts, ms))
+        return found
 
     def _redelivered(self, table: Table, life: str, seqs: list[int]) -> frozenset[int]:
         """Those of ascending ``seqs`` that the table has.
 
         It is not asked for sequences above all that it had when this was asked first and all that
-        were tried since: only this writer inserts, and what was never tried is not there.
+        were tried since: only this writer inserts what its consumer takes, and what was never tried
+        is not there.
         """
         highest = self._highest.get(life)
         if highest is None:

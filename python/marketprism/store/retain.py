@@ -8,7 +8,8 @@ Promises: never purged beyond the lowest *floor* of the durable consumers. A flo
 consumer has acknowledged without a hole or, where it has nothing to deliver and nothing on its way,
 the stream's last sequence **read before** the consumer was asked: the acknowledged floor of a
 filtered consumer stands still while its subject is quiet. A consumer of ours that is missing has
-the floor 0. Other people's durable consumers count like ours.
+the floor 0, and so has what no store's consumer takes, as long as the stream has any of it. Other
+people's durable consumers count like ours.
 
 Not here: who stores (``hot``), and what is published meanwhile (the spool).
 """
@@ -16,12 +17,13 @@ Not here: who stores (``hot``), and what is published meanwhile (the spool).
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import orjson
 
+from marketprism import filters
 from marketprism.serve.health import Check, check
 from marketprism.store.jetstream import Ask, Refused
 
@@ -50,7 +52,6 @@ AGE_ABOVE = 0.80
 _AGE_BELOW = 0.50
 COUNTED = ("num_pending", "num_ack_pending", "num_redelivered")
 _NO_MESSAGE = 10037
-_PAGES = 64
 # A look that took longer is worth nothing: the stream may be another one by now.
 _STALE_SECONDS = 10.0
 
@@ -66,16 +67,23 @@ class Kept(NamedTuple):
 class Retention:
     """One stream: how full it is, how far it is stored, and what was done about it.
 
-    ``durables`` are our consumers with the subject each one takes; ``max_age`` is the configured
-    limit in seconds, 0 for none.
+    ``parts`` are those of our consumers (``filters``), ``data_types`` those of which all has to be
+    stored, by whomever; ``max_age`` is the configured limit in seconds, 0 for none.
     """
 
-    def __init__(self, ask: Ask, stream: str, durables: Mapping[str, str], max_age: float) -> None:
+    def __init__(
+        self,
+        ask: Ask,
+        stream: str,
+        parts: Sequence[str],
+        data_types: Sequence[str],
+        max_age: float,
+    ) -> None:
         self.stream = stream
         self.trouble = ""
         self.raised = False
         self._ask = ask
-        self._durables = durables
+        self._parts, self._data_types = parts, data_types
         self._max_age = max_age
         self._bytes = self._max_bytes = 0
         self.kept: Kept | None = None
@@ -84,7 +92,9 @@ class Retention:
         self._last_purge: float | None = None
         self._seen = -CONSUMERS_SECONDS
         self.consumers: dict[str, Mapping[str, int]] = {}
-        """Of each of ours ``COUNTED``, as they were seen last."""
+        """Of each store's ``COUNTED``, as they were seen last."""
+        self.nobodys: dict[str, int] = {}
+        """How many messages no store's consumer takes, by data type and exchange."""
 
     @property
     def wait(self) -> float:
@@ -120,8 +130,9 @@ class Retention:
         consumers = await self._consumers()
         self._seen = began
         self.consumers = {
-            name: {word: int(consumers[name].get(word, 0)) for word in COUNTED}
-            for name in self._durables
+            filters.durable(part): {word: int(one.get(word, 0)) for word in COUNTED}
+            for kind in self._data_types
+            for part, one in filters.of_stores(kind, consumers).items()
         }
         self._floor = min(
             (_floor(one, int(state["last_seq"])) for one in consumers.values()), default=0
@@ -133,30 +144,22 @@ class Retention:
         if old or self.raised:
             await self._guard(config, limit, now, consumers)
 
-    async def _consumers(self) -> dict[str, dict[str, Any]]:
-        """The durable consumers of the stream, and ours that are missing as if at its start."""
-        found: dict[str, dict[str, Any]] = {
-            name: {
-                "config": {"filter_subject": subject},
-                "num_pending": 1,
-                "num_ack_pending": 0,
-                "ack_floor": {"stream_seq": 0},
-            }
-            for name, subject in self._durables.items()
-        }
-        offset = 0
-        for _ in range(_PAGES):
-            body = orjson.dumps({"offset": offset})
-            page = await self._ask(f"$JS.API.CONSUMER.LIST.{self.stream}", body)
-            listed = page.get("consumers") or []
-            found.update({one["name"]: one for one in listed if one["config"].get("durable_name")})
-            offset += len(listed)
-            # On a cluster some may not have answered; nothing is known of their floors.
-            if page.get("missing"):
-                raise Refused(0, f"{len(page['missing'])} consumers did not answer")
-            if not listed or offset >= int(page["total"]):
-                return found
-        raise Refused(0, f"{self.stream} has more than {offset} consumers")
+    async def _consumers(self) -> dict[str, Mapping[str, Any]]:
+        """The durable consumers of the stream, and what of ours has none as if at its start."""
+        listed, silent = await filters.listed(self._ask, self.stream)
+        # On a cluster some may not have answered; nothing is known of their floors.
+        if silent:
+            raise Refused(0, f"{silent} consumers did not answer")
+        found = {name: one for name, one in listed.items() if one["config"].get("durable_name")}
+        missing = dict.fromkeys(self._parts, 1)
+        nobodys: dict[str, int] = {}
+        for kind in self._data_types:
+            parts = {*filters.of_stores(kind, found)}
+            parts |= {part for part in self._parts if filters.takes(kind, part)}
+            nobodys |= await filters.nobodys(self._ask, self.stream, kind, parts)
+        self.nobodys = nobodys
+        waits = {**missing, **nobodys}.items()
+        return {filters.durable(part): _unstored(part, count) for part, count in waits} | found
 
     async def _purge(self, state: Mapping[str, Any], floor: int) -> None:
         messages = int(state["messages"])
@@ -225,6 +228,7 @@ class Retention:
             "purged": self._purged,
             "last_purge_age_seconds": None if past is None else round(past, 3),
             "age_limit_raised": self.raised,
+            "nobodys": self.nobodys,
             "trouble": self.trouble,
         }
 
@@ -236,14 +240,31 @@ def checked(streams: Mapping[str, Retention]) -> Check:
         words.append(f"{name} {100 * one.used:.0f} % full")
         if one.raised:
             words.append(f"age limit of {name} raised: something old is not stored")
+        words += [
+            f"{count:,} messages of {part} are in no store's data_types, and wait"
+            for part, count in one.nobodys.items()
+        ]
         if one.trouble:
             words.append(f"{name}: {one.trouble}")
-    worst = any(one.used > FULL_ABOVE or one.raised or one.trouble for one in streams.values())
+    worst = any(
+        one.used > FULL_ABOVE or one.raised or one.nobodys or one.trouble
+        for one in streams.values()
+    )
     return check(
         "degraded" if worst else "healthy",
         "; ".join(words),
         **{name: one.numbers() for name, one in streams.items()},
     )
+
+
+def _unstored(part: str, count: int) -> dict[str, Any]:
+    """A consumer that is not there, in the words of the server: it has acknowledged nothing."""
+    return {
+        "config": {"filter_subject": filters.subject(part)},
+        "num_pending": count,
+        "num_ack_pending": 0,
+        "ack_floor": {"stream_seq": 0},
+    }
 
 
 def _floor(consumer: Mapping[str, Any], last: int) -> int:
