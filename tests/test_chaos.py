@@ -23,7 +23,15 @@ import pytest
 
 import marketprism
 from chaos.__main__ import PARTS as ALL_PARTS
-from chaos.__main__ import Request, begun, kept, remaining, requested, run_groups
+from chaos.__main__ import (
+    Request,
+    begun,
+    kept,
+    remaining,
+    requested,
+    run_groups,
+    shown_markdown,
+)
 from chaos.chain import end_left_behind
 from chaos.matrix import ROWS, chosen, ways_of
 from chaos.report import COUNTS, report, shown
@@ -34,9 +42,10 @@ from conftest import LOOK_SECONDS
 from marketprism.directory import held_by
 
 SOAK = Path(__file__).parents[1] / "benches" / "soak.py"
-PARTS = ("store", "control", "power")
+PARTS = ("store", "control")
 WANTED = {"store": 2}
-WAYS = {"demo:drop": 5, "test:tests/test_x.py": 5}
+POWER = "power:tests/test_power.py"
+WAYS = {"demo:drop": 5, "test:tests/test_x.py": 5, POWER: 2}
 
 
 def check(**counts: int) -> dict[str, Any]:
@@ -52,12 +61,12 @@ def well() -> dict[str, Any]:
         "controls": {
             promise: {"kills": 6, "as_expected": True, "check": check()} for promise in PROMISES
         },
-        "power": {"status": 0, "said": "2 passed"},
         "rows": {
             "demo:drop": [
                 {"trials": 5, "recovered": 5, "seconds": [0.4] * 5, "check": check(sent=50)}
             ],
             "test:tests/test_x.py": [{"trials": 0, "recovered": 0, "skipped": "needs root"}],
+            POWER: [{"trials": 1, "recovered": 1, "said": "8 passed"}] * 2,
         },
     }
 
@@ -74,6 +83,7 @@ def test_a_run_that_went_well_is_well() -> None:
     assert rows[1]["below"] == pytest.approx(1 - 0.05 ** (1 / 5))
     assert rows[28]["trials"] == 8
     assert rows[28]["lost"] == 0
+    assert [(rows[n]["trials"], rows[n]["recovered"]) for n in (19, 29)] == [(2, 2)] * 2
     assert rows[3]["trials"] == 0
     assert rows[3]["below"] is None
     assert "not tried in this report" in rows[3]["remarks"]
@@ -107,11 +117,11 @@ def no_control(state: dict[str, Any]) -> None:
 
 
 def no_power(state: dict[str, Any]) -> None:
-    state["power"] = None
+    del state["rows"][POWER]
 
 
 def power_failed(state: dict[str, Any]) -> None:
-    state["power"]["status"] = 1
+    state["rows"][POWER][0] = {"trials": 1, "recovered": 0, "problem": "1 failed"}
 
 
 def row_too_few(state: dict[str, Any]) -> None:
@@ -262,6 +272,16 @@ def test_what_is_left_of_a_row_goes_on_where_it_was() -> None:
     assert left({}, {}) == {}
 
 
+def test_a_page_has_the_rows_that_were_asked_for_and_those_that_were_tried() -> None:
+    tried = {"demo:drop": [{"trials": 20, "recovered": 20}]}
+    state = {"seed": "1", "groups": [], "controls": {}, "rows": tried}
+    page = shown_markdown(report(state, {}, ()), {8, 20})
+    assert re.findall(r"^\| (\d+) \|", page, re.MULTILINE) == ["1", "2", "8", "20"]
+    assert "Rows tried: 2 of 46" in page
+    everything = shown_markdown(report(state, {}, ()), range(1, 47))
+    assert len(re.findall(r"^\| (\d+) \|", everything, re.MULTILINE)) == 46
+
+
 def test_the_environment_says_what(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CHAOS_ONLY", "store, pause")
     monkeypatch.setenv("CHAOS_TRIALS", "12")
@@ -281,6 +301,7 @@ def test_the_environment_says_what(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         "demo:reset": 3,
         "test:tests/test_retain.py": 3,
     }
+    assert asked.rows == {8, 20}
     monkeypatch.setenv("CHAOS_ONLY", "stores")
     with pytest.raises(SystemExit, match="CHAOS_ONLY"):
         requested(short=False)

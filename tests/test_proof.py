@@ -62,7 +62,7 @@ def test_a_slope_is_what_y_grows_by() -> None:
 
 def test_only_its_own_place_on_the_page_is_written() -> None:
     page = (Path(__file__).resolve().parents[1] / "docs" / "figures.md").read_text("utf-8")
-    for name in ("chaos", "soak", "load"):
+    for name in ("chaos", "rows", "soak", "load"):
         once = proof.placed(page, name, "what was found")
         assert "\n\nwhat was found\n\n" in once
         assert proof.placed(once, name, "what was found") == once

@@ -437,8 +437,8 @@ def test_a_word_to_the_live_stream_has_a_bound(fort: Fort) -> None:
 
 
 def test_one_connection_too_many_is_turned_away_and_those_there_are_served(fort: Fort) -> None:
-    # Each of them asks at once: who has asked is kept for half a minute, who is silent a third of it,
-    # and whoever is let in after those are gone would not be one too many.
+    # Each of them asks at once: who has asked is kept for half a minute, who is silent a third of
+    # it, and whoever is let in after those are gone would not be one too many.
     ask = b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n"
     served: list[socket.socket] = []
     with contextlib.ExitStack() as stack:

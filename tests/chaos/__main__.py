@@ -2,11 +2,11 @@
 
 The environment says what: ``CHAOS_ONLY`` (a comma list of collector, nats-server, store, pause,
 control, power, demo, test), ``CHAOS_TRIALS`` (kills a kind; a fifth of it is the pauses),
-``CHAOS_ROWS`` (rows of the fault matrix as ``1,5-7``, of which demos and tests are run; default:
-all), ``CHAOS_ROW_TRIALS`` (trials a way of a row), ``CHAOS_SEED`` (default: drawn), ``CHAOS_DIR``
-(default: target/chaos), ``CHAOS_JOBS`` (groups, or ways of a row, side by side, each on a chain of
-its own; default: 1), ``CHAOS_FRESH=1`` (forget what was done). ``short`` has defaults for a few
-minutes, without demos and tests, and always begins anew.
+``CHAOS_ROWS`` (rows of the fault matrix as ``1,5-7``, of which demos, tests and power cuts are
+run; default: all), ``CHAOS_ROW_TRIALS`` (trials a way of a row), ``CHAOS_SEED`` (default: drawn),
+``CHAOS_DIR`` (default: target/chaos), ``CHAOS_JOBS`` (groups, or ways of a row, side by side, each
+on a chain of its own; default: 1), ``CHAOS_FRESH=1`` (forget what was done). ``short`` has
+defaults for a few minutes, without demos and tests, and always begins anew.
 
 After each group its result is in ``state.json``, so a run that was stopped goes on with the next,
 and runs of different parts add up. ``report.json`` says what all of them found, ``report.md`` has
@@ -22,11 +22,10 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +49,6 @@ KILLS_A_PAUSE = 5
 ROW_TRIALS, ROW_TRIALS_SHORT = 20, 5
 # So many trials of a kind on one demo: what they wrote is judged, and removed, together.
 DEMO_TRIALS = 20
-POWER_SECONDS = 1800.0
 _HELD: dict[Path, TextIO] = {}
 
 
@@ -70,6 +68,14 @@ class Request:
         unknown = [part for part in self.parts if part not in PARTS]
         if unknown or not self.parts:
             raise SystemExit(f"CHAOS_ONLY: expected some of {', '.join(PARTS)}; found {unknown}")
+
+    @property
+    def rows(self) -> frozenset[int]:
+        """The numbers of the matrix' rows that anything of this tries."""
+        ways = {f"chain:{kind}" for kind in self.wanted} | set(self.ways)
+        if "control" in self.parts:
+            ways |= {f"control:{promise}" for promise in PROMISES}
+        return frozenset(row.number for row in ROWS if ways & set(row.ways))
 
 
 def requested(short: bool) -> Request:
@@ -91,7 +97,7 @@ def requested(short: bool) -> Request:
         rows = chosen(env.get("CHAOS_ROWS") or "")
     except ValueError as error:
         raise SystemExit(f"CHAOS_ROWS: {error}") from None
-    for form in ("demo", "test"):
+    for form in ("demo", "test", "power"):
         if form in parts:
             asked.ways |= {f"{form}:{what}": each for what in ways_of(rows, form)}
     return asked
@@ -124,7 +130,7 @@ def begun(asked: Request) -> dict[str, Any]:
             )
     if not state:
         seed = asked.seed or str(random.SystemRandom().randrange(10**6))
-        state = {"seed": seed, "groups": [], "controls": {}, "power": None}
+        state = {"seed": seed, "groups": [], "controls": {}}
     state.setdefault("rows", {})
     print(f"seed {state['seed']}, results in {asked.directory}", file=sys.stderr)
     return state
@@ -161,8 +167,6 @@ def run(asked: Request, state: dict[str, Any]) -> int:
             kept(asked, state)
     run_groups(asked, state)
     run_rows(asked, state)
-    if "power" in asked.parts and state["power"] is None:
-        state["power"] = power()
     found = kept(asked, state)
     print(shown(found))
     return 0 if found["ok"] else 1
@@ -198,7 +202,8 @@ def run_groups(asked: Request, state: dict[str, Any]) -> None:
 
 
 def run_rows(asked: Request, state: dict[str, Any]) -> None:
-    """What is left of the matrix's demos and tests, a batch of one way at a time in each job."""
+    """What is left of the matrix's demos, tests and power cuts, a batch of one way at a time in
+    each job."""
     in_hand: set[str] = set()
     lock = threading.Lock()
 
@@ -217,7 +222,7 @@ def run_rows(asked: Request, state: dict[str, Any]) -> None:
             seed = f"{state['seed']}/{len(done) + 1}"
             found = run_demo(directory, what, min(count, DEMO_TRIALS), seed)
         else:
-            found = run_test(what)
+            found = run_test(what, power=form == "power")
         if over.is_set():
             return False
         with lock:
@@ -268,7 +273,7 @@ def kept(asked: Request, state: dict[str, Any]) -> Any:
     asked.directory.mkdir(parents=True, exist_ok=True)
     found = report(state, asked.wanted, asked.parts, asked.ways)
     where = proof.circumstances("make chaos", state["seed"])
-    page = f"{proof.said_of(where)}\n\n{shown_markdown(found)}"
+    page = f"{proof.said_of(where)}\n\n{shown_markdown(found, asked.rows)}"
     draft = asked.directory / "state.json.tmp"
     draft.write_text(json.dumps(state, indent=2), encoding="utf-8")
     draft.replace(asked.directory / "state.json")
@@ -276,8 +281,9 @@ def kept(asked: Request, state: dict[str, Any]) -> Any:
     return found
 
 
-def shown_markdown(found: Any) -> str:
-    """The report as a page: what was counted in all, and the matrix."""
+def shown_markdown(found: Any, asked: Collection[int]) -> str:
+    """The report as a page: what was counted in all, and of the matrix the rows with these numbers
+    and those that were tried, asked for or not."""
     totals = found["totals"]
     below = totals["lost_share_below"]
     judged = ", ".join(f"{totals[name]:,} {name}" for name in COUNTS)
@@ -285,30 +291,14 @@ def shown_markdown(found: Any) -> str:
     if totals["lost"]:
         bound = ""
     wrong = "".join(f"\n- {fault}" for fault in found["faults"])
-    tried = sum(row["trials"] > 0 for row in found["matrix"])
+    rows = [row for row in found["matrix"] if row["trials"] or row["row"] in asked]
+    tried = sum(row["trials"] > 0 for row in rows)
+    others = "" if len(rows) == len(ROWS) else ", the others were not asked for"
     return (
-        f"Judged by `sim check`: {judged}.{bound} Rows tried: {tried} of {len(ROWS)}. `failures "
-        "below` is the rate of failed trials that is not exceeded at 95 % confidence.\n\n"
-        f"{markdown(found['matrix'])}\n" + (f"\nNot well:\n{wrong}\n" if wrong else "")
+        f"Judged by `sim check`: {judged}.{bound} Rows tried: {tried} of {len(ROWS)}{others}. "
+        "`failures below` is the rate of failed trials that is not exceeded at 95 % confidence.\n\n"
+        f"{markdown(rows)}\n" + (f"\nNot well:\n{wrong}\n" if wrong else "")
     )
-
-
-def power() -> dict[str, Any]:
-    """The power-cut tests, where loop mounts are permitted."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "tests/test_power.py", "-q"],
-        cwd=ROOT,
-        env={**os.environ, "MARKETPRISM_POWER_TESTS": "1"},
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=POWER_SECONDS,
-        check=False,
-    )
-    print(done.stdout, file=sys.stderr)
-    lines = done.stdout.strip().splitlines()
-    # 5: all of it was skipped, which is said and not hidden.
-    status = 0 if done.returncode == 5 else done.returncode
-    return {"status": status, "said": lines[-1].strip("= ") if lines else "nothing was said"}
 
 
 def stopped(*_: object) -> None:

@@ -5,7 +5,7 @@ A way is one of
 - ``demo:KIND``    faults of all venues, of NATS and of the store, on a demo (``benches/recovery``)
 - ``test:ID``      a test of pytest by its id, as often as asked; what is lost or doubled it asserts
 - ``control:NAME`` a promise kept or broken on purpose (``controls``)
-- ``power:``       power cuts (``tests/test_power.py``)
+- ``power:ID``     a test that cuts the power, which runs where loop mounts are permitted
 
 Not here: running any of it (``rows``), the table of what was found (``table``).
 """
@@ -37,6 +37,7 @@ def _row(number: int, fault: str, *ways: str, why: str = "") -> Row:
 _STORE = f"{_TEST}test_store.py::"
 _TROUBLE = f"{_TEST}test_store_trouble.py::"
 _REST = f"{_TEST}test_rest.py::"
+_POWER = "power:tests/test_power.py"
 
 ROWS = (
     _row(1, "sequence gap in book deltas", "demo:drop"),
@@ -75,7 +76,7 @@ ROWS = (
     _row(16, "NATS down for 60 s", "demo:nats_away", "demo:nats_stop"),
     _row(17, "NATS killed", "chain:nats-server", "demo:nats_kill"),
     _row(18, "NATS hangs", "chain:pause nats-server", "demo:nats_pause"),
-    _row(19, "power failure under NATS", "power:"),
+    _row(19, "power failure under NATS", _POWER),
     _row(
         20,
         "stream full",
@@ -126,7 +127,7 @@ ROWS = (
         "control:skip-to-highest",
         "demo:store_kill",
     ),
-    _row(29, "power failure under ClickHouse", "power:"),
+    _row(29, "power failure under ClickHouse", _POWER),
     _row(
         30,
         "redelivery",
@@ -248,7 +249,8 @@ def chosen(text: str) -> tuple[Row, ...]:
 
 
 def ways_of(rows: Iterable[Row], form: str) -> list[str]:
-    """What is to be done for these rows of one form (``demo``, ``test``), each once, in order."""
+    """What is to be done for these rows of one form (``demo``, ``test``, ``power``), each once, in
+    order."""
     found = [
         way.partition(":")[2] for row in rows for way in row.ways if way.startswith(f"{form}:")
     ]

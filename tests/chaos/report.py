@@ -27,9 +27,9 @@ def report(
     ways: Mapping[str, int] | None = None,
 ) -> Any:
     """All that is known so far. ``ok`` only if everything in ``wanted`` (trials a kind), in
-    ``ways`` (trials a demo or test of the matrix) and in ``parts`` (``control``, ``power``) was
-    done and all of it, asked for or not, went well. What cannot run here counts as done, and the
-    matrix says why."""
+    ``ways`` (trials a demo or test of the matrix) and in ``parts`` (``control``) was done and all
+    of it, asked for or not, went well. What cannot run here counts as done, and the matrix says
+    why."""
     groups = state["groups"]
     trials = [trial for group in groups for trial in group["trials"]]
     kinds = {}
@@ -56,7 +56,6 @@ def report(
         # With none in n, the rate is below 3/n (95 %).
         "totals": {**totals, "lost_share_below": 3 / totals["sent"] if totals["sent"] else None},
         "controls": state["controls"],
-        "power": state["power"],
         "groups": groups,
     }
 
@@ -90,10 +89,6 @@ def _faults(
             faults.append(f"control {promise}: not as expected: {why}")
     if "control" in parts and len(state["controls"]) < 3:
         faults.append("control: not all are done")
-    if state["power"] and state["power"]["status"]:
-        faults.append(f"power: {state['power']['said']}")
-    elif "power" in parts and not state["power"]:
-        faults.append("power: not done")
     return faults
 
 
@@ -141,8 +136,6 @@ def shown(found: Mapping[str, Any]) -> str:
         lost = one.get("check", {}).get("lost", "?")
         lines.append(f"control            {promise}: {lost} lost after {one['kills']} kills")
         lines += [f"note               {promise}: {note}" for note in one.get("notes", [])]
-    if found["power"]:
-        lines.append(f"power              {found['power']['said']}")
     lines += [f"NOT WELL           {fault}" for fault in found["faults"]]
     lines.append(f"seed               {found['seed']}")
     return "\n".join(lines)

@@ -70,15 +70,19 @@ def run_demo(directory: Path, kind: str, count: int, seed: str) -> dict[str, Any
     return found
 
 
-def run_test(identity: str) -> dict[str, Any]:
-    """One run of a test; ``skipped`` is the reason for which it cannot run here."""
+def run_test(identity: str, *, power: bool = False) -> dict[str, Any]:
+    """One run of a test, with ``power`` of one that may cut the power; ``skipped`` is the reason
+    for which it cannot run here."""
     words = [sys.executable, "-m", "pytest", "-q", "-rs", "-n", "0", "-p", "no:cacheprovider"]
     found: dict[str, Any] = {"trials": 1, "recovered": 0}
+    env = {**os.environ, "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    if power:
+        env["MARKETPRISM_POWER_TESTS"] = "1"
     try:
         done = subprocess.run(
             [*words, identity],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": os.environ.get("PYTHONPATH", "")},
+            env=env,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
